@@ -1,0 +1,2 @@
+export { SystemError } from './linux/errors.ts'
+export { version } from './util/version.ts'

@@ -1,0 +1,26 @@
+/**
+ * A mutual exclusion lock in one word of shared memory, after Drepper, "Futexes Are Tricky", mutex 2.
+ *
+ * ```
+ * 0 free → 1 held (compare-exchange) → 2 held, and somebody may sleep on it → 0 (and one sleeper woken)
+ * ```
+ * Context: any thread that may block. The sections that it guards make no system call, so waits are short.
+ */
+export class SharedMutex {
+  readonly #words: Int32Array
+  readonly #at: number
+
+  constructor(words: Int32Array, at: number) {
+    this.#words = words
+    this.#at = at
+  }
+
+  lock(): void {
+    if (Atomics.compareExchange(this.#words, this.#at, 0, 1) === 0) return
+    while (Atomics.exchange(this.#words, this.#at, 2) !== 0) Atomics.wait(this.#words, this.#at, 2)
+  }
+
+  unlock(): void {
+    if (Atomics.exchange(this.#words, this.#at, 0) === 2) Atomics.notify(this.#words, this.#at, 1)
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * What a test needs from the machine it runs on, and what is missing here.
+ *
+ * Some needs can be met on any build machine by installing a package or running as root: those are *provided*,
+ * and where `CI=true` a missing one is an error, so that no green run hides tests that never ran. Others belong to
+ * the machine (a second NUMA node, a newer kernel): without them a test is skipped and its name says why.
+ */
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { describe } from 'vitest'
+
+interface Need {
+  /** May `.ci/run` be expected to provide it? */
+  provided: boolean
+  /** Why the need is not met, or undefined if it is. */
+  reason(): string | undefined
+}
+
+const NEEDS = {
+  /** Root with CAP_SYS_ADMIN: loop devices, mounts, FUSE passthrough. */
+  root: { provided: true, reason: () => (isPrivileged() ? undefined : 'not root, or without CAP_SYS_ADMIN') },
+  /** The kernel's loop devices, see loopfs.ts. */
+  loop: {
+    provided: true,
+    reason: () => (fs.existsSync('/dev/loop-control') ? withoutProgram('losetup') : 'no /dev/loop-control'),
+  },
+  xfs: { provided: true, reason: () => withoutProgram('mkfs.xfs') ?? withoutFilesystem('xfs') },
+  btrfs: { provided: true, reason: () => withoutProgram('mkfs.btrfs') ?? withoutFilesystem('btrfs') },
+  ext4: { provided: true, reason: () => withoutProgram('mkfs.ext4') ?? withoutFilesystem('ext4') },
+  fuse: { provided: true, reason: () => (canOpen('/dev/fuse') ? undefined : '/dev/fuse cannot be opened') },
+  /** FUSE passthrough came with Linux 6.9. */
+  passthrough: { provided: false, reason: () => olderThan(6, 9) },
+  /** cachestat(2) came with Linux 6.5. */
+  cachestat: { provided: false, reason: () => olderThan(6, 5) },
+  numa: {
+    provided: false,
+    reason: () => (fs.existsSync('/sys/devices/system/node/node1') ? undefined : 'one NUMA node only'),
+  },
+} as const satisfies Record<string, Need>
+
+/** A row of the table above, or a program that must be on the PATH, e.g. `program:bindfs`. */
+export type Requirement = keyof typeof NEEDS | `program:${string}`
+
+/**
+ * The needs that this machine does not meet, each with its reason; empty where everything is there.
+ * Throws instead where `CI=true` and a *provided* need is missing. A machine that cannot have one says so by
+ * `SAMEPAGE_CI_WITHOUT=btrfs,fuse`.
+ */
+export function requires(...requirements: Requirement[]): string[] {
+  const accepted = (process.env.SAMEPAGE_CI_WITHOUT ?? '').split(',')
+  const missing: string[] = []
+  for (const requirement of requirements) {
+    const { provided, reason } = needOf(requirement)
+    const why = reason()
+    if (why === undefined) continue
+    if (provided && process.env.CI === 'true' && !accepted.includes(requirement)) {
+      throw new Error(`this test must run in CI but needs ${requirement}: ${why}`)
+    }
+    missing.push(`${requirement}: ${why}`)
+  }
+  return missing
+}
+
+/** `describe`, skipped where a requirement is missing; the name of the skipped block then says which. */
+export function describeWith(requirements: Requirement[], name: string, body: () => void): void {
+  const missing = requires(...requirements)
+  if (missing.length === 0) describe(name, body)
+  else describe.skip(`${name} [needs ${missing.join('; ')}]`, body)
+}
+
+/** Where a program lies, searching the administrator's directories too: they are often not on a user's PATH. */
+export function findProgram(name: string): string | undefined {
+  const directories = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+  return directories.map((directory) => path.join(directory, name)).find(isExecutable)
+}
+
+function needOf(requirement: Requirement): Need {
+  const program = requirement.startsWith('program:') ? requirement.slice('program:'.length) : undefined
+  if (program !== undefined) return { provided: true, reason: () => withoutProgram(program) }
+  const need = NEEDS[requirement as keyof typeof NEEDS]
+  if (need === undefined) throw new Error(`unknown requirement '${requirement}'`)
+  return need
+}
+
+function withoutProgram(name: string): string | undefined {
+  return findProgram(name) === undefined ? `no program ${name}` : undefined
+}
+
+function withoutFilesystem(name: string): string | undefined {
+  // A file system built as a module is listed only once it is loaded.
+  if (!knowsFilesystem(name)) spawnSync('modprobe', [name], { stdio: 'ignore' })
+  return knowsFilesystem(name) ? undefined : `the kernel has no ${name}`
+}
+
+function knowsFilesystem(name: string): boolean {
+  return fs
+    .readFileSync('/proc/filesystems', 'utf8')
+    .split('\n')
+    .some((line) => line.split('\t').at(-1) === name)
+}
+
+function isPrivileged(): boolean {
+  const CAP_SYS_ADMIN = 21n
+  const status = fs.readFileSync('/proc/self/status', 'utf8')
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+  return process.getuid?.() === 0 && ((effective >> CAP_SYS_ADMIN) & 1n) === 1n
+}
+
+function canOpen(device: string): boolean {
+  try {
+    fs.closeSync(fs.openSync(device, 'r+'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    fs.accessSync(file, fs.constants.X_OK)
+    return fs.statSync(file).isFile()
+  } catch {
+    return false
+  }
+}
+
+function olderThan(major: number, minor: number): string | undefined {
+  const [haveMajor = 0, haveMinor = 0] = os.release().split('.').map(Number.parseFloat)
+  const recent = haveMajor > major || (haveMajor === major && haveMinor >= minor)
+  return recent ? undefined : `Linux ${os.release()} is older than ${major}.${minor}`
+}
