@@ -1,0 +1,42 @@
+import os from 'node:os'
+
+const nameOfErrno = new Map<number, string>(Object.entries(os.constants.errno).map(([name, number]) => [number, name]))
+nameOfErrno.set(os.constants.errno.EAGAIN, 'EAGAIN')
+
+/** Errno numbers by name, those of Node.js plus the ones that it does not list. */
+export const ERRNO = {
+  ...os.constants.errno,
+  ENOTBLK: 15,
+  ENODATA: 61,
+  ESHUTDOWN: 108,
+  ESTALE: 116,
+  EUCLEAN: 117,
+} as const
+
+nameOfErrno.set(ERRNO.ENODATA, 'ENODATA')
+nameOfErrno.set(ERRNO.ESTALE, 'ESTALE')
+nameOfErrno.set(ERRNO.EUCLEAN, 'EUCLEAN')
+
+/** The symbolic name of an errno, e.g. `ENOENT`. */
+export function errnoName(errno: number): string {
+  return nameOfErrno.get(errno) ?? `errno ${errno}`
+}
+
+/** A failed system call, in the shape of Node's own errors: `code`, `errno` (negative), `syscall`, `path`. */
+export class SystemError extends Error {
+  readonly code: string
+  readonly errno: number
+  readonly syscall: string
+  readonly path?: string
+
+  /** `errno` is positive, as C has it. */
+  constructor(errno: number, syscall: string, path?: string) {
+    const code = errnoName(errno)
+    super(`${code}: ${syscall}${path === undefined ? '' : ` '${path}'`}`)
+    this.name = 'SystemError'
+    this.code = code
+    this.errno = -errno
+    this.syscall = syscall
+    if (path !== undefined) this.path = path
+  }
+}

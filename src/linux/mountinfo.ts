@@ -1,0 +1,54 @@
+/** /proc/self/mountinfo: the mounts that this process sees, and the superblocks behind them. */
+import fs from 'node:fs'
+
+export interface MountInfo {
+  /** As statx(2) tells it (stx_mnt_id). */
+  readonly id: number
+  readonly parentId: number
+  /** `major:minor` of the superblock. On btrfs no file's st_dev need be equal to it. */
+  readonly device: string
+  /** What of the file system is shown at the mountpoint. */
+  readonly root: string
+  readonly mountpoint: string
+  /** Options of this mount: `ro`, `nosuid`, … */
+  readonly options: readonly string[]
+  /** Name of the kind of file system: `xfs`, `fuse.sshfs`. */
+  readonly type: string
+  readonly source: string
+  /** Options of the superblock: `ro` here means that nobody can write, through whatever mount. */
+  readonly superOptions: readonly string[]
+}
+
+/** All mounts of this process's namespace, in the order in which they hide one another. */
+export function readMountInfo(): MountInfo[] {
+  return parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'utf8'))
+}
+
+/** See proc_pid_mountinfo(5). A field list of unknown length ends with ` - `. */
+export function parseMountInfo(text: string): MountInfo[] {
+  const mounts: MountInfo[] = []
+  for (const line of text.split('\n')) {
+    if (line === '') continue
+    const fields = line.split(' ')
+    const separator = fields.indexOf('-', 6)
+    const [id, parentId, device, root, mountpoint, options] = fields as [string, string, string, string, string, string]
+    const [type = '', source = '', superOptions = ''] = fields.slice(separator + 1)
+    mounts.push({
+      id: Number(id),
+      parentId: Number(parentId),
+      device,
+      root: unescapeField(root),
+      mountpoint: unescapeField(mountpoint),
+      options: options.split(','),
+      type,
+      source: unescapeField(source),
+      superOptions: superOptions.split(','),
+    })
+  }
+  return mounts
+}
+
+/** Space, tab, newline and backslash are written as `\040`. They are bytes: a name need not be UTF-8, but is read as such. */
+function unescapeField(field: string): string {
+  return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+}
