@@ -1,0 +1,30 @@
+/**
+ * The kinds of entry that a mapping can hold: one row each, here and nowhere else.
+ *
+ * A *mapping* is an index from page index (file offset / 4096) to entry. A kind says who owns the page and from where its
+ * bytes are read. Removing a kind's row, and the module that the row belongs to, leaves a working cache: what was of
+ * that kind is then the file's own.
+ */
+
+/** A page's size in bytes: the unit of every index. */
+export const PAGE_BYTES = 4096
+
+export const EntryKind = {
+  /** Empty. The page is the file's own and is read from the file itself. */
+  OWN: 0,
+  /** The page is a home's, and so are its neighbours in the same run: see run-map.ts. */
+  HOME_RUN: 1,
+} as const
+export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
+
+interface EntryKindRow {
+  /** For people: status, dumps. */
+  readonly name: string
+  /** One row stands for a run of pages, not for one page. */
+  readonly isRun: boolean
+}
+
+export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
+  [EntryKind.OWN]: { name: 'own', isRun: true },
+  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true },
+}
