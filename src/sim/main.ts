@@ -1,0 +1,45 @@
+/**
+ * Runs simulations: `npm run sim -- --seed 7` replays one, `--from 1 --count 5000` looks for a seed that fails.
+ * Prints what happened; exits with 1 at the first failure.
+ */
+import { parseArgs } from 'node:util'
+import { type Outcome, simulate } from './simulate.ts'
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    count: { type: 'string', default: '1000' },
+    seconds: { type: 'string', default: 'Infinity' },
+  },
+})
+const first = Number(values.seed ?? values.from)
+const count = values.seed === undefined ? Number(values.count) : 1
+const deadline = performance.now() + Number(values.seconds) * 1000
+
+const outcomes: Outcome[] = []
+try {
+  for (let seed = first; seed < first + count && performance.now() < deadline; seed++)
+    outcomes.push(await simulate(seed))
+  if (values.seed === undefined) console.log(summarize(outcomes))
+  else console.dir(outcomes[0], { depth: null })
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}
+
+function summarize(all: readonly Outcome[]): string {
+  const sum = (of: (outcome: Outcome) => number) => all.reduce((total, outcome) => total + of(outcome), 0)
+  const reasons = new Map<string, number>()
+  for (const { statistics } of all) {
+    for (const [reason, times] of Object.entries(statistics.private))
+      reasons.set(reason, (reasons.get(reason) ?? 0) + times)
+  }
+  return [
+    `${all.length} seeds, ${sum((o) => o.steps)} steps`,
+    `opens: ${sum((o) => o.opens.pristine)} pristine, ${sum((o) => o.opens.diverged)} diverged, ${sum((o) => o.opens.private)} private; ${sum((o) => o.opens.remembered)} by remembered decisions`,
+    `units read: ${sum((o) => o.unitsRead)}, from homes ${sum((o) => o.unitsFromHomes)}`,
+    `homes made ${sum((o) => o.statistics.homesMade)}, superseded ${sum((o) => o.statistics.homesSuperseded)}`,
+    `private: ${[...reasons].map(([reason, times]) => `${reason} ${times}`).join(', ')}`,
+  ].join('\n')
+}
