@@ -1,0 +1,57 @@
+/**
+ * What carries requests from the kernel and answers back to it. Two implementations are possible: the device
+ * (here), and io_uring queues (later); the server above knows only this interface.
+ */
+import { ERRNO } from '../linux/errors.ts'
+import { read, schedYield, waitReadable, write } from '../linux/fuse-device.ts'
+import type { Reply, Request } from './messages.ts'
+
+export interface Channel {
+  /** Blocks until a request stands in `request`; its bytes, 0 where there is none after all, or -errno (ENODEV: unmounted). */
+  receive(request: Request): number
+  /** Answers with the first `bytes` of `reply`; 0 or -errno (ENOENT: the request was interrupted and is gone). */
+  send(reply: Reply, bytes: number): number
+}
+
+/**
+ * A channel over a descriptor of /dev/fuse (non-blocking). It spins briefly before it sleeps, because most of a
+ * FUSE request's time is the waking of a sleeping process on another CPU; between two looks it yields, so that a
+ * client on the same CPU is not kept from asking.
+ */
+export class DeviceChannel implements Channel {
+  readonly #fd: number
+  readonly #spins: number
+  readonly #leave: () => boolean
+
+  /**
+   * `spins`: how often to look for a request before sleeping (0: sleep at once). `leave` is asked before sleeping whether
+   * this reader should leave instead; `receive` then returns 0.
+   */
+  constructor(fd: number, spins: number, leave: () => boolean) {
+    this.#fd = fd
+    this.#spins = spins
+    this.#leave = leave
+  }
+
+  receive(request: Request): number {
+    const { bytes } = request
+    for (let i = 0; i < this.#spins; i++) {
+      const length = read(this.#fd, bytes, bytes.length)
+      if (length !== -ERRNO.EAGAIN) return retriable(length)
+      schedYield()
+    }
+    if (this.#leave()) return 0
+    const ready = waitReadable(this.#fd, -1)
+    return retriable(ready < 0 ? ready : read(this.#fd, bytes, bytes.length))
+  }
+
+  send(reply: Reply, bytes: number): number {
+    const written = write(this.#fd, reply.bytes, bytes)
+    return Math.min(written, 0)
+  }
+}
+
+/** Errors after which one simply asks again: somebody else took the request, a signal came, it was aborted. */
+function retriable(length: number): number {
+  return length === -ERRNO.EAGAIN || length === -ERRNO.EINTR || length === -ERRNO.ENOENT ? 0 : length
+}
