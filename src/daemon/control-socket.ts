@@ -1,0 +1,104 @@
+/**
+ * Where a mount's control socket lies: one socket per mount in a directory that only its user can enter, named after the
+ * mountpoint and the supervisor's process id. The sockets are the list of mounts: there is no other registry that could disagree.
+ * A mountpoint may have two: of a mount that was detached but still serves open files, and of a new one.
+ */
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import http from 'node:http'
+import path from 'node:path'
+
+/** The directory of control sockets: /run/samepage for root, below XDG_RUNTIME_DIR for others. */
+export function runtimeDirectory(): string {
+  const uid = process.geteuid?.() ?? 0
+  if (uid === 0) return '/run/samepage'
+  const base = process.env.XDG_RUNTIME_DIR
+  return base !== undefined && base !== '' ? path.join(base, 'samepage') : `/tmp/samepage-${uid}`
+}
+
+/**
+ * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks). The
+ * mountpoint is hashed: a socket's path may have 107 bytes only.
+ */
+export function controlSocket(mountpoint: string, supervisor: number): string {
+  return path.join(runtimeDirectory(), `${nameOf(mountpoint)}.${supervisor}.sock`)
+}
+
+/** The control socket of the mount at `mountpoint`, the newest where there are several; a path that does not exist where there is none. */
+export function socketPath(mountpoint: string): string {
+  const made = (socket: string) => fs.lstatSync(socket, { throwIfNoEntry: false })?.ctimeMs ?? 0
+  return socketsOf(mountpoint).sort((a, b) => made(b) - made(a))[0] ?? controlSocket(mountpoint, 0)
+}
+
+/** The process id of the supervisor who made the socket. */
+export function supervisorOf(socket: string): number {
+  return Number(path.basename(socket).split('.')[1])
+}
+
+/** Removes the sockets of mounts at `mountpoint` whose supervisor is no more. */
+export function removeDeadSockets(mountpoint: string): void {
+  for (const socket of socketsOf(mountpoint)) if (!isAlive(supervisorOf(socket))) fs.rmSync(socket, { force: true })
+}
+
+/** Whether the process exists and has not ended; a zombie, whose parent does not ask for its status, has. */
+export function isAlive(pid: number): boolean {
+  try {
+    // pid (name, which may hold anything) state …
+    return !/\) [ZX] [^)]*$/.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+function socketsOf(mountpoint: string): string[] {
+  return listSockets().filter((socket) => path.basename(socket).startsWith(`${nameOf(mountpoint)}.`))
+}
+
+function nameOf(mountpoint: string): string {
+  return createHash('sha256').update(mountpoint).digest('hex').slice(0, 24)
+}
+
+/** Makes the directory, or throws where somebody else owns it. */
+export function makeRuntimeDirectory(): void {
+  const directory = runtimeDirectory()
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const stat = fs.lstatSync(directory)
+  if (!stat.isDirectory() || stat.uid !== process.geteuid?.())
+    throw new Error(`${directory} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR`)
+}
+
+/** The sockets that lie there, alive or not. */
+export function listSockets(): string[] {
+  try {
+    const directory = runtimeDirectory()
+    return fs
+      .readdirSync(directory)
+      .filter((name) => name.endsWith('.sock'))
+      .map((name) => path.join(directory, name))
+  } catch {
+    return []
+  }
+}
+
+/** Asks a mount over its control socket; the parsed answer, or undefined where nobody answers (a dead mount). */
+export function ask<Answer>(socket: string, request: string, timeoutMs = 5000): Promise<Answer | undefined> {
+  return new Promise((resolve, reject) => {
+    // Its own connection: one that is kept for the next question may have been closed meanwhile.
+    const call = http.get({ socketPath: socket, path: request, timeout: timeoutMs, agent: false }, (response) => {
+      let body = ''
+      response.setEncoding('utf8')
+      response.on('data', (text: string) => {
+        body += text
+      })
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(JSON.parse(body) as Answer)
+        else reject(new Error(`the mount answered ${response.statusCode}: ${body}`))
+      })
+    })
+    call.on('timeout', () => call.destroy(new Error(`the mount did not answer within ${timeoutMs} ms`)))
+    call.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined)
+      else reject(error)
+    })
+  })
+}

@@ -1,0 +1,80 @@
+/** The serving process's two ears: a control socket for `samepage status`, and, where asked for, Prometheus metrics over HTTP. */
+import fs from 'node:fs'
+import http from 'node:http'
+import { controlSocket, makeRuntimeDirectory, removeDeadSockets } from './control-socket.ts'
+import { Metrics } from './metrics.ts'
+import type { ServingStart } from './shared-state.ts'
+import type { Status } from './status.ts'
+
+/** The answer to `/processes`: process ids. */
+export interface Processes {
+  readonly serving: number
+  readonly supervisor: number
+}
+
+export interface Control {
+  close(): void
+}
+
+/** Starts listening. Rejects where the metrics address can't be had. */
+export async function startControl(status: Status, start: ServingStart): Promise<Control> {
+  makeRuntimeDirectory()
+  removeDeadSockets(start.mountpoint)
+  const socket = controlSocket(start.mountpoint, process.ppid)
+  const servers: http.Server[] = []
+
+  const control = http.createServer((request, response) => {
+    if (request.url === '/processes') {
+      const processes: Processes = { serving: process.pid, supervisor: process.ppid }
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(processes))
+      return
+    }
+    if (request.url !== '/status') {
+      response.writeHead(404).end('unknown request')
+      return
+    }
+    status.report().then(
+      (report) => response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(report)),
+      (error: unknown) => response.writeHead(500).end(String(error)),
+    )
+  })
+  await listening(control, { path: socket })
+  fs.chmodSync(socket, 0o600)
+  servers.push(control)
+
+  if (start.metrics !== undefined) {
+    const metrics = new Metrics(status)
+    const server = http.createServer((request, response) => {
+      if (request.method !== 'GET' || request.url !== '/metrics') {
+        response.writeHead(404, { 'content-type': 'text/plain' }).end('metrics are at /metrics\n')
+        return
+      }
+      metrics.text().then(
+        (text) => response.writeHead(200, { 'content-type': metrics.contentType }).end(text),
+        (error: unknown) => response.writeHead(500).end(String(error)),
+      )
+    })
+    await listening(server, start.metrics)
+    servers.push(server)
+  }
+
+  return {
+    close() {
+      for (const server of servers) {
+        server.close()
+        server.closeAllConnections()
+      }
+      fs.rmSync(socket, { force: true })
+    },
+  }
+}
+
+function listening(server: http.Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const name = 'port' in where ? `${where.host}:${where.port}` : where.path
+      reject(new Error(`cannot listen on ${name}: ${error.code ?? error.message}`))
+    })
+    server.listen(where, resolve)
+  })
+}

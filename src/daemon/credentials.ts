@@ -1,0 +1,58 @@
+/**
+ * Creating files as the client who asked. What is created must belong to him with the semantics of the file system below: set-group-id
+ * directories, default ACLs, quotas, his umask. So the thread takes on his identity for the length of the creating call; the file system then
+ * does what it does natively.
+ *
+ * The kernel has checked permissions already (default_permissions); below they are checked again, as his. Privileges that a
+ * client has without being root are not passed on.
+ *
+ * Context: one per worker thread; its identity is that thread's alone.
+ */
+import fs from 'node:fs'
+import type { Request } from '../fuse/messages.ts'
+import { ownUmask, setFsGid, setFsUid, setThreadGroups, setUmask, threadGroups } from '../linux/identity.ts'
+
+export class Credentials {
+  readonly #privileged: boolean
+  readonly #groups: Uint32Array
+
+  /** `privileged`: this process is root. Else everything is created as who mounted. */
+  constructor(privileged: boolean) {
+    this.#privileged = privileged
+    this.#groups = threadGroups()
+    ownUmask()
+  }
+
+  /** Runs `call` as the client of `request`, with his umask where the request carries one. */
+  as(request: Request, umask: number, call: () => number): number {
+    setUmask(umask)
+    const { uid, gid } = request
+    if (!this.#privileged || (uid === 0 && gid === 0)) return call()
+    const groups = uid === 0 ? undefined : groupsOf(request.pid)
+    try {
+      if (groups !== undefined) setThreadGroups(groups)
+      setFsGid(gid)
+      setFsUid(uid)
+      return call()
+    } finally {
+      setFsUid(0)
+      setFsGid(0)
+      if (groups !== undefined) setThreadGroups(this.#groups)
+    }
+  }
+}
+
+const NONE = new Uint32Array(0)
+
+/** The supplementary groups of thread `pid`; none where it is gone, or in a name space that cannot be seen from here. */
+function groupsOf(pid: number): Uint32Array {
+  if (pid === 0) return NONE
+  let status: string
+  try {
+    status = fs.readFileSync(`/proc/${pid}/status`, 'latin1')
+  } catch {
+    return NONE
+  }
+  const groups = /^Groups:\s*(.*)$/m.exec(status)?.[1]?.trim()
+  return groups ? Uint32Array.from(groups.split(/\s+/), Number) : NONE
+}

@@ -1,0 +1,81 @@
+/** SETATTR, SETXATTR, REMOVEXATTR: what is known of an inode changes. */
+
+import type { Request } from '../../fuse/messages.ts'
+import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
+import type { Handler } from '../../fuse/server.ts'
+import { chmodFd, chownFd, ftruncate, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
+import { close, O_WRONLY } from '../../linux/file.ts'
+import { removexattr, setxattr } from '../../linux/xattr.ts'
+import { changeData } from '../changes.ts'
+import type { Credentials } from '../credentials.ts'
+import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
+
+export function changingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
+  const { files, stat } = context
+  const times = new BigInt64Array(4)
+
+  function truncate(request: Request, valid: number): number {
+    const slot = slotOf(request.nodeid)
+    const handle = valid & FATTR.FH ? request.u64(8) : 0
+    const size = request.long(16)
+    // Whether the client may has been checked, when he opened it or now: the descriptor of one who may is not asked again.
+    const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
+    if (fd < 0) return fd
+    // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
+    const error = changeData(context, slot, Number(size), Infinity, () => ftruncate(fd, size))
+    if (handle === 0) close(fd)
+    return error
+  }
+
+  function setTimes(request: Request, valid: number, fd: number): number {
+    times[0] = request.i64(32)
+    times[1] = timeOf(valid, FATTR.ATIME, FATTR.ATIME_NOW, request.u32(56))
+    times[2] = request.i64(40)
+    times[3] = timeOf(valid, FATTR.MTIME, FATTR.MTIME_NOW, request.u32(60))
+    return utimensFd(fd, times)
+  }
+
+  return {
+    SETATTR(request, reply) {
+      const valid = request.u32(0)
+      const slot = slotOf(request.nodeid)
+      if (valid & FATTR.SIZE) {
+        const error = truncate(request, valid)
+        if (error < 0) return error
+      }
+      return withPinned(context, slot, (fd) => {
+        let error = 0
+        // Before the mode, which it may change.
+        if (valid & (FATTR.UID | FATTR.GID))
+          error = chownFd(fd, valid & FATTR.UID ? request.u32(76) : -1, valid & FATTR.GID ? request.u32(80) : -1)
+        if (error === 0 && valid & FATTR.MODE) error = chmodFd(fd, request.u32(68) & 0o7777)
+        if (error === 0 && valid & (FATTR.ATIME | FATTR.MTIME)) error = setTimes(request, valid, fd)
+        if (error === 0) error = stat.ofFd(fd)
+        if (error < 0) return error
+        reply.zero(0, 16)
+        setValidity(context, slot, reply, 0, 8)
+        setAttr(context, slot, reply, 16)
+        return ATTR_OUT_BYTES
+      })
+    },
+
+    SETXATTR(request) {
+      const size = request.u32(0)
+      const flags = request.u32(4)
+      const name = request.name(16)
+      const value = request.data(16 + name.length, size)
+      return withPinned(context, slotOf(request.nodeid), (fd) => {
+        const set = () => setxattr(fd, name, value, size, flags)
+        // With an ACL that an owner outside of the file's group sets, the file system takes the set-group-id bit away.
+        return request.u32(8) & SETXATTR_ACL_KILL_SGID ? credentials.as(request, 0, set) : set()
+      })
+    },
+
+    REMOVEXATTR: (request) => withPinned(context, slotOf(request.nodeid), (fd) => removexattr(fd, request.name())),
+  }
+}
+
+function timeOf(valid: number, isSet: number, isNow: number, nanoseconds: number): bigint {
+  if ((valid & isSet) === 0) return UTIME_OMIT
+  return valid & isNow ? UTIME_NOW : BigInt(nanoseconds)
+}

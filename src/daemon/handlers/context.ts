@@ -1,0 +1,94 @@
+/** What the handlers of one worker work with. */
+
+import type { Reply } from '../../fuse/messages.ts'
+import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
+import { Statx } from '../../linux/statx.ts'
+import type { FilesystemTable } from '../filesystem-table.ts'
+import type { HomeTable } from '../home-table.ts'
+import type { InodeFiles, Source } from '../inode-files.ts'
+import { type InodeTable, SLOT } from '../inode-table.ts'
+import type { LookupAdvice } from '../lookup-advice.ts'
+import type { Opening } from '../opening.ts'
+import type { RequestStats } from '../request-stats.ts'
+import type { RunMaps } from '../run-maps.ts'
+import type { ServingState } from '../serving.ts'
+import type { Invalidate, ServingOptions, ToKeeper } from '../shared-state.ts'
+
+export interface Context {
+  readonly worker: number
+  readonly fuseFd: number
+  readonly inodes: InodeTable
+  readonly files: InodeFiles
+  readonly filesystems: FilesystemTable
+  readonly homes: HomeTable
+  readonly serving: ServingState
+  readonly opening: Opening
+  readonly maps: RunMaps
+  readonly stats: RequestStats
+  readonly source: Source
+  readonly options: ServingOptions
+  readonly tellKeeper: (message: ToKeeper) => void
+  readonly invalidate: (message: Invalidate) => void
+  readonly advice: LookupAdvice
+  /** Reused by every request of the worker. */
+  readonly stat: Statx
+}
+
+/** Nodeid ↔ slot of the inode table. */
+export const slotOf = (nodeid: number): number => nodeid - 1
+export const nodeidOf = (slot: number): number => slot + 1
+
+/** Writes a struct fuse_attr of what `context.stat` holds for `slot`, and remembers what the kernel is being told. */
+export function setAttr(context: Context, slot: number, reply: Reply, offset: number): void {
+  const { inodes, stat } = context
+  const fs = inodes.get(slot, SLOT.FS)
+  reply.setAttr(offset, stat, stat.inoLow, context.filesystems.shownInoHigh(fs, stat.inoHigh))
+  inodes.set(slot, SLOT.ATTR_SEC, stat.words[24]!)
+  inodes.set(slot, SLOT.ATTR_NSEC, stat.ctimeNsec)
+}
+
+/**
+ * Writes how long the kernel may believe the attributes of `slot`. Not at all while somebody may store to the file through a mapping that is
+ * passed through: nobody hears of that.
+ */
+export function setValidity(
+  context: Context,
+  slot: number,
+  reply: Reply,
+  secondsAt: number,
+  nanosecondsAt: number,
+): void {
+  const { inodes, options } = context
+  const believed = inodes.get(slot, SLOT.WRITERS) === 0 ? options.timeoutSeconds : 0
+  const seconds = Math.floor(believed)
+  reply.setU64(secondsAt, seconds, 0)
+  reply.setU32(nanosecondsAt, Math.round((believed - seconds) * 1e9))
+}
+
+/** Runs `call` with an O_PATH descriptor of the slot's inode. */
+export function withPinned(context: Context, slot: number, call: (fd: number) => number): number {
+  const { files } = context
+  const fd = files.pin(slot)
+  if (fd < 0) return fd
+  try {
+    return call(fd)
+  } finally {
+    files.unpin(slot, fd)
+  }
+}
+
+/** Writes a struct fuse_entry_out at `offset`; returns its bytes. */
+export function setEntry(context: Context, slot: number, reply: Reply, offset: number): number {
+  const seconds = Math.floor(context.options.timeoutSeconds)
+  const nanoseconds = Math.round((context.options.timeoutSeconds - seconds) * 1e9)
+  reply.setFloat64(offset, nodeidOf(slot))
+  reply.setU64(offset + 8, context.inodes.get(slot, SLOT.GENERATION), 0)
+  reply.setU64(offset + 16, seconds, 0)
+  reply.setU32(offset + 32, nanoseconds)
+  setValidity(context, slot, reply, offset + 24, offset + 36)
+  setAttr(context, slot, reply, offset + 40)
+  return ENTRY_OUT_BYTES
+}
+
+/** A fresh record for one worker. */
+export const newStat = (): Statx => new Statx()

@@ -1,0 +1,197 @@
+/** OPEN, READ, LSEEK, RELEASE of regular files: the path of a read through the daemon. */
+
+import type { OwnPages } from '../../cache/own-pages.ts'
+import { PieceWalk } from '../../cache/resolve.ts'
+import { OWN, type RunMap } from '../../cache/run-map.ts'
+import type { Reply, Request } from '../../fuse/messages.ts'
+import { invalidateInode } from '../../fuse/notify.ts'
+import { LSEEK_OUT_BYTES, type OpcodeName, READ_LOCKOWNER } from '../../fuse/protocol.ts'
+import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { SPLICE_BYTES_MIN, SplicedReply } from '../../fuse/spliced-reply.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { close, lseek, O_ACCMODE, O_NONBLOCK, O_RDWR, pread, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
+import { SLOT } from '../inode-table.ts'
+import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
+import { OwnReadahead } from '../readahead.ts'
+import { freeSlot } from './attributes.ts'
+import { type Context, nodeidOf, slotOf } from './context.ts'
+
+export function readingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
+  const { inodes, files, homes, maps, opening, options, stat, stats, worker } = context
+
+  const walk = new PieceWalk()
+  const readahead = new OwnReadahead(inodes)
+  const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
+
+  /**
+   * pread(2). Where the kernel fills its own copy (`fills`), it takes a short answer for the end of the file, and cuts the size off there:
+   * so what an error cuts short is an error as a whole, after which the kernel asks page by page.
+   */
+  function readPiece(fd: number, target: Uint8Array, length: number, offset: number, fills: boolean): number {
+    let done = pread(fd, target, length, offset)
+    while (fills && done > 0 && done < length) {
+      const more = pread(fd, target.subarray(done), length - done, offset + done)
+      if (more < 0) return more
+      if (more === 0) break
+      done += more
+    }
+    return done
+  }
+
+  /** Reads pieces of homes and of the file itself into the reply, one after the other, until all is read or the file ends. */
+  function readMapped(
+    runs: RunMap,
+    ownFd: number,
+    offset: number,
+    size: number,
+    fills: boolean,
+    reply: Reply,
+    written?: OwnPages,
+  ): number {
+    walk.start(runs, offset, size, written)
+    let done = 0
+    while (walk.next()) {
+      const target = walk.done === 0 ? reply.payload : reply.payload.subarray(walk.done)
+      const own = walk.home === OWN
+      const length = readPiece(own ? ownFd : homes.fd(walk.home), target, walk.length, walk.offset, fills)
+      if (length < 0) return done > 0 && !fills ? done : length
+      if (own) stats.addFromFiles(worker, length)
+      else stats.addFromHomes(worker, length)
+      done += length
+      // Short: the file was truncated below; what follows is no longer there.
+      if (length < walk.length) break
+    }
+    return done
+  }
+
+  /**
+   * The same without copying what lies in homes: their pages never change, so they can be passed on by reference. The file's own are
+   * read first, for what they are is known only then. False where it cannot be done so: then nothing has been answered.
+   */
+  function spliceMapped(
+    runs: RunMap,
+    ownFd: number,
+    offset: number,
+    size: number,
+    request: Request,
+    reply: Reply,
+  ): boolean {
+    walk.start(runs, offset, size)
+    let length = 0
+    while (walk.next()) {
+      if (walk.home === OWN) {
+        const read = pread(ownFd, reply.payload.subarray(walk.done), walk.length, walk.offset)
+        if (read < walk.length) return false
+        stats.addFromFiles(worker, read)
+      } else stats.addFromHomes(worker, walk.length)
+      length += walk.length
+    }
+    let error = spliced.begin(request.uniqueLow, request.uniqueHigh, length)
+    walk.start(runs, offset, size)
+    while (error === 0 && walk.next()) {
+      if (walk.home === OWN) error = spliced.addBytes(reply.payload.subarray(walk.done, walk.done + walk.length))
+      else error = spliced.addFile(homes.fd(walk.home), walk.offset, walk.length)
+    }
+    if (error < 0) {
+      spliced.abandon()
+      return false
+    }
+    const sent = spliced.send()
+    // ENOENT: the reader is gone. Any other error: the answer has to be given in another way.
+    return sent === 0 || sent === -ERRNO.ENOENT
+  }
+
+  return {
+    OPEN(request, reply) {
+      const slot = slotOf(request.nodeid)
+      const flags = request.u32(0)
+      let fd = opening.openBelow(files, slot, flags, stat)
+      if (fd < 0) return fd
+      // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
+      // Also where stores through a mapping that is passed through are going to change them without a word.
+      if (attributesAreOld() || (flags & O_ACCMODE) === O_RDWR) invalidateInode(context.fuseFd, request.nodeid, -1, 0)
+      const lock = inodes.lockOf(slot)
+      lock.lock()
+      let result: number
+      try {
+        result = opening.join(slot, fd, stat, flags, reply)
+      } finally {
+        lock.unlock()
+      }
+      if (result !== UNDECIDED) return result
+      if (isWriting(flags)) {
+        // What is open for writing proves nothing.
+        close(fd)
+        fd = files.open(slot, O_NONBLOCK)
+        if (fd < 0) return fd
+      }
+      const { uniqueLow, uniqueHigh } = request
+      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh, worker })
+      return NO_REPLY
+
+      /** The kernel was told other attributes than the file has now, and would go on believing them for a while. */
+      function attributesAreOld(): boolean {
+        return (
+          inodes.get(slot, SLOT.ATTR_NSEC) >>> 0 !== stat.ctimeNsec ||
+          inodes.get(slot, SLOT.ATTR_SEC) >>> 0 !== stat.words[24]
+        )
+      }
+    },
+
+    READ(request, reply) {
+      const handle = request.u64(0)
+      if (handle === 0) return -ERRNO.EBADF
+      const slot = slotOf(request.nodeid)
+      const offset = request.u64(8)
+      const size = Math.min(request.u32(16), reply.capacity)
+      const fills = (request.u32(20) & READ_LOCKOWNER) === 0
+      if (fills) {
+        Atomics.store(inodes.words, inodes.at(slot) + SLOT.COPIED, 1)
+        stats.addCopied(worker, size)
+      }
+      const map = inodes.get(slot, SLOT.MAP)
+      if (map !== 0) {
+        const { runs, own } = maps.get(map)
+        if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
+        readahead.reading(slot, runs, handle - 1, offset, size)
+        if (
+          size >= SPLICE_BYTES_MIN &&
+          size <= spliced.capacity &&
+          spliceMapped(runs, handle - 1, offset, size, request, reply)
+        )
+          return NO_REPLY
+        return readMapped(runs, handle - 1, offset, size, fills, reply)
+      }
+      const length = readPiece(handle - 1, reply.payload, size, offset, fills)
+      if (length > 0) stats.addFromFiles(worker, length)
+      return length
+    },
+
+    /** Only SEEK_DATA and SEEK_HOLE come here. A file passed through has no descriptor here: one is opened for the question. */
+    LSEEK(request, reply) {
+      const whence = request.u32(16)
+      if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
+      const handle = request.u64(0)
+      const fd = handle > 0 ? handle - 1 : files.open(slotOf(request.nodeid), O_NONBLOCK)
+      if (fd < 0) return fd
+      const result = lseek(fd, request.u64(8), whence)
+      if (handle === 0) close(fd)
+      if (result < 0) return result
+      reply.setFloat64(0, result)
+      return LSEEK_OUT_BYTES
+    },
+
+    RELEASE(request) {
+      const slot = slotOf(request.nodeid)
+      const released = opening.release(slot, request.u64(0), request.u32(8))
+      // The copy that the kernel made for mappings of this file is no longer needed: all of its memory goes.
+      if (released & RELEASED.COPIED) context.invalidate({ nodeid: nodeidOf(slot), offset: 0 })
+      if (released & RELEASED.UNUSED) freeSlot(context, slot)
+      return 0
+    },
+
+    /** Nothing to flush: nobody writes. ENOSYS tells the kernel not to ask again. */
+    FLUSH: () => -ERRNO.ENOSYS,
+    FSYNC: () => -ERRNO.ENOSYS,
+  }
+}

@@ -1,0 +1,88 @@
+/** WRITE, FALLOCATE, COPY_FILE_RANGE, FSYNC: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
+
+import type { Reply, Request } from '../../fuse/messages.ts'
+import { FSYNC_FDATASYNC, type OpcodeName, WRITE_CACHE, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
+import type { Handler } from '../../fuse/server.ts'
+import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
+import { changeData, changeOpened } from '../changes.ts'
+import { type Context, slotOf } from './context.ts'
+
+/** As much as one copy_file_range(2) moves. */
+const COPY_BYTES_MAX = 0x7ffff000
+
+export function writingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
+  const { files } = context
+
+  /** Runs `call` with the open file `handle`, or, of a file that is passed through and has no descriptor here, one for the occasion. */
+  function withOpen(slot: number, handle: number, flags: number, call: (fd: number) => number): number {
+    if (handle > 0) return call(handle - 1)
+    const fd = files.open(slot, flags)
+    if (fd < 0) return fd
+    try {
+      return call(fd)
+    } finally {
+      close(fd)
+    }
+  }
+
+  function sync(request: Request, flags: number): number {
+    const call = request.u32(8) & FSYNC_FDATASYNC ? fdatasync : fsync
+    return withOpen(slotOf(request.nodeid), request.u64(0), flags, call)
+  }
+
+  function copy(request: Request): number {
+    const from = slotOf(request.nodeid)
+    const to = slotOf(request.u64(16))
+    const fromOffset = request.long(8)
+    const toOffset = request.long(32)
+    const length = Math.min(request.u64(40), COPY_BYTES_MAX)
+    return withOpen(from, request.u64(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
+      withOpen(to, request.u64(24), O_WRONLY, (toFd) =>
+        changeData(context, to, Number(toOffset), Number(toOffset) + length, () =>
+          copyFileRange(fromFd, fromOffset, toFd, toOffset, length),
+        ),
+      ),
+    )
+  }
+
+  function written(length: number, reply: Reply): number {
+    if (length < 0) return length
+    reply.setU64(0, length, 0)
+    return WRITE_OUT_BYTES
+  }
+
+  return {
+    WRITE(request, reply) {
+      const handle = request.u64(0)
+      if (handle === 0) return -ERRNO.EBADF
+      const slot = slotOf(request.nodeid)
+      const offset = request.long(8)
+      const data = request.data(40, request.u32(16))
+      // Before the bytes: whoever reads once they are there is to find them. What is appended lies behind all that has a bit.
+      changeOpened(context, slot, Number(offset), Number(offset) + data.length)
+      // Stores through a mapping go where they were made, whatever the descriptor says.
+      const elsewhere = request.u32(20) & WRITE_CACHE && request.u32(32) & O_APPEND
+      const length = withOpen(slot, elsewhere ? 0 : handle, O_WRONLY, (fd) => pwrite(fd, data, data.length, offset))
+      return written(length, reply)
+    },
+
+    FALLOCATE(request) {
+      const offset = request.long(8)
+      const length = request.long(16)
+      const slot = slotOf(request.nodeid)
+      return withOpen(slot, request.u64(0), O_WRONLY, (fd) =>
+        changeData(context, slot, Number(offset), Number(offset) + Number(length), () =>
+          fallocate(fd, request.u32(24), offset, length),
+        ),
+      )
+    },
+
+    COPY_FILE_RANGE: (request, reply) => written(copy(request), reply),
+
+    FSYNC: (request) => sync(request, O_RDONLY | O_NONBLOCK),
+    FSYNCDIR: (request) => sync(request, O_DIRECTORY),
+    SYNCFS: () => syncfs(context.source.handleMountFd >= 0 ? context.source.handleMountFd : context.source.rootFd),
+  }
+}

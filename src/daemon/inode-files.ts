@@ -1,0 +1,350 @@
+/**
+ * From a slot of the inode table to a descriptor of the file below, and from a name below to a slot.
+ *
+ * Where files can be opened by handle (root, a file system that exports), the daemon holds no descriptor of a file
+ * that nobody has open: nothing is pinned, a deleted file's space is free, and the number of descriptors does
+ * not grow with the tree. Directories keep an O_PATH descriptor, because every look-up in them needs one, until there are too many.
+ * Elsewhere (ordinary user, other file systems) each inode that the kernel knows costs one O_PATH descriptor.
+ *
+ * Context: worker threads; the calls block as the file system does.
+ */
+import { ERRNO } from '../linux/errors.ts'
+import { close, O_NOFOLLOW, O_PATH, openat, reopen } from '../linux/file.ts'
+import { handleInode, handleSubvolume, nameToHandle, openByHandle } from '../linux/handle.ts'
+import { cString } from '../linux/native.ts'
+import { S_IFDIR, STATX_BASIC_STATS, type Statx } from '../linux/statx.ts'
+import type { FilesystemTable } from './filesystem-table.ts'
+import { HANDLE_BYTES_MAX, InodeKey, type InodeTable, PINS_EVICTING, SLOT, SLOT_FLAG } from './inode-table.ts'
+
+/** What one mount reads from; the same for all workers. */
+export interface Source {
+  /** O_PATH descriptor of the source directory. */
+  readonly rootFd: number
+  /** A descriptor for open_by_handle_at on the source's file system, or -1 where handles can't be used. */
+  readonly handleMountFd: number
+  readonly rootMountId: number
+  /** Whether other file systems below the source are shown. */
+  readonly cross: boolean
+  /** How files are kept apart: all together, by owner, or by top-level directory. */
+  readonly domain: 'mount' | 'uid' | 'dir'
+}
+
+/** Descriptors of directories that are closed at once where one is needed. */
+const EVICTED_AT_ONCE = 256
+
+export class InodeFiles {
+  readonly #inodes: InodeTable
+  readonly #filesystems: FilesystemTable
+  readonly #source: Source
+  readonly #key = new InodeKey()
+  readonly #handle = new Uint8Array(HANDLE_BYTES_MAX)
+  /** The longest that a table of descriptors may get before look-ups of new files are refused. */
+  readonly #descriptorsMax: number
+  #evictFrom = 0
+
+  constructor(inodes: InodeTable, filesystems: FilesystemTable, source: Source, descriptorsMax: number) {
+    this.#inodes = inodes
+    this.#filesystems = filesystems
+    this.#source = source
+    this.#descriptorsMax = descriptorsMax
+  }
+
+  /**
+   * Looks `name` up in directory `parent` and counts the look-up: a slot, or -errno. `stat` is filled. With
+   * `count` false the slot is not wanted: only `stat` is.
+   */
+  lookUp(parent: number, name: Uint8Array, stat: Statx): number {
+    if (this.#inodes.get(parent, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) return -ERRNO.ENOENT
+    const dirFd = this.pin(parent)
+    if (dirFd < 0) return dirFd
+    try {
+      return this.lookUpIn(parent, dirFd, name, stat)
+    } finally {
+      this.unpin(parent, dirFd)
+    }
+  }
+
+  /** As {@link lookUp}, where the directory is open as `dirFd` already. */
+  lookUpIn(parent: number, dirFd: number, name: Uint8Array, stat: Statx): number {
+    const error = stat.at(dirFd, name)
+    if (error < 0) return error
+    const foreign = stat.mountId !== this.#source.rootMountId
+    let fs = this.#filesystems.find(stat)
+    if (fs < 0) {
+      fs = this.#addFilesystem(dirFd, name, stat)
+      if (fs < 0) return fs
+    }
+    const flags = stat.isDirectory ? SLOT_FLAG.DIRECTORY : 0
+    const key = this.#key
+    key.fs = fs
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
+    key.handleSize = 0
+    const domain = this.#domainOf(parent, fs, stat)
+    if (foreign && !this.#source.cross) {
+      showEmpty(stat)
+      return this.#acquire(key, -1, domain, SLOT_FLAG.HIDDEN | SLOT_FLAG.DIRECTORY)
+    }
+    if (stat.isDirectory && this.#isPlaceholder(dirFd, name, stat)) {
+      showEmpty(stat)
+      this.#numberByPlace(parent, name, stat)
+      return this.#acquire(key, -1, domain, SLOT_FLAG.HIDDEN | SLOT_FLAG.DIRECTORY)
+    }
+    if (this.#filesystems.hasHandles(fs)) {
+      const size = nameToHandle(dirFd, name, key.handle)
+      // The name may mean another file by now: only a handle of the inode that was stat'ed will do.
+      if (size > 0 && handleInode(key.handle) === stat.ino) {
+        key.handleSize = size
+        return this.#acquire(key, -1, domain, flags)
+      }
+    }
+    return this.#lookUpByDescriptor(dirFd, name, stat, key, domain, flags)
+  }
+
+  /**
+   * Where a subvolume lay in what a btrfs snapshot was taken of, the snapshot has an empty directory. All of them have
+   * the same number, which is no file's, and a handle that opens nothing.
+   */
+  #isPlaceholder(dirFd: number, name: Uint8Array, stat: Statx): boolean {
+    if (stat.inoLow !== BTRFS_EMPTY_SUBVOLUME_INO || stat.inoHigh !== 0) return false
+    return nameToHandle(dirFd, name, this.#handle) > 0 && handleSubvolume(this.#handle) > 0
+  }
+
+  /**
+   * Numbers what has no number of its own by where it lies, so that it is the same after a remount: in the key and in `stat`. The numbers
+   * are above all that files of a subvolume have (2^39), and two names have the same with a chance of 2^-39.
+   */
+  #numberByPlace(parent: number, name: Uint8Array, stat: Statx): void {
+    const key = this.#key
+    key.fs = this.#inodes.get(parent, SLOT.FS)
+    let low = this.#inodes.get(parent, SLOT.INO_LOW) ^ 0x811c9dc5
+    let high = this.#inodes.get(parent, SLOT.INO_HIGH) ^ 0x5bd1e995
+    for (const byte of name) {
+      low = Math.imul(low ^ byte, 0x01000193)
+      high = Math.imul(high ^ byte, 0x85ebca6b) ^ (high >>> 13)
+    }
+    key.inoLow = stat.words[8] = low >>> 0
+    key.inoHigh = stat.words[9] = 0x80 | (high >>> 25)
+  }
+
+  /** One descriptor for both questions: what it is, and its handle if there is one. */
+  #lookUpByDescriptor(
+    dirFd: number,
+    name: Uint8Array,
+    stat: Statx,
+    key: InodeKey,
+    domain: number,
+    flags: number,
+  ): number {
+    const fd = openat(dirFd, name, O_PATH | O_NOFOLLOW)
+    if (fd < 0) return fd
+    const error = stat.ofFd(fd)
+    if (error < 0 || this.#filesystems.find(stat) !== key.fs) {
+      close(fd)
+      return error < 0 ? error : -ERRNO.ESTALE
+    }
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
+    if (this.#filesystems.hasHandles(key.fs)) {
+      const size = nameToHandle(fd, EMPTY, key.handle)
+      if (size > 0) {
+        key.handleSize = size
+        close(fd)
+        return this.#acquire(key, -1, domain, flags)
+      }
+    }
+    if (fd > this.#descriptorsMax) {
+      close(fd)
+      return -ERRNO.ENFILE
+    }
+    const slot = this.#acquire(key, fd, domain, flags)
+    if (slot < 0 || !this.#inodes.created) close(fd)
+    return slot
+  }
+
+  /**
+   * As {@link lookUp}, of what was just made in directory `parent` and is open as `openFd`, which stays the caller's. It
+   * may have no name.
+   */
+  lookUpOpen(parent: number, openFd: number, stat: Statx): number {
+    const error = stat.ofFd(openFd)
+    if (error < 0) return error
+    let fs = this.#filesystems.find(stat)
+    if (fs < 0) fs = this.#addFilesystem(openFd, EMPTY, stat)
+    if (fs < 0) return fs
+    const key = this.#key
+    key.fs = fs
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
+    key.handleSize = 0
+    const domain = this.#domainOf(parent, fs, stat)
+    if (this.#filesystems.hasHandles(fs)) {
+      const size = nameToHandle(openFd, EMPTY, key.handle)
+      if (size > 0) {
+        key.handleSize = size
+        return this.#acquire(key, -1, domain, 0)
+      }
+    }
+    const fd = reopen(openFd, O_PATH)
+    if (fd < 0 || fd > this.#descriptorsMax) {
+      if (fd >= 0) close(fd)
+      return fd < 0 ? fd : -ERRNO.ENFILE
+    }
+    const slot = this.#acquire(key, fd, domain, 0)
+    if (slot < 0 || !this.#inodes.created) close(fd)
+    return slot
+  }
+
+  #acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
+    const slot = this.#inodes.acquire(key, fd, domain, flags)
+    return slot < 0 ? -ERRNO.ENFILE : slot
+  }
+
+  /** Makes the root's slot (0); once, before any worker starts. `stat` is of the root. */
+  addRoot(stat: Statx, handles: boolean): void {
+    this.#filesystems.add(stat, 0, handles)
+    const key = this.#key
+    key.fs = 0
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
+    key.handleSize = 0
+    const slot = this.#inodes.acquire(key, this.#source.rootFd, 0, SLOT_FLAG.DIRECTORY)
+    if (slot !== 0) throw new Error(`the root got slot ${slot}`)
+  }
+
+  /** An O_PATH (or better) descriptor of the slot's file, to be given back with {@link unpin}; or -errno. */
+  pin(slot: number): number {
+    const { words } = this.#inodes
+    const at = this.#inodes.at(slot)
+    if (words[at + SLOT.FLAGS]! & SLOT_FLAG.HIDDEN) return -ERRNO.EACCES
+    if (words[at + SLOT.HANDLE_SIZE] === 0) return Atomics.load(words, at + SLOT.FD)
+    if ((words[at + SLOT.FLAGS]! & SLOT_FLAG.DIRECTORY) === 0) return this.#openByHandle(slot, O_PATH)
+    for (;;) {
+      const pins = Atomics.load(words, at + SLOT.PINS)
+      if (pins === PINS_EVICTING) continue
+      if (Atomics.compareExchange(words, at + SLOT.PINS, pins, pins + 1) === pins) break
+    }
+    const fd = Atomics.load(words, at + SLOT.FD)
+    if (fd >= 0) return fd
+    const lock = this.#inodes.lockOf(slot)
+    lock.lock()
+    try {
+      if (words[at + SLOT.FD]! >= 0) return words[at + SLOT.FD]!
+      const opened = this.#openByHandle(slot, O_PATH)
+      if (opened < 0) Atomics.sub(words, at + SLOT.PINS, 1)
+      else Atomics.store(words, at + SLOT.FD, opened)
+      return opened
+    } finally {
+      lock.unlock()
+    }
+  }
+
+  unpin(slot: number, fd: number): void {
+    const { words } = this.#inodes
+    const at = this.#inodes.at(slot)
+    if (words[at + SLOT.HANDLE_SIZE] === 0) return
+    if ((words[at + SLOT.FLAGS]! & SLOT_FLAG.DIRECTORY) === 0) close(fd)
+    else Atomics.sub(words, at + SLOT.PINS, 1)
+  }
+
+  /** Opens the slot's file with `flags` (not O_PATH): a descriptor of the caller's own, or -errno. */
+  open(slot: number, flags: number): number {
+    if (this.#inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) return -ERRNO.EACCES
+    if (this.#inodes.get(slot, SLOT.HANDLE_SIZE) > 0) return this.#openByHandle(slot, flags)
+    return reopen(this.#inodes.get(slot, SLOT.FD), flags)
+  }
+
+  /** Whether the slot is an empty directory that stands for something else: it has attributes and an inode number, and nothing to open. */
+  isHidden(slot: number): boolean {
+    return (this.#inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) !== 0
+  }
+
+  /** Stats the slot's file: 0 or -errno. */
+  stat(slot: number, stat: Statx, mask?: number): number {
+    if (this.isHidden(slot)) {
+      stat.words.fill(0)
+      stat.words[0] = STATX_BASIC_STATS
+      stat.words[8] = this.#inodes.get(slot, SLOT.INO_LOW)
+      stat.words[9] = this.#inodes.get(slot, SLOT.INO_HIGH)
+      showEmpty(stat)
+      return 0
+    }
+    const fd = this.pin(slot)
+    if (fd < 0) return fd
+    const error = stat.ofFd(fd, mask)
+    this.unpin(slot, fd)
+    return error
+  }
+
+  /** Frees a slot that the table said is unused. */
+  free(slot: number): void {
+    const fd = Atomics.exchange(this.#inodes.words, this.#inodes.at(slot) + SLOT.FD, -1)
+    if (fd >= 0) close(fd)
+    this.#inodes.release(slot)
+  }
+
+  /**
+   * Closes descriptors of directories that nobody uses, from slot `from` on, at most `count` of them. Returns the slot to
+   * go on from, 0 at the end. Any thread.
+   */
+  evict(from: number, count: number): number {
+    const end = this.#inodes.highWater
+    let left = count
+    for (let slot = Math.max(1, from); slot < end; slot++) {
+      if (left === 0) return slot
+      if (this.#inodes.get(slot, SLOT.FD) < 0) continue
+      const fd = this.#inodes.takeIdleDescriptor(slot)
+      if (fd < 0) continue
+      close(fd)
+      left--
+    }
+    return 0
+  }
+
+  /** Where descriptors run short, those of idle directories go. */
+  #openByHandle(slot: number, flags: number): number {
+    const handle = this.#inodes.handle(slot)
+    let fd = openByHandle(this.#source.handleMountFd, handle, flags)
+    // Twice: the first time may come to the end of the table.
+    for (let tries = 0; fd === -ERRNO.EMFILE && tries < 2; tries++) {
+      this.#evictFrom = this.evict(this.#evictFrom, EVICTED_AT_ONCE)
+      fd = openByHandle(this.#source.handleMountFd, handle, flags)
+    }
+    if (fd > this.#descriptorsMax) this.#evictFrom = this.evict(this.#evictFrom, EVICTED_AT_ONCE)
+    return fd
+  }
+
+  #addFilesystem(dirFd: number, name: Uint8Array, stat: Statx): number {
+    const size = nameToHandle(dirFd, name, this.#handle)
+    const subvolumeId = size > 0 ? handleSubvolume(this.#handle) : 0
+    const handles = size > 0 && this.#source.handleMountFd >= 0 && stat.mountId === this.#source.rootMountId
+    const index = this.#filesystems.add(stat, subvolumeId, handles)
+    return index < 0 ? -ERRNO.ENFILE : index
+  }
+
+  #domainOf(parent: number, fs: number, stat: Statx): number {
+    switch (this.#source.domain) {
+      case 'mount':
+        return 0
+      case 'uid':
+        return stat.uid
+      case 'dir':
+        // A top-level entry founds a domain, everything below belongs to it. Its name is the number that the mount shows: its own is
+        // not enough, all subvolumes of btrfs have the same.
+        return parent === 0
+          ? this.#filesystems.shownInoHigh(fs, stat.inoHigh) * 2 ** 32 + stat.inoLow
+          : this.#inodes.domain(parent)
+    }
+  }
+}
+
+const EMPTY = cString('')
+/** BTRFS_EMPTY_SUBVOL_DIR_OBJECTID. */
+const BTRFS_EMPTY_SUBVOLUME_INO = 2
+
+/** Makes `stat` that of an empty directory: what stands for something that is not shown, and of which nothing is told but its number. */
+function showEmpty(stat: Statx): void {
+  stat.setMode(S_IFDIR | 0o755)
+  stat.words[4] = 1 // links: how many directories there are is not told
+  stat.words.fill(0, 10, 14) // size, blocks
+}

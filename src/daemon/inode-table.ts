@@ -1,0 +1,382 @@
+/**
+ * The inodes that the kernel knows by a nodeid, in memory that all threads of the daemon share.
+ *
+ * A slot is one inode for as long as the kernel remembers it or has it open; nodeid = slot + 1, so the root is
+ * slot 0. An inode is found again by (file system, inode number, handle), so that a hard link gets the same
+ * nodeid and a deleted file whose number is used again gets another.
+ *
+ * ```
+ * record of a slot: 40 words of 32 bits             who writes it
+ *   @0  lock        the slot's own mutex             any thread
+ *   @1  lookups     references that the kernel holds  under the table's mutex
+ *   @2  next        next slot of the bucket / free    under the table's mutex
+ *   @3  inoLow  @4 inoHigh                            when the slot is filled
+ *   @5  fs          index in the file system table    when the slot is filled
+ *   @6  flags       see SLOT_FLAG                     under the table's mutex
+ *   @7  generation  times the slot was filled         when the slot is filled
+ *   @8  fd          O_PATH descriptor, or -1          see InodeFiles
+ *   @9  pins        users of that descriptor          see InodeFiles
+ *   @10 handleSize  bytes of the file handle, or 0    when the slot is filled
+ *   @11 … @20       the file handle, 40 bytes         when the slot is filled
+ *   @21 @22 domain  sharing domain, 64 bits           when the slot is filled
+ *   @23 attrSec     @24 attrNsec: ctime of the attributes that the kernel was told last    any thread
+ *   @25 opens       open files of the kernel          under the table's mutex
+ *   @26 … @36       how the file is served            under the slot's lock, see serving.ts
+ *   @37 @38         where a sequential reader is      any thread, without a lock, see readahead.ts
+ *   @39 writers     open files that may write         under the slot's lock
+ * ```
+ * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
+ * free slots are in the free list and in no bucket.
+ */
+import { SharedMutex } from '../util/shared-mutex.ts'
+
+export const SLOT_WORDS = 40
+export const HANDLE_BYTES_MAX = 40
+
+export const SLOT = {
+  LOCK: 0,
+  LOOKUPS: 1,
+  NEXT: 2,
+  INO_LOW: 3,
+  INO_HIGH: 4,
+  FS: 5,
+  FLAGS: 6,
+  GENERATION: 7,
+  FD: 8,
+  PINS: 9,
+  HANDLE_SIZE: 10,
+  HANDLE: 11,
+  DOMAIN_LOW: 21,
+  DOMAIN_HIGH: 22,
+  ATTR_SEC: 23,
+  ATTR_NSEC: 24,
+  OPENS: 25,
+  KIND: 26,
+  CTIME_SEC: 27,
+  CTIME_NSEC: 28,
+  SIZE_LOW: 29,
+  SIZE_HIGH: 30,
+  HOME: 31,
+  HOME_GENERATION: 32,
+  BACKING: 33,
+  MAP: 34,
+  COPIED: 35,
+  RECHECK_SEC: 36,
+  NEXT_PAGE: 37,
+  AHEAD_PAGE: 38,
+  WRITERS: 39,
+} as const
+
+export const SLOT_FLAG = {
+  IN_USE: 1,
+  /** No longer found by look-ups: the inode got another nodeid, or its number another inode. */
+  UNHASHED: 2,
+  /** A mountpoint of another file system, or a subvolume that is not in a snapshot: shown as an empty directory. */
+  HIDDEN: 4,
+  DIRECTORY: 8,
+} as const
+
+/** In {@link SLOT.PINS}: the descriptor is being taken away; whoever wants to pin it waits for a moment. */
+export const PINS_EVICTING = -1
+
+// Header words.
+const MUTEX = 0
+const FREE_HEAD = 1
+const HIGH_WATER = 2
+const COUNT = 3
+const HEADER_WORDS = 16
+const BUCKETS = 1 << 20
+
+/** What a slot is looked up by, filled by the caller and reused: no object is made per look-up. */
+export class InodeKey {
+  fs = 0
+  inoLow = 0
+  inoHigh = 0
+  handleSize = 0
+  readonly handle = new Uint8Array(HANDLE_BYTES_MAX)
+}
+
+export class InodeTable {
+  readonly buffer: SharedArrayBuffer
+  readonly words: Int32Array
+  readonly capacity: number
+  readonly #bytes: Uint8Array
+  readonly #buckets: number
+  readonly #slots: number
+  readonly #mutex: SharedMutex
+  /** Whether the last {@link acquire} on this thread made a new slot. */
+  created = false
+
+  /** Memory for `capacity` inodes; address space is reserved at once, memory is used as slots are. */
+  static allocate(capacity: number): SharedArrayBuffer {
+    return new SharedArrayBuffer((HEADER_WORDS + BUCKETS + capacity * SLOT_WORDS) * 4)
+  }
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer
+    this.words = new Int32Array(buffer)
+    this.#bytes = new Uint8Array(buffer)
+    this.#buckets = HEADER_WORDS
+    this.#slots = HEADER_WORDS + BUCKETS
+    this.capacity = (this.words.length - this.#slots) / SLOT_WORDS
+    this.#mutex = new SharedMutex(this.words, MUTEX)
+  }
+
+  /** Slots in use. */
+  get count(): number {
+    return Atomics.load(this.words, COUNT)
+  }
+
+  /** Slots that were ever used: the range for sweeps. */
+  get highWater(): number {
+    return Atomics.load(this.words, HIGH_WATER)
+  }
+
+  /** Index of the slot's first word. */
+  at(slot: number): number {
+    return this.#slots + slot * SLOT_WORDS
+  }
+
+  get(slot: number, field: number): number {
+    return this.words[this.#slots + slot * SLOT_WORDS + field]!
+  }
+
+  set(slot: number, field: number, value: number): void {
+    this.words[this.#slots + slot * SLOT_WORDS + field] = value
+  }
+
+  /** The slot's sharing domain: a float, as {@link acquire} got it. */
+  domain(slot: number): number {
+    return (this.get(slot, SLOT.DOMAIN_HIGH) >>> 0) * 2 ** 32 + (this.get(slot, SLOT.DOMAIN_LOW) >>> 0)
+  }
+
+  /** The slot's file handle: a view. */
+  handle(slot: number): Uint8Array {
+    const start = (this.at(slot) + SLOT.HANDLE) * 4
+    return this.#bytes.subarray(start, start + this.get(slot, SLOT.HANDLE_SIZE))
+  }
+
+  lockOf(slot: number): SharedMutex {
+    return new SharedMutex(this.words, this.at(slot) + SLOT.LOCK)
+  }
+
+  isInUse(slot: number): boolean {
+    return slot >= 0 && slot < this.highWater && (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.IN_USE) !== 0
+  }
+
+  /**
+   * Finds or makes the slot of an inode and counts one more look-up by the kernel. `fd`, `domain` and `flags` are stored only in a new
+   * slot (see {@link created}). Returns -1 where the table is full.
+   */
+  acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
+    const { words } = this
+    const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
+    this.created = false
+    this.#mutex.lock()
+    try {
+      for (let entry = words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT)) {
+        const slot = entry - 1
+        if (!this.#sameNumber(slot, key)) continue
+        if (this.#sameHandle(slot, key)) {
+          words[this.at(slot) + SLOT.LOOKUPS]!++
+          return slot
+        }
+        // The number belongs to another inode now: the old one is still known to the kernel, but never found again.
+        this.#unhash(slot)
+        break
+      }
+      const slot = this.#take()
+      if (slot < 0) return -1
+      const at = this.at(slot)
+      words[at + SLOT.LOOKUPS] = 1
+      words[at + SLOT.INO_LOW] = key.inoLow
+      words[at + SLOT.INO_HIGH] = key.inoHigh
+      words[at + SLOT.FS] = key.fs
+      words[at + SLOT.FLAGS] = SLOT_FLAG.IN_USE | flags
+      words[at + SLOT.GENERATION]!++
+      words[at + SLOT.FD] = fd
+      words[at + SLOT.DOMAIN_LOW] = domain % 2 ** 32
+      words[at + SLOT.DOMAIN_HIGH] = Math.floor(domain / 2 ** 32)
+      words[at + SLOT.HANDLE_SIZE] = key.handleSize
+      words.fill(0, at + SLOT.ATTR_SEC, at + SLOT_WORDS)
+      const start = (at + SLOT.HANDLE) * 4
+      for (let i = 0; i < key.handleSize; i++) this.#bytes[start + i] = key.handle[i]!
+      words[at + SLOT.NEXT] = words[bucket]!
+      words[bucket] = slot + 1
+      this.created = true
+      return slot
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /**
+   * Takes back `count` look-ups. Returns true where that was the last use of the slot, which then belongs to
+   * the caller alone until it calls {@link release}.
+   */
+  forget(slot: number, count: number): boolean {
+    this.#mutex.lock()
+    try {
+      const at = this.at(slot)
+      const left = Math.max(0, this.words[at + SLOT.LOOKUPS]! - count)
+      this.words[at + SLOT.LOOKUPS] = left
+      return left === 0 && this.#retireIfUnused(slot)
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /** Counts an open (delta 1) or a close (delta -1); as {@link forget}, true where the slot is now unused. */
+  countOpen(slot: number, delta: number): boolean {
+    this.#mutex.lock()
+    try {
+      this.words[this.at(slot) + SLOT.OPENS]! += delta
+      return this.#retireIfUnused(slot)
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /** The inode's next look-up makes a new slot, with a new nodeid. The old one lives on until the kernel forgets it. */
+  unhash(slot: number): void {
+    this.#mutex.lock()
+    try {
+      this.#unhash(slot)
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /**
+   * Takes the descriptor of a directory that can be opened again by its handle and that nobody has pinned: the caller closes
+   * it. -1 where there is none. Under the mutex, lest the slot be given to another inode meanwhile.
+   */
+  takeIdleDescriptor(slot: number): number {
+    this.#mutex.lock()
+    try {
+      const at = this.at(slot)
+      if (!this.isInUse(slot) || this.words[at + SLOT.HANDLE_SIZE] === 0) return -1
+      if (Atomics.compareExchange(this.words, at + SLOT.PINS, 0, PINS_EVICTING) !== 0) return -1
+      const fd = Atomics.exchange(this.words, at + SLOT.FD, -1)
+      Atomics.store(this.words, at + SLOT.PINS, 0)
+      return fd
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /** Gives back a slot that {@link forget} or {@link countOpen} said is unused. */
+  release(slot: number): void {
+    this.#mutex.lock()
+    try {
+      const at = this.at(slot)
+      this.words[at + SLOT.FLAGS] = 0
+      this.words[at + SLOT.NEXT] = this.words[FREE_HEAD]!
+      this.words[FREE_HEAD] = slot + 1
+      this.words[COUNT]!--
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  #take(): number {
+    const { words } = this
+    let slot: number
+    if (words[FREE_HEAD] !== 0) {
+      slot = words[FREE_HEAD]! - 1
+      words[FREE_HEAD] = this.get(slot, SLOT.NEXT)
+    } else {
+      if (words[HIGH_WATER] === this.capacity) return -1
+      slot = words[HIGH_WATER]!++
+    }
+    words[COUNT]!++
+    return slot
+  }
+
+  #retireIfUnused(slot: number): boolean {
+    const at = this.at(slot)
+    if (slot === 0 || this.words[at + SLOT.LOOKUPS] !== 0 || this.words[at + SLOT.OPENS] !== 0) return false
+    if ((this.words[at + SLOT.FLAGS]! & SLOT_FLAG.IN_USE) === 0) return false
+    this.#unhash(slot)
+    this.words[at + SLOT.FLAGS]! &= ~SLOT_FLAG.IN_USE
+    return true
+  }
+
+  #unhash(slot: number): void {
+    const at = this.at(slot)
+    if (this.words[at + SLOT.FLAGS]! & SLOT_FLAG.UNHASHED) return
+    this.words[at + SLOT.FLAGS]! |= SLOT_FLAG.UNHASHED
+    const { words } = this
+    let link =
+      this.#buckets + hash(words[at + SLOT.FS]!, words[at + SLOT.INO_LOW]! >>> 0, words[at + SLOT.INO_HIGH]! >>> 0)
+    while (words[link] !== slot + 1) {
+      if (words[link] === 0) throw new Error(`inode table: slot ${slot} is in no bucket`)
+      link = this.at(words[link]! - 1) + SLOT.NEXT
+    }
+    words[link] = words[at + SLOT.NEXT]!
+  }
+
+  #sameNumber(slot: number, key: InodeKey): boolean {
+    const at = this.at(slot)
+    return (
+      this.words[at + SLOT.INO_LOW]! >>> 0 === key.inoLow &&
+      this.words[at + SLOT.INO_HIGH]! >>> 0 === key.inoHigh &&
+      this.words[at + SLOT.FS] === key.fs
+    )
+  }
+
+  #sameHandle(slot: number, key: InodeKey): boolean {
+    const size = this.get(slot, SLOT.HANDLE_SIZE)
+    if (size !== key.handleSize) return false
+    const start = (this.at(slot) + SLOT.HANDLE) * 4
+    for (let i = 0; i < size; i++) if (this.#bytes[start + i] !== key.handle[i]) return false
+    return true
+  }
+
+  /** Throws, with the slot's record, where an invariant of the table does not hold. Only while no other thread works on it. */
+  checkInvariants(): void {
+    const { words } = this
+    const seen = new Set<number>()
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      for (let entry = words[this.#buckets + bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT)) {
+        const slot = entry - 1
+        if (seen.has(slot)) this.#fail(slot, 'is in two buckets')
+        seen.add(slot)
+        if (!this.isInUse(slot)) this.#fail(slot, 'is in a bucket but not in use')
+        if (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) this.#fail(slot, 'is unhashed but in a bucket')
+        const home = hash(
+          this.get(slot, SLOT.FS),
+          this.get(slot, SLOT.INO_LOW) >>> 0,
+          this.get(slot, SLOT.INO_HIGH) >>> 0,
+        )
+        if (home !== bucket) this.#fail(slot, `is in bucket ${bucket}, belongs to ${home}`)
+      }
+    }
+    let free = 0
+    for (let entry = words[FREE_HEAD]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT)) {
+      if (this.isInUse(entry - 1)) this.#fail(entry - 1, 'is free and in use')
+      if (++free > this.highWater) throw new Error('inode table: the free list is a circle')
+    }
+    let used = 0
+    for (let slot = 0; slot < this.highWater; slot++) {
+      if (!this.isInUse(slot)) continue
+      used++
+      if (!seen.has(slot) && !(this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED)) this.#fail(slot, 'cannot be found')
+      if (slot !== 0 && this.get(slot, SLOT.LOOKUPS) === 0 && this.get(slot, SLOT.OPENS) === 0)
+        this.#fail(slot, 'is used by nobody')
+    }
+    if (used !== this.count) throw new Error(`inode table: ${used} slots in use, count says ${this.count}`)
+    if (used + free !== this.highWater) throw new Error('inode table: a slot is neither used nor free')
+  }
+
+  #fail(slot: number, what: string): never {
+    const at = this.at(slot)
+    throw new Error(`inode table: slot ${slot} ${what}: [${this.words.subarray(at, at + SLOT_WORDS).join(' ')}]`)
+  }
+}
+
+function hash(fs: number, inoLow: number, inoHigh: number): number {
+  let h = Math.imul(inoLow ^ Math.imul(inoHigh + fs * 31, 0x85ebca6b), 0x9e3779b1)
+  h ^= h >>> 15
+  return (h >>> 0) & (BUCKETS - 1)
+}

@@ -1,0 +1,318 @@
+/**
+ * The keeper: decides how files that may share are served, and keeps the tables that the workers read. It runs on the main
+ * thread of the serving process; what takes long (extents, clones) runs on the libuv pool, so that other decisions go on.
+ *
+ * The life of an open that it decides: a worker hands over the request with a descriptor → families prove what is shared →
+ * under the slot's lock the decision is stored and the homes are taken → the keeper answers the kernel itself.
+ */
+
+import { PAGE_BYTES } from '../cache/entry.ts'
+import { OwnPages } from '../cache/own-pages.ts'
+import { RunMap } from '../cache/run-map.ts'
+import { Reply } from '../fuse/messages.ts'
+import type { Families } from '../homes/families.ts'
+import type { Home } from '../homes/home.ts'
+import type { HomeUsers, SourceFile, Stamp } from '../homes/home-storage.ts'
+import type { DivergedServing, PristineServing, Serving } from '../homes/serving.ts'
+import { ERRNO } from '../linux/errors.ts'
+import { close, reopen } from '../linux/file.ts'
+import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
+import { Statx } from '../linux/statx.ts'
+import { DroppedMemory } from '../util/dropped-memory.ts'
+import { DecidedFiles } from './decided-files.ts'
+import type { HomeTable } from './home-table.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+import { flagsBelow, isWriting, Opening, UNDECIDED } from './opening.ts'
+import { SERVED, type ServingState } from './serving.ts'
+import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
+
+type OpenRequest = Extract<ToKeeper, { type: 'open' }>
+
+/** A home's file as the daemon needs it. */
+export interface HomeDescriptor {
+  /** For reading. */
+  readonly fd: number
+  /** Only then may clients be passed through to it: the kernel opens it for them, with the flags that they ask for. */
+  readonly isWriteProtected: boolean
+}
+
+export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescriptor> {
+  readonly inodes: InodeTable
+  readonly serving: ServingState
+  readonly homes: HomeTable
+  readonly options: ServingOptions
+  readonly fuseFd: number
+  /** How families reach the file in a slot. */
+  readonly fileOf: (slot: number) => File
+  readonly toWorkers: (message: ToWorker) => void
+  readonly familiesFor: (users: HomeUsers, forget: (key: string) => void) => Families<File, HomeFile>
+}
+
+/** Times that an open is decided again because the file changed, or a home went, in between. */
+const ATTEMPTS = 4
+
+export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
+  readonly families: Families<File, HomeFile>
+  readonly #parts: KeeperParts<File, HomeFile>
+  readonly #opening: Opening
+  readonly #maps = new Map<
+    number,
+    { readonly refs: readonly HomeRef[]; readonly runs: RunMap; readonly own: SharedArrayBuffer | undefined }
+  >()
+  /** Opens that wait for a decision, by the request's number. */
+  readonly #waiting = new Map<string, OpenRequest>()
+  readonly #decided: DecidedFiles
+  readonly #dropped = new DroppedMemory()
+  readonly #takenBefore = new Map<number, number>()
+  readonly #stat = new Statx()
+  readonly #reply = new Reply(256)
+  #lastMap = 0
+
+  constructor(parts: KeeperParts<File, HomeFile>) {
+    this.#parts = parts
+    this.#decided = new DecidedFiles(parts.inodes)
+    const maps = { homesOf: (map: number) => this.#refsOf(map), discard: (map: number) => this.#unmap(map) }
+    this.#opening = new Opening(parts.inodes, parts.serving, parts.homes, parts.options, maps, parts.fuseFd)
+    this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
+  }
+
+  /** Run maps in use. */
+  get mapCount(): number {
+    return this.#maps.size
+  }
+
+  /** Files that wait for a decision now. */
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
+  runMap(map: number): RunMap | undefined {
+    return this.#maps.get(map)?.runs
+  }
+
+  /** Tells a new worker of all run maps in use. */
+  postMaps(post: (message: ToWorker) => void): void {
+    for (const [map, { refs, runs, own }] of this.#maps) post(mapMessage(map, runs, refs, own))
+  }
+
+  /** Takes a message from a worker. */
+  receive(message: ToKeeper): void {
+    if (message.type === 'open') void this.#open(message)
+    else if (message.type === 'unmap') this.#unmap(message.map)
+    else if (message.type === 'interrupt') this.#interrupt(requestKey(message.uniqueLow, message.uniqueHigh))
+  }
+
+  /** To be called every few seconds: tells families which homes were used, and lets them drop others. */
+  async sweep(): Promise<void> {
+    for (const { number, generation } of this.families.homes()) {
+      const taken = this.#parts.homes.taken(number)
+      if (this.#takenBefore.get(number) !== taken) this.families.touched(number, generation)
+      this.#takenBefore.set(number, taken)
+    }
+    await this.families.sweep()
+  }
+
+  async #open(request: OpenRequest): Promise<void> {
+    const key = requestKey(request.uniqueLow, request.uniqueHigh)
+    this.#waiting.set(key, request)
+    try {
+      const file = this.#parts.fileOf(request.slot)
+      for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        const decided = await this.families.serve(file)
+        if (!this.#waiting.has(key)) return
+        this.#decided.add(file.key, request.slot)
+        if (this.#answer(request, () => this.#applyAs(request, decided))) return
+      }
+      this.#answer(request, () => this.#applyAs(request, undefined))
+    } catch (error) {
+      if (!this.#waiting.has(key)) return
+      this.#answer(request, () => {
+        throw error
+      })
+    }
+  }
+
+  /** A signal came for who waits. He has the file as it is, at once: a local disk knows no EINTR, nor may he be left unkillable. */
+  #interrupt(key: string): void {
+    const request = this.#waiting.get(key)
+    if (request !== undefined) this.#answer(request, () => this.#applyAs(request, undefined))
+  }
+
+  /**
+   * Opens the file by `open` and answers the kernel, without waiting in between: there is one reply for all. False where the file has to
+   * be decided on again.
+   */
+  #answer(request: OpenRequest, open: () => number): boolean {
+    const { uniqueLow, uniqueHigh } = request
+    let result: number
+    try {
+      result = open()
+    } catch (error) {
+      close(request.fd)
+      const errno = (error as { errno?: unknown }).errno
+      result = typeof errno === 'number' && errno < 0 ? errno : -ERRNO.EIO
+    }
+    if (result === UNDECIDED) return false
+    this.#waiting.delete(requestKey(uniqueLow, uniqueHigh))
+    const failed = result < 0
+    const bytes = this.#reply.finish(uniqueLow, uniqueHigh, failed ? result : 0, failed ? 0 : result)
+    const sent = write(request.fuseFd, this.#reply.bytes, bytes)
+    // The connection was aborted: the kernel will not release what it never opened.
+    if (sent < 0 && !failed) this.#takeBack(request)
+    return true
+  }
+
+  /** As {@link #apply}, with a descriptor as the client wants it: while the file was examined nobody was to have it open for writing. */
+  #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined): number {
+    if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided)
+    const fd = reopen(request.fd, flagsBelow(request.flags))
+    if (fd < 0) {
+      close(request.fd)
+      return fd
+    }
+    const result = this.#apply(request, fd, decided)
+    close(result === UNDECIDED ? fd : request.fd)
+    return result
+  }
+
+  /**
+   * Stores the decision (undefined: by itself, this once) and opens the file; {@link UNDECIDED} where the file changed or a home went
+   * meanwhile.
+   */
+  #apply(request: OpenRequest, fd: number, decided: Serving<HomeFile> | undefined): number {
+    const { inodes, options } = this.#parts
+    const { slot, flags } = request
+    const lock = inodes.lockOf(slot)
+    const mapped = this.#mapOf(decided)
+    lock.lock()
+    try {
+      const error = this.#stat.ofFd(fd)
+      if (error < 0) {
+        close(fd)
+        return error
+      }
+      // Somebody else's open was decided first: this one joins it, or asks for another nodeid.
+      if (inodes.get(slot, SLOT.OPENS) > 0) return this.#opening.join(slot, fd, this.#stat, flags, this.#reply)
+
+      const isCurrent = decided !== undefined && isSame(decided.stamp, this.#stat)
+      const remember = isCurrent && decided.remember
+      const recheck =
+        decided === undefined || decided.recheckAtMs === Number.POSITIVE_INFINITY
+          ? 0
+          : Math.ceil(decided.recheckAtMs / 1000)
+      if (decided === undefined || decided.kind === 'private') {
+        this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
+        return this.#opening.open(slot, fd, flags, this.#reply)
+      }
+      if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
+      const isPassable = !isWriting(flags) && options.passthrough
+      if (decided.kind === 'pristine' && isPassable && this.#backing(decided.home) > 0) {
+        this.#opening.decide(slot, SERVED.PRISTINE, this.#stat, remember, recheck)
+        inodes.set(slot, SLOT.HOME, decided.home.number)
+        inodes.set(slot, SLOT.HOME_GENERATION, decided.home.generation)
+      } else {
+        this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
+        inodes.set(slot, SLOT.MAP, this.#postMap(mapped, refsOf(decided)))
+      }
+      return this.#opening.open(slot, fd, flags, this.#reply)
+    } finally {
+      lock.unlock()
+    }
+  }
+
+  #mapOf(decided: Serving<HomeFile> | undefined): RunMap | undefined {
+    if (decided === undefined || decided.kind === 'private') return undefined
+    for (const home of homesOf(decided)) this.#publish(home)
+    if (decided.kind === 'diverged') return decided.map
+    const pageCount = Math.ceil(decided.stamp.size / PAGE_BYTES)
+    return RunMap.build([{ filePage: 0, pageCount, home: decided.home.number, homePage: 0 }], decided.stamp.size)
+  }
+
+  #postMap(runs: RunMap | undefined, refs: readonly HomeRef[]): number {
+    if (runs === undefined) throw new Error('a mapped file without a run map')
+    const map = ++this.#lastMap
+    const own = this.#parts.options.writable ? OwnPages.allocate(runs.sizeBytes) : undefined
+    this.#maps.set(map, { refs, runs, own })
+    this.#parts.toWorkers(mapMessage(map, runs, refs, own))
+    return map
+  }
+
+  #unmap(map: number): void {
+    const known = this.#maps.get(map)
+    if (known === undefined) return
+    this.#maps.delete(map)
+    this.#parts.toWorkers({ type: 'unmap', map })
+    this.#dropped.add(known.runs.buffer.byteLength + (known.own?.byteLength ?? 0))
+  }
+
+  #refsOf(map: number): readonly HomeRef[] {
+    const known = this.#maps.get(map)
+    if (known === undefined) throw new Error(`run map ${map} is not known`)
+    return known.refs
+  }
+
+  #publish(home: Home<HomeFile>): void {
+    const { homes, options, fuseFd } = this.#parts
+    // Gone since it was decided on: its descriptor may be another file's by now. Nobody can take it, so the file is decided on again.
+    if (home.state === 'retired') return
+    if (homes.generation(home.number) === home.generation) return
+    const backing = options.passthrough && home.file.isWriteProtected ? backingOpen(fuseFd, home.file.fd) : 0
+    homes.publish(home.number, home.generation, home.file.fd, Math.max(0, backing))
+  }
+
+  #backing(home: Home<HomeFile>): number {
+    return this.#parts.homes.backing(home.number)
+  }
+
+  #takeBack(request: OpenRequest): void {
+    const { words } = this.#reply
+    const handle = words[5]! * 2 ** 32 + words[4]!
+    this.#opening.release(request.slot, handle, request.flags)
+  }
+
+  #forget(key: string): void {
+    const slot = this.#decided.take(key)
+    if (slot !== undefined) this.#parts.serving.forgetDecision(slot)
+  }
+
+  #users(): HomeUsers {
+    const { homes } = this.#parts
+    return {
+      isUsed: (number, generation) => homes.generation(number) === generation && homes.users(number) > 0,
+      tryRetire: (number, generation) => {
+        // Never published: nobody can know of it.
+        if (homes.generation(number) !== generation) return true
+        const backing = homes.backing(number)
+        if (!homes.retire(number)) return false
+        if (backing > 0) backingClose(this.#parts.fuseFd, backing)
+        return true
+      },
+    }
+  }
+}
+
+function mapMessage(
+  map: number,
+  runs: RunMap,
+  homes: readonly HomeRef[],
+  own: SharedArrayBuffer | undefined,
+): ToWorker {
+  return { type: 'map', map, runs: runs.buffer, homes, ...(own === undefined ? {} : { own }) }
+}
+
+function homesOf<HomeFile>(decided: PristineServing<HomeFile> | DivergedServing<HomeFile>): readonly Home<HomeFile>[] {
+  return decided.kind === 'pristine' ? [decided.home] : decided.homes
+}
+
+function refsOf<HomeFile>(decided: Serving<HomeFile>): readonly HomeRef[] {
+  if (decided.kind === 'private') return []
+  return homesOf(decided).map(({ number, generation }) => ({ number, generation }))
+}
+
+function isSame(stamp: Stamp, stat: Statx): boolean {
+  return stamp.ctimeSec === stat.ctimeSec && stamp.ctimeNsec === stat.ctimeNsec && stamp.size === stat.size
+}
+
+function requestKey(low: number, high: number): string {
+  return `${high}:${low}`
+}

@@ -1,0 +1,85 @@
+/** The same figures as `samepage status`, for Prometheus; gathered at each scrape. */
+import { Counter, Gauge, Registry } from 'prom-client'
+import { OPCODE_ROWS } from '../fuse/protocol.ts'
+import { residentBytes, type Status } from './status.ts'
+
+export class Metrics {
+  readonly #registry = new Registry()
+
+  constructor(status: Status) {
+    const { keeper, stats, threads } = status.parts
+    const registers = [this.#registry]
+    const gauge = (name: string, help: string, value: () => number) =>
+      new Gauge({
+        name: `samepage_${name}`,
+        help,
+        registers,
+        collect() {
+          this.set(value())
+        },
+      })
+
+    gauge('homes', 'Homes that exist', () => keeper.families.statistics().homes)
+    gauge('homes_in_use', 'Homes that an open file is served from', () => status.homeMemory().inUse)
+    gauge('families', 'Families of files that share a home', () => keeper.families.statistics().families)
+    gauge('home_cached_bytes', 'Page cache of all homes', () => status.homeMemory().cachedBytes)
+    gauge(
+      'native_cached_bytes',
+      'What the same pages would take without sharing',
+      () => status.homeMemory().nativeBytes,
+    )
+    gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
+    gauge('resident_bytes', 'Memory of the serving process', residentBytes)
+    gauge('worker_restarts', 'Workers that died and were replaced', () => threads.restarts)
+
+    new Gauge({
+      name: 'samepage_files',
+      help: 'Files with a decision, by how they are served',
+      labelNames: ['served'],
+      registers,
+      collect() {
+        const { private: own, pristine, mapped } = status.files()
+        this.set({ served: 'private' }, own)
+        this.set({ served: 'pristine' }, pristine)
+        this.set({ served: 'mapped' }, mapped)
+      },
+    })
+    new Counter({
+      name: 'samepage_read_bytes_total',
+      help: 'Bytes read by the daemon, by what held them',
+      labelNames: ['from'],
+      registers,
+      collect() {
+        this.reset()
+        this.inc({ from: 'homes' }, stats.bytesFromHomes)
+        this.inc({ from: 'files' }, stats.bytesFromFiles)
+      },
+    })
+    for (const [name, help, value] of [
+      ['requests_total', 'Requests of the kernel', 'count'],
+      ['request_errors_total', 'Requests answered with an error', 'errors'],
+      ['request_seconds_total', 'Time spent on requests', 'seconds'],
+    ] as const)
+      new Counter({
+        name: `samepage_${name}`,
+        help,
+        labelNames: ['operation'],
+        registers,
+        collect() {
+          this.reset()
+          for (const { code, name: operation } of OPCODE_ROWS) {
+            const figures = stats.opcode(code)
+            if (figures.count > 0) this.inc({ operation: operation.toLowerCase() }, figures[value])
+          }
+        },
+      })
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Making and ending the mount: mount(2) as root, fusermount3 for everybody else.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ERRNO, SystemError } from '../linux/errors.ts'
+import { close } from '../linux/file.ts'
+import { openFuseDevice } from '../linux/fuse-device.ts'
+import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
+import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
+import { receiveDescriptor, socketPair } from '../linux/pass-fd.ts'
+
+/** The type that the mount has in /proc/mounts; by it Samepage's mounts are told from others. */
+export const FS_TYPE = 'fuse.samepage'
+
+export interface MountOptions {
+  /** Shown as the mount's source. */
+  readonly source: string
+  readonly target: string
+  readonly allowOther: boolean
+  readonly writable: boolean
+  readonly maxReadBytes: number
+}
+
+export interface Mounted {
+  /** /dev/fuse of the connection. */
+  readonly fuseFd: number
+  readonly privileged: boolean
+  /** `major:minor` of the mount: tells it from whatever else is mounted at the same place, before or after. */
+  readonly device: string
+}
+
+/** Major 10, minor 229, as st_rdev has them. */
+const FUSE_DEVICE = (10 << 8) | 229
+
+const PATIENCE_MS = 1000
+const PATIENCE_STEP_MS = 20
+
+/** An error whose message is for the user as it stands. */
+export class UserError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UserError'
+  }
+}
+
+/** Mounts. Throws a {@link UserError} that says what to do, or a SystemError. */
+export async function mountFuse(options: MountOptions): Promise<Mounted> {
+  const isRoot = process.geteuid?.() === 0
+  const fuseFd = isRoot ? mountAsRoot(options) : await mountAsUser(options)
+  return { fuseFd, privileged: isRoot, device: mountAt(options.target)?.device ?? '' }
+}
+
+/** The Samepage mount at `target`, if one is on top there. The last in the list hides the others. */
+export function mountAt(target: string): MountInfo | undefined {
+  const top = readMountInfo().findLast(({ mountpoint }) => mountpoint === target)
+  return top?.type === FS_TYPE ? top : undefined
+}
+
+function mountAsRoot(options: MountOptions): number {
+  const fuseFd = openDevice()
+  const data = [
+    `fd=${fuseFd}`,
+    'rootmode=40000',
+    'user_id=0',
+    'group_id=0',
+    'default_permissions',
+    ...(options.allowOther ? ['allow_other'] : []),
+    `max_read=${options.maxReadBytes}`,
+  ].join(',')
+  try {
+    const flags = MS_NOSUID | MS_NODEV | (options.writable ? 0 : MS_RDONLY)
+    mount(options.source, options.target, FS_TYPE, flags, data)
+  } catch (error) {
+    close(fuseFd)
+    if (error instanceof SystemError && (error.code === 'EPERM' || error.code === 'EACCES'))
+      throw new UserError(
+        `this process may not mount (${error.code}): a container needs --cap-add SYS_ADMIN, and a security profile that allows mount`,
+      )
+    throw error
+  }
+  return fuseFd
+}
+
+function openDevice(): number {
+  try {
+    const fd = openFuseDevice()
+    if (fs.fstatSync(fd).rdev === FUSE_DEVICE) return fd
+    close(fd)
+    throw new UserError('/dev/fuse is not the FUSE device: make it with "mknod /dev/fuse c 10 229"')
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error
+    const hint =
+      error.code === 'ENOENT' || error.code === 'ENODEV'
+        ? 'the kernel has no FUSE: load the module with "modprobe fuse"; in a container start it with --device /dev/fuse'
+        : 'in a container start it with --device /dev/fuse --cap-add SYS_ADMIN'
+    throw new UserError(`cannot open /dev/fuse (${error.code}): ${hint}`)
+  }
+}
+
+/** fusermount3 is set-uid root: it mounts where the user may write, and sends the descriptor back over a socket. */
+async function mountAsUser(options: MountOptions): Promise<number> {
+  const [ours, theirs] = socketPair()
+  const flags = [
+    options.writable ? 'rw' : 'ro',
+    'nosuid',
+    'nodev',
+    'default_permissions',
+    `fsname=${escapeOption(options.source)}`,
+    'subtype=samepage',
+  ]
+  if (options.allowOther) flags.push('allow_other')
+  flags.push(`max_read=${options.maxReadBytes}`)
+  const child = spawn('fusermount3', ['-o', flags.join(','), '--', options.target], {
+    stdio: ['ignore', 'ignore', 'pipe', theirs],
+    env: { ...process.env, _FUSE_COMMFD: '3' },
+  })
+  let complaint = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaint += text
+  })
+  const status = await new Promise<number | Error>((resolve) => {
+    child.once('error', resolve)
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+  close(theirs)
+  try {
+    if (status instanceof Error)
+      throw new UserError('fusermount3 is needed to mount without root: install it (Debian: apt install fuse3)')
+    const fuseFd = status === 0 ? receiveDescriptor(ours) : undefined
+    if (fuseFd === undefined) throw new UserError(complaint.trim() || 'fusermount3 could not mount')
+    return fuseFd
+  } finally {
+    close(ours)
+  }
+}
+
+/**
+ * Unmounts the Samepage mount at `target`, and no other: with the next umount(2) a source that was covered would go. `lazy`:
+ * out of the name space at once, even where files are open. `device`: only this one (see {@link Mounted}). Throws a SystemError
+ * (EBUSY: in use; EINVAL: there is none).
+ */
+export function unmountFuse(target: string, lazy: boolean, device?: string): void {
+  const mounted = mountAt(target)
+  if (mounted === undefined || (device !== undefined && mounted.device !== device))
+    throw new SystemError(ERRNO.EINVAL, 'umount', target)
+  if (process.geteuid?.() === 0) {
+    const error = umount(target, lazy ? MNT_DETACH : 0)
+    if (error < 0) throw new SystemError(-error, 'umount', target)
+    return
+  }
+  const args = lazy ? ['-u', '-z', '--', target] : ['-u', '--', target]
+  const { status, stderr, error } = spawnSync('fusermount3', args, { encoding: 'utf8' })
+  if (error !== undefined) throw new UserError('fusermount3 is needed to unmount without root')
+  if (status === 0) return
+  if (/busy/i.test(stderr)) throw new SystemError(ERRNO.EBUSY, 'umount', target)
+  throw new UserError(stderr.trim())
+}
+
+/** Tells the mount at `target` from others that are made there; undefined where there is none of ours. */
+export function deviceOf(target: string): string | undefined {
+  return mountAt(target)?.device
+}
+
+/**
+ * Aborts the connection of the mount at `target` with this device: all who wait for an answer get an error (ECONNABORTED). Does
+ * what the privileges allow, and says nothing where they allow nothing.
+ */
+export function abortConnection(target: string, device: string): void {
+  try {
+    fs.writeFileSync(`/sys/fs/fuse/connections/${device.split(':')[1]}/abort`, '1')
+  } catch {
+    // The control file system is not mounted everywhere. A forced unmount begins with the same, also where it then finds the mount busy.
+    if (mountAt(target)?.device === device) umount(target, MNT_FORCE)
+  }
+}
+
+/**
+ * Unmounts `target`, trying for a second where it is busy: programs that watch file systems (df, agents) hold each for a moment.
+ * Throws as {@link unmountFuse} does.
+ */
+export async function unmountPatiently(target: string, device?: string): Promise<void> {
+  for (const deadline = Date.now() + PATIENCE_MS; ; await sleep(PATIENCE_STEP_MS)) {
+    try {
+      unmountFuse(target, false, device)
+      return
+    } catch (error) {
+      const isBusy = error instanceof SystemError && error.errno === -ERRNO.EBUSY
+      if (!isBusy || Date.now() >= deadline) throw error
+    }
+  }
+}
+
+const escapeOption = (text: string) => text.replace(/[\\,]/g, (character) => `\\${character}`)

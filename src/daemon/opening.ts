@@ -1,0 +1,241 @@
+/**
+ * OPEN and RELEASE of regular files, as a worker does them. What can be answered from memory, or needs no
+ * thought, is answered here; the rest goes to the keeper, with the descriptor, and the worker is free again.
+ */
+
+import type { Reply } from '../fuse/messages.ts'
+import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
+import { ERRNO } from '../linux/errors.ts'
+import {
+  close,
+  fadvise,
+  O_ACCMODE,
+  O_APPEND,
+  O_DSYNC,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_SYNC,
+  POSIX_FADV_RANDOM,
+  reopen,
+} from '../linux/file.ts'
+import { backingClose, backingOpen } from '../linux/fuse-device.ts'
+import type { Statx } from '../linux/statx.ts'
+import type { HomeTable } from './home-table.ts'
+import type { InodeFiles } from './inode-files.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+import { SERVED, type ServingState } from './serving.ts'
+import type { HomeRef, ServingOptions } from './shared-state.ts'
+
+/** What {@link Opening.join} could not answer: the file has to be decided on. */
+export const UNDECIDED = 1
+
+/** A ctime may be that much too early on kernels before 6.13. */
+const CTIME_GRANULARITY_SECONDS = 0.02
+
+/**
+ * A file that shares and is smaller than that is passed through to itself when it is opened for writing: native speed is worth more than the
+ * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared.
+ */
+const WRITE_SHARED_BYTES_MIN = 8 << 20
+
+export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
+
+/** The flags with which a file is opened below for a client that gave `flags`. */
+export function flagsBelow(flags: number): number {
+  // A writer waits where a lease is being given back, as it would natively; O_NONBLOCK would not.
+  return isWriting(flags) ? flags & (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC) : O_NONBLOCK
+}
+
+/** Set in what {@link Opening.release} returns. */
+export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
+
+/** The run maps as the thread knows them. */
+export interface Maps {
+  homesOf(map: number): readonly HomeRef[]
+  /** No inode uses the map any more. */
+  discard(map: number): void
+}
+
+export class Opening {
+  readonly #inodes: InodeTable
+  readonly #serving: ServingState
+  readonly #homes: HomeTable
+  readonly #options: ServingOptions
+  readonly #maps: Maps
+  /** Any descriptor of the connection will do for backing ids. */
+  readonly #fuseFd: number
+
+  constructor(
+    inodes: InodeTable,
+    serving: ServingState,
+    homes: HomeTable,
+    options: ServingOptions,
+    maps: Maps,
+    fuseFd: number,
+  ) {
+    this.#inodes = inodes
+    this.#serving = serving
+    this.#homes = homes
+    this.#options = options
+    this.#maps = maps
+    this.#fuseFd = fuseFd
+  }
+
+  /**
+   * Opens the slot's file as the client asked and stats it: a descriptor, or -errno. ESTALE makes the kernel look the name up again: where the file
+   * has been deleted or replaced below. Once the kernel believes no name any more that the file had, whoever opens it comes by way of
+   * an open file (/proc/self/fd, /proc/self/exe), and gets it as long as it is open.
+   */
+  openBelow(files: InodeFiles, slot: number, flags: number, stat: Statx): number {
+    if (isWriting(flags) && !this.#options.writable) return -ERRNO.EROFS
+    // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
+    const fd = files.open(slot, flagsBelow(flags))
+    if (fd < 0) return fd
+    const error = stat.ofFd(fd)
+    if (error === 0 && stat.nlink > 0) return fd
+    if (error === 0 && this.#inodes.get(slot, SLOT.OPENS) > 0 && this.#isNamelessFor(stat)) return fd
+    close(fd)
+    return error < 0 ? error : -ERRNO.ESTALE
+  }
+
+  /** Whether a deleted file has been so, its ctime says since when, for longer than the kernel believes names. */
+  #isNamelessFor(stat: Statx): boolean {
+    const nameless = Date.now() / 1000 - (stat.ctimeSec + stat.ctimeNsec / 1e9)
+    return nameless > this.#options.timeoutSeconds + CTIME_GRANULARITY_SECONDS
+  }
+
+  /**
+   * Under the slot's lock: joins what is being served, or starts serving as remembered. `stat` is the file now, `fd` a descriptor of it that passes to
+   * the open file or is closed. Returns payload bytes, -ESTALE, or {@link UNDECIDED} (then `fd` stays the caller's). `flags`: the client's.
+   */
+  join(slot: number, fd: number, stat: Statx, flags: number, reply: Reply): number {
+    const kind = this.#serving.kind(slot)
+    const opens = this.#inodes.get(slot, SLOT.OPENS)
+    if (opens > 0) {
+      // A private file is read as it is now, whatever has happened to it. A deleted one is had by way of an open file, and is what that is.
+      // One that is passed through to its home can't be written.
+      const canJoin = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
+      if (canJoin && !(isWriting(flags) && kind === SERVED.PRISTINE)) return this.open(slot, fd, flags, reply)
+      this.#inodes.unhash(slot)
+      close(fd)
+      return -ERRNO.ESTALE
+    }
+    if (isWriting(flags) && stat.size < WRITE_SHARED_BYTES_MIN) {
+      this.decide(slot, SERVED.PRIVATE, stat, false, 0)
+    } else if (
+      !this.#serving.isRemembered(slot, Date.now() / 1000) ||
+      !this.#serving.matches(slot, stat) ||
+      (isWriting(flags) && kind === SERVED.PRISTINE)
+    ) {
+      if (stat.size >= this.#options.minShareBytes && this.#options.sharing) return UNDECIDED
+      this.decide(slot, SERVED.PRIVATE, stat, true, 0)
+    } else if (!this.#acquireHomes(slot)) return UNDECIDED
+    return this.open(slot, fd, flags, reply)
+  }
+
+  /** Under the slot's lock, with nobody having it open: a new decision in place of the old one. */
+  decide(slot: number, kind: number, stat: Statx, remember: boolean, recheckSeconds: number): void {
+    const map = this.#serving.reset(slot)
+    if (map !== 0) this.#maps.discard(map)
+    this.#serving.decide(slot, kind, stat, remember, recheckSeconds)
+  }
+
+  /** Under the slot's lock: takes the homes of the decision in the slot, all or none. */
+  #acquireHomes(slot: number): boolean {
+    const kind = this.#serving.kind(slot)
+    if (kind === SERVED.PRISTINE)
+      return this.#homes.acquire(this.#inodes.get(slot, SLOT.HOME), this.#inodes.get(slot, SLOT.HOME_GENERATION))
+    if (kind !== SERVED.MAPPED) return true
+    return this.acquireAll(this.#maps.homesOf(this.#inodes.get(slot, SLOT.MAP)))
+  }
+
+  acquireAll(homes: readonly HomeRef[]): boolean {
+    for (let i = 0; i < homes.length; i++) {
+      if (this.#homes.acquire(homes[i]!.number, homes[i]!.generation)) continue
+      while (--i >= 0) this.#homes.release(homes[i]!.number)
+      return false
+    }
+    return true
+  }
+
+  /** Under the slot's lock: one more open file of a slot whose homes are held; the answer goes to `at` of the payload. Returns its bytes. */
+  open(slot: number, fd: number, flags: number, reply: Reply, at = 0): number {
+    const kind = this.#serving.kind(slot)
+    const first = this.#inodes.get(slot, SLOT.OPENS) === 0
+    if (kind !== SERVED.MAPPED && first && this.#options.passthrough) {
+      const backing = this.#register(fd, flags)
+      // Some files can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
+      // the file itself, as an open file has: deleted below, it can still be asked for its attributes.
+      this.#inodes.set(slot, SLOT.BACKING, Math.max(backing, 0))
+    }
+    this.#inodes.countOpen(slot, 1)
+    if (isWriting(flags)) {
+      this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) + 1)
+      this.#serving.markWritten(slot)
+    }
+    const backing = this.#backing(slot)
+    reply.zero(at, OPEN_OUT_BYTES)
+    if (backing > 0) {
+      close(fd)
+      reply.setU32(at + 8, FOPEN.PASSTHROUGH)
+      reply.setU32(at + 12, backing)
+      return OPEN_OUT_BYTES
+    }
+    // Own pages are read through this descriptor: readahead would drag their shared neighbours into the file's cache.
+    if (kind === SERVED.MAPPED) fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
+    reply.setU32(at, fd + 1)
+    // Else the kernel keeps a copy of what it read for this inode: one per clone. Where it cannot map files that are read
+    // directly there is no choice.
+    const direct = this.#options.directIoMmap && !(kind === SERVED.MAPPED && this.#options.divergedCached)
+    if (direct) reply.setU32(at + 8, FOPEN.DIRECT_IO)
+    return OPEN_OUT_BYTES
+  }
+
+  /** A backing id. By a descriptor for reading, for it lives on when the writer is gone, and would look like one. */
+  #register(fd: number, flags: number): number {
+    const readFd = isWriting(flags) ? reopen(fd, O_RDONLY | O_NONBLOCK) : -1
+    const backing = backingOpen(this.#fuseFd, readFd >= 0 ? readFd : fd)
+    if (readFd >= 0) close(readFd)
+    return backing
+  }
+
+  #backing(slot: number): number {
+    const kind = this.#serving.kind(slot)
+    if (kind === SERVED.PRIVATE) return this.#inodes.get(slot, SLOT.BACKING)
+    return kind === SERVED.PRISTINE ? this.#homes.backing(this.#inodes.get(slot, SLOT.HOME)) : 0
+  }
+
+  /** Takes one open file back; `fileHandle` as OPEN gave it, `flags` the client's. Returns bits of {@link RELEASED}. */
+  release(slot: number, fileHandle: number, flags: number): number {
+    if (fileHandle > 0) close(fileHandle - 1)
+    const lock = this.#inodes.lockOf(slot)
+    lock.lock()
+    try {
+      const last = this.#inodes.get(slot, SLOT.OPENS) === 1
+      if (isWriting(flags)) this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) - 1)
+      let what = 0
+      if (last) {
+        if (this.#inodes.get(slot, SLOT.COPIED) > 0) what |= RELEASED.COPIED
+        this.#inodes.set(slot, SLOT.COPIED, 0)
+        this.#releaseServing(slot)
+      }
+      return this.#inodes.countOpen(slot, -1) ? what | RELEASED.UNUSED : what
+    } finally {
+      lock.unlock()
+    }
+  }
+
+  #releaseServing(slot: number): void {
+    const backing = this.#inodes.get(slot, SLOT.BACKING)
+    this.#inodes.set(slot, SLOT.BACKING, 0)
+    if (backing > 0) backingClose(this.#fuseFd, backing)
+    switch (this.#serving.kind(slot)) {
+      case SERVED.PRISTINE:
+        this.#homes.release(this.#inodes.get(slot, SLOT.HOME))
+        break
+      case SERVED.MAPPED:
+        for (const home of this.#maps.homesOf(this.#inodes.get(slot, SLOT.MAP))) this.#homes.release(home.number)
+        break
+    }
+  }
+}

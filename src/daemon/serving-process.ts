@@ -1,0 +1,182 @@
+/**
+ * The serving process: agrees with the kernel on what both speak, starts the threads, and is the keeper. Its parent, the
+ * supervisor, owns the mount and passes /dev/fuse and the source directory down as descriptors.
+ */
+import os from 'node:os'
+import { ERRNO } from '../linux/errors.ts'
+import { backingClose, backingOpen } from '../linux/fuse-device.ts'
+import { exitNow } from '../linux/native.ts'
+import { raiseDescriptorLimit } from '../linux/rlimit.ts'
+import { Statx } from '../linux/statx.ts'
+import { startControl } from './control.ts'
+import { Crew } from './crew.ts'
+import { FilesystemTable } from './filesystem-table.ts'
+import { HomeTable } from './home-table.ts'
+import { InodeFiles } from './inode-files.ts'
+import { InodeTable } from './inode-table.ts'
+import { deviceOf } from './mounting.ts'
+import { negotiate } from './negotiate.ts'
+import { RequestStats } from './request-stats.ts'
+import { ServingState } from './serving.ts'
+import type { FromServing, ServingStart, SharedState } from './shared-state.ts'
+import { openSharing } from './sharing.ts'
+import { openSource } from './source.ts'
+import { Status } from './status.ts'
+import { Threads } from './threads.ts'
+
+/** Inodes that the kernel may know at once. Address space is reserved for them, memory used as they come. */
+const INODES_MAX = 1 << 23
+const FILESYSTEMS_MAX = 1 << 14
+const SWEEP_MS = 5000
+
+async function main(): Promise<void> {
+  const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
+  const descriptorsMax = raiseDescriptorLimit()
+  const source = openSource(start)
+  const session = negotiate(start.fuseFd, {
+    passthrough: start.passthrough && start.privileged,
+    posixAcl: true,
+    writable: start.writable,
+    maxReadBytes: start.maxReadBytes,
+  })
+  session.passthrough &&= mayRegister(start.fuseFd, start.sourceFd)
+
+  const workers = start.workers
+  const homesMax = Math.min(start.homesMax, Math.floor(descriptorsMax / 4))
+  const shared: SharedState = {
+    inodes: InodeTable.allocate(INODES_MAX),
+    filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
+    homes: HomeTable.allocate(homesMax * 2),
+    crew: Crew.allocate(workers),
+    stats: RequestStats.allocate(workers),
+    source: source.source,
+    options: {
+      timeoutSeconds: start.timeoutSeconds,
+      passthrough: session.passthrough,
+      directIoMmap: session.directIoMmap,
+      divergedCached: start.divergedCached,
+      maxReadBytes: session.maxReadBytes,
+      writable: start.writable,
+      privileged: start.privileged,
+      minShareBytes: start.minShareBytes,
+      sharing: start.homes && source.sharing.possible,
+      descriptorsMax: Math.floor(descriptorsMax * 0.75),
+      spins: start.spins,
+    },
+  }
+  const inodes = new InodeTable(shared.inodes)
+  const filesystems = new FilesystemTable(shared.filesystems)
+  const homes = new HomeTable(shared.homes)
+  const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax)
+  const root = new Statx()
+  root.ofFd(shared.source.rootFd)
+  files.addRoot(root, shared.source.handleMountFd >= 0)
+
+  const keeper = openSharing({
+    inodes,
+    filesystems,
+    serving: new ServingState(inodes),
+    homes,
+    options: shared.options,
+    start,
+    source,
+    homesMax,
+    fuseFd: start.fuseFd,
+    toWorkers: (message) => threads.toWorkers(message),
+  })
+  const monitor = {
+    parallel: Math.min(workers, os.availableParallelism()),
+    hangMs: start.hangMs,
+    mountpoint: start.mountpoint,
+    device: deviceOf(start.mountpoint),
+  }
+  let workerIsReady = (): void => {}
+  const firstWorker = new Promise<void>((resolve) => {
+    workerIsReady = resolve
+  })
+  const threads = new Threads(start.fuseFd, shared, monitor, {
+    message(message) {
+      if (message.type === 'unmounted') void (message.aborted ? giveUp() : end())
+      else if (message.type === 'serving') workerIsReady()
+      else if (message.type === 'defect')
+        process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
+      else keeper.receive(message)
+    },
+    started: (post) => keeper.postMaps(post),
+    died(worker, error) {
+      const why = error instanceof Error ? error.message : String(error)
+      process.stderr.write(`samepage: worker ${worker} died and was replaced: ${why}\n`)
+    },
+  })
+
+  const status = new Status({
+    start,
+    source,
+    session,
+    inodes,
+    homes,
+    keeper,
+    stats: new RequestStats(shared.stats),
+    threads,
+  })
+  const control = await startControl(status, start)
+
+  let evictFrom = 0
+  let sweeping = false
+  const sweep = setInterval(() => {
+    if (inodes.count > start.directoriesMax) evictFrom = files.evict(evictFrom, start.directoriesMax)
+    if (sweeping) return
+    sweeping = true
+    keeper.sweep().then(
+      () => {
+        sweeping = false
+      },
+      (error: unknown) => {
+        sweeping = false
+        process.stderr.write(`samepage: sweeping homes failed: ${String(error)}\n`)
+      },
+    )
+  }, SWEEP_MS)
+
+  /** As if it had died: the supervisor then takes the mount away, in which nothing works any more. */
+  function giveUp(): void {
+    process.stderr.write('samepage: the connection was aborted\n')
+    exitNow(1)
+  }
+
+  let ending = false
+  async function end(): Promise<void> {
+    if (ending) return
+    ending = true
+    clearInterval(sweep)
+    control.close()
+    await keeper.families.close()
+    tell({ type: 'ended' }, () => exitNow(0))
+  }
+
+  // Whoever waits for the ready line means that it answers.
+  await firstWorker
+  tell({ type: 'ready', passthrough: session.passthrough, minor: session.minor, sharing: source.sharing })
+}
+
+/** Whether files may be registered for passthrough: not by the root of a user namespace. */
+function mayRegister(fuseFd: number, sourceFd: number): boolean {
+  const result = backingOpen(fuseFd, sourceFd)
+  if (result > 0) backingClose(fuseFd, result)
+  // The kernel looks at privileges first; then it refuses a directory with another error.
+  return result !== -ERRNO.EPERM
+}
+
+function tell(message: FromServing, then?: () => void): void {
+  if (process.send === undefined) throw new Error('the serving process is started by the supervisor only')
+  process.send(message, undefined, undefined, () => then?.())
+}
+
+// The terminal's Ctrl-C reaches the whole group: ending is the supervisor's decision, who unmounts first.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+// Without its supervisor nobody would unmount: give up, so that clients get errors instead of waiting.
+process.on('disconnect', () => exitNow(1))
+main().catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error)
+  tell({ type: 'failed', message }, () => exitNow(1))
+})

@@ -1,0 +1,100 @@
+/**
+ * How the file in a slot is served, as it stands in shared memory, and the rules for joining it.
+ *
+ * ```
+ * kind       UNDECIDED ── a decision is stored ──▶ PRIVATE | PRISTINE | MAPPED    (under the slot's lock)
+ *            any ── the file changed and nobody has it open ──▶ UNDECIDED
+ *   PRIVATE   passthrough to itself (backing ≠ 0), or read by the daemon from its own descriptor
+ *   PRISTINE  passthrough to its home
+ *   MAPPED    read by the daemon in pieces: run map `map`
+ * ```
+ * While the kernel has the inode open, how it is served cannot change (all opens of an inode in passthrough
+ * must name one backing id). So an open that finds another state of the file than the one that is being served gets ESTALE, and the
+ * inode is unhashed: the kernel looks the name up again, gets another nodeid with the same inode number, and opens that.
+ * Who had the old one open keeps what he opened.
+ */
+import type { Statx } from '../linux/statx.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+
+export const SERVED = { UNDECIDED: 0, PRIVATE: 1, PRISTINE: 2, MAPPED: 3 } as const
+/** Ored to the kind where the decision is not to be used for another open after the last close. */
+const ONCE = 0x100
+/** Ored to MAPPED: written through the daemon since it was opened first. Its readers see that, so it may differ from what was decided on. */
+const WRITTEN = 0x200
+
+export class ServingState {
+  readonly #inodes: InodeTable
+
+  constructor(inodes: InodeTable) {
+    this.#inodes = inodes
+  }
+
+  kind(slot: number): number {
+    return this.#inodes.get(slot, SLOT.KIND) & 0xff
+  }
+
+  /** Whether the decision in the slot was made for the state of the file that `stat` shows. */
+  matches(slot: number, stat: Statx): boolean {
+    const { words } = this.#inodes
+    const at = this.#inodes.at(slot)
+    return (
+      words[at + SLOT.CTIME_NSEC]! >>> 0 === stat.ctimeNsec &&
+      words[at + SLOT.CTIME_SEC]! >>> 0 === stat.words[24] &&
+      words[at + SLOT.SIZE_LOW]! >>> 0 === stat.words[10] &&
+      words[at + SLOT.SIZE_HIGH]! >>> 0 === stat.words[11]
+    )
+  }
+
+  /** Whether the decision may be used for a first open: remembered, and not due to be made anew. */
+  isRemembered(slot: number, nowSeconds: number): boolean {
+    const kind = this.#inodes.get(slot, SLOT.KIND)
+    if (kind === SERVED.UNDECIDED || kind & ONCE) return false
+    const recheck = this.#inodes.get(slot, SLOT.RECHECK_SEC)
+    return recheck === 0 || nowSeconds < recheck
+  }
+
+  /** Whether everybody who has the file open sees its changes, so that more can join although it has changed. */
+  isCoherent(slot: number): boolean {
+    const kind = this.#inodes.get(slot, SLOT.KIND)
+    return (kind & 0xff) === SERVED.PRIVATE || (kind & WRITTEN) !== 0
+  }
+
+  /** Under the slot's lock: the file is about to change through the daemon. The next first open is decided anew. */
+  markWritten(slot: number): void {
+    const kind = this.#inodes.get(slot, SLOT.KIND)
+    if ((kind & 0xff) === SERVED.MAPPED) this.#inodes.set(slot, SLOT.KIND, kind | WRITTEN | ONCE)
+    else this.forgetDecision(slot)
+  }
+
+  /** Stores a decision for the state `stat` of the file. `recheckSeconds`: epoch second from which it counts no more, 0: never. */
+  decide(slot: number, kind: number, stat: Statx, remember: boolean, recheckSeconds: number): void {
+    const { words } = this.#inodes
+    const at = this.#inodes.at(slot)
+    words[at + SLOT.KIND] = kind | (remember ? 0 : ONCE)
+    words[at + SLOT.CTIME_SEC] = stat.words[24]!
+    words[at + SLOT.CTIME_NSEC] = stat.ctimeNsec
+    words[at + SLOT.SIZE_LOW] = stat.words[10]!
+    words[at + SLOT.SIZE_HIGH] = stat.words[11]!
+    words[at + SLOT.RECHECK_SEC] = recheckSeconds
+    words[at + SLOT.HOME] = 0
+    words[at + SLOT.HOME_GENERATION] = 0
+    words[at + SLOT.BACKING] = 0
+    words[at + SLOT.MAP] = 0
+  }
+
+  /** Forgets the decision. Returns the run map that it used, or 0: the caller releases it. */
+  reset(slot: number): number {
+    const map = this.#inodes.get(slot, SLOT.MAP)
+    this.#inodes.set(slot, SLOT.KIND, SERVED.UNDECIDED)
+    this.#inodes.set(slot, SLOT.MAP, 0)
+    return map
+  }
+
+  /**
+   * The decision may serve on while the file is open, but the next first open is decided anew. Without the slot's lock: a bit is added to
+   * whatever stands there by now.
+   */
+  forgetDecision(slot: number): void {
+    Atomics.or(this.#inodes.words, this.#inodes.at(slot) + SLOT.KIND, ONCE)
+  }
+}

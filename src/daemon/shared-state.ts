@@ -1,0 +1,135 @@
+/** All that the threads of the serving process share, as it travels to a worker when it starts. */
+import type { MessagePort } from 'node:worker_threads'
+import type { Source } from './inode-files.ts'
+
+export interface ServingOptions {
+  /** Seconds for which the kernel may use names and attributes without asking. */
+  readonly timeoutSeconds: number
+  readonly passthrough: boolean
+  readonly directIoMmap: boolean
+  /** Whether the kernel may keep its own copy of diverged files: faster, at the price of memory. */
+  readonly divergedCached: boolean
+  readonly maxReadBytes: number
+  /** Whether the mount can be written to. */
+  readonly writable: boolean
+  /** Whether files can be created as whoever asks: the daemon is root. */
+  readonly privileged: boolean
+  readonly minShareBytes: number
+  /** Whether files can share by address at all here. */
+  readonly sharing: boolean
+  readonly descriptorsMax: number
+  /** How often an idle worker looks for a request before it sleeps. */
+  readonly spins: number
+}
+
+/** What the supervisor tells the serving process when it starts it; travels as JSON. */
+export interface ServingStart {
+  /** Identifies the mount in status and in the control socket's name. */
+  readonly sourcePath: string
+  readonly mountpoint: string
+  /** Descriptor numbers in the serving process. */
+  readonly fuseFd: number
+  readonly sourceFd: number
+  readonly privileged: boolean
+  readonly passthrough: boolean
+  /** Whether the mount can be written to. */
+  readonly writable: boolean
+  /** False: never write anything to the source. */
+  readonly homes: boolean
+  readonly homesMax: number
+  readonly homeIdleMs: number
+  readonly cross: boolean
+  readonly domain: Source['domain']
+  readonly divergedCached: boolean
+  readonly minShareBytes: number
+  readonly timeoutSeconds: number
+  readonly maxReadBytes: number
+  readonly workers: number
+  readonly spins: number
+  /** After so long without any progress the mount is given up; 0: never. */
+  readonly hangMs: number
+  /** Directories whose descriptor is kept. */
+  readonly directoriesMax: number
+  /** Address for Prometheus metrics, or absent. */
+  readonly metrics?: { readonly host: string; readonly port: number }
+  readonly version: string
+  readonly startedAtMs: number
+}
+
+/** From the serving process to the supervisor. */
+export type FromServing =
+  | { readonly type: 'ready'; readonly passthrough: boolean; readonly minor: number; readonly sharing: Sharing }
+  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'ended' }
+
+/** Whether files of the source can share by address, and if not, why: a sentence for people. */
+export interface Sharing {
+  readonly possible: boolean
+  readonly fileSystem: string
+  readonly reason: string
+}
+
+export interface SharedState {
+  readonly inodes: SharedArrayBuffer
+  readonly filesystems: SharedArrayBuffer
+  readonly homes: SharedArrayBuffer
+  readonly crew: SharedArrayBuffer
+  readonly stats: SharedArrayBuffer
+  readonly source: Source
+  readonly options: ServingOptions
+}
+
+export interface WorkerStart {
+  readonly worker: number
+  /** The worker's own clone of /dev/fuse. */
+  readonly fuseFd: number
+  readonly shared: SharedState
+  readonly notifier: MessagePort
+}
+
+/** From a worker to the keeper. */
+export type ToKeeper =
+  | {
+      readonly type: 'open'
+      readonly slot: number
+      /** For reading, whatever the client wants. */
+      readonly fd: number
+      /** As the client gave them. */
+      readonly flags: number
+      readonly fuseFd: number
+      readonly uniqueLow: number
+      readonly uniqueHigh: number
+      readonly worker: number
+    }
+  | { readonly type: 'interrupt'; readonly uniqueLow: number; readonly uniqueHigh: number }
+  /** No inode uses the run map any more. */
+  | { readonly type: 'unmap'; readonly map: number }
+  | { readonly type: 'defect'; readonly worker: number; readonly opcode: number; readonly message: string }
+  /** The worker is ready for requests. */
+  | { readonly type: 'serving'; readonly worker: number }
+  /** The connection has ended: unmounted, or aborted by hand, which leaves the mount behind. */
+  | { readonly type: 'unmounted'; readonly worker: number; readonly aborted: boolean }
+
+/** From the keeper to every worker. */
+export type ToWorker =
+  | {
+      readonly type: 'map'
+      readonly map: number
+      readonly runs: SharedArrayBuffer
+      readonly homes: readonly HomeRef[]
+      /** What {@link OwnPages} takes; absent on a read-only mount. */
+      readonly own?: SharedArrayBuffer
+    }
+  | { readonly type: 'unmap'; readonly map: number }
+
+/** A home by number, and which of those that had the number. */
+export interface HomeRef {
+  readonly number: number
+  readonly generation: number
+}
+
+/** To the notifier: tell the kernel to drop what it caches of an inode (offset < 0: attributes only). */
+export interface Invalidate {
+  readonly nodeid: number
+  readonly offset: number
+}

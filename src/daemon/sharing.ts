@@ -1,0 +1,159 @@
+/**
+ * Sharing, put together for one mount: families over the source's file system, reached through slots of the inode table.
+ */
+
+import { Families } from '../homes/families.ts'
+import type { HomeStorage, SourceFile } from '../homes/home-storage.ts'
+import { type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
+import { ERRNO, SystemError } from '../linux/errors.ts'
+import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
+import { openByHandle } from '../linux/handle.ts'
+import { openReadOnlyTree } from '../linux/mount-tree.ts'
+import { Statx } from '../linux/statx.ts'
+import type { FilesystemTable } from './filesystem-table.ts'
+import type { HomeTable } from './home-table.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+import { Keeper } from './keeper.ts'
+import type { ServingState } from './serving.ts'
+import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
+import type { OpenedSource } from './source.ts'
+
+/** How a file can be reached again at any time: by its handle, or, without handles, through its slot as long as that is its own. */
+export interface ReachableFile extends SourceFile {
+  readonly slot: number
+  readonly generation: number
+  readonly ino: number
+  /** Empty: there is none. */
+  readonly handle: Uint8Array
+}
+
+export interface SharingParts {
+  readonly inodes: InodeTable
+  readonly filesystems: FilesystemTable
+  readonly serving: ServingState
+  readonly homes: HomeTable
+  readonly options: ServingOptions
+  readonly start: ServingStart
+  readonly source: OpenedSource
+  readonly homesMax: number
+  readonly fuseFd: number
+  readonly toWorkers: (message: ToWorker) => void
+}
+
+export type MountKeeper = Keeper<ReachableFile, LinuxHome>
+
+export function openSharing(parts: SharingParts): MountKeeper {
+  const { inodes, start, source } = parts
+  // Addresses mean something within one file system only. What is crossed into has no place for homes: its files are private.
+  const identityOf = (slot: number) =>
+    parts.filesystems.isOfMount(inodes.get(slot, SLOT.FS), source.source.rootMountId)
+      ? source.filesystem.identity
+      : 'crossed'
+  const storage = new ReopeningStorage(inodes, source.source.handleMountFd, linuxStorage(parts))
+  return new Keeper<ReachableFile, LinuxHome>({
+    inodes,
+    serving: parts.serving,
+    homes: parts.homes,
+    options: parts.options,
+    fuseFd: parts.fuseFd,
+    toWorkers: parts.toWorkers,
+    fileOf: (slot) => reachable(inodes, slot, identityOf(slot)),
+    familiesFor: (users, forget) =>
+      new Families(storage, users, () => Date.now(), {
+        minShareBytes: start.minShareBytes,
+        maxHomes: parts.homesMax,
+        idleMs: start.homeIdleMs,
+        onForget: forget,
+      }),
+  })
+}
+
+function linuxStorage({ start, source }: SharingParts): LinuxHomeStorage {
+  return new LinuxHomeStorage({
+    filesystem: source.filesystem,
+    directoryFd: source.directoryFd,
+    readOnlyTreeFd: start.privileged ? openReadOnlyTree(source.directoryFd) : -1,
+  })
+}
+
+function reachable(inodes: InodeTable, slot: number, identity: string): ReachableFile {
+  const handle = inodes.handle(slot).slice()
+  const generation = inodes.get(slot, SLOT.GENERATION)
+  const ino = (inodes.get(slot, SLOT.INO_HIGH) >>> 0) * 2 ** 32 + (inodes.get(slot, SLOT.INO_LOW) >>> 0)
+  const fs = inodes.get(slot, SLOT.FS)
+  return {
+    // The handle has the inode's generation in it; without one, the slot's will do: a number used again gets another slot.
+    key: `${fs}:${ino}:${handle.length > 0 ? Buffer.from(handle).toString('hex') : `${slot}.${generation}`}`,
+    fileSystem: identity,
+    domain: inodes.domain(slot),
+    slot,
+    generation,
+    ino,
+    handle,
+  }
+}
+
+/**
+ * Opens the file for the length of each call. No descriptor is kept of a file that nobody has open, and none that a call still uses
+ * can be closed under it and given to another file.
+ */
+class ReopeningStorage implements HomeStorage<ReachableFile, LinuxHome> {
+  readonly #inodes: InodeTable
+  readonly #mountFd: number
+  readonly #storage: LinuxHomeStorage
+  readonly #stat = new Statx()
+
+  constructor(inodes: InodeTable, mountFd: number, storage: LinuxHomeStorage) {
+    this.#inodes = inodes
+    this.#mountFd = mountFd
+    this.#storage = storage
+  }
+
+  stamp = this.#opened((file, fd) => this.#storage.stamp({ ...file, fd }))
+
+  extents = this.#opened((file, fd, start: number, length: number, limit: number) =>
+    this.#storage.extents({ ...file, fd }, start, length, limit),
+  )
+
+  createHome = this.#opened((file, fd) => this.#storage.createHome({ ...file, fd }))
+
+  isOpenForWriting = this.#opened((file, fd) => this.#storage.isOpenForWriting({ ...file, fd }))
+
+  reuseCounter = this.#opened((file, fd) => this.#storage.reuseCounter({ ...file, fd }))
+
+  homeExtents(...args: Parameters<LinuxHomeStorage['homeExtents']>) {
+    return this.#storage.homeExtents(...args)
+  }
+
+  dropHome(home: LinuxHome) {
+    return this.#storage.dropHome(home)
+  }
+
+  #opened<Rest extends unknown[], Result>(call: (file: ReachableFile, fd: number, ...rest: Rest) => Promise<Result>) {
+    return async (file: ReachableFile, ...rest: Rest): Promise<Result> => {
+      const fd = this.#open(file)
+      try {
+        return await call(file, fd, ...rest)
+      } finally {
+        close(fd)
+      }
+    }
+  }
+
+  /** Throws ESTALE where the file is gone, or cannot be reached any more. */
+  #open(file: ReachableFile): number {
+    if (file.handle.length > 0) {
+      const fd = openByHandle(this.#mountFd, file.handle, O_RDONLY | O_NONBLOCK)
+      if (fd < 0) throw new SystemError(-fd, 'open_by_handle_at')
+      return fd
+    }
+    const inodes = this.#inodes
+    const isItsSlot = inodes.isInUse(file.slot) && inodes.get(file.slot, SLOT.GENERATION) === file.generation
+    const fd = isItsSlot ? reopen(inodes.get(file.slot, SLOT.FD), O_RDONLY | O_NONBLOCK) : -ERRNO.ESTALE
+    if (fd < 0) throw new SystemError(-fd, 'open')
+    // The slot may have been given away while it was being opened.
+    if (this.#stat.ofFd(fd) === 0 && this.#stat.ino === file.ino) return fd
+    close(fd)
+    throw new SystemError(ERRNO.ESTALE, 'open')
+  }
+}

@@ -1,0 +1,166 @@
+/** What a mount tells about itself: gathered when asked, from counters that are kept anyway. */
+import fs from 'node:fs'
+import { PAGE_BYTES } from '../cache/entry.ts'
+import type { Session } from '../fuse/init.ts'
+import { OPCODE_ROWS } from '../fuse/protocol.ts'
+import type { FamiliesStatistics } from '../homes/families.ts'
+import { CacheStat } from '../linux/cachestat.ts'
+import type { HomeTable } from './home-table.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
+import { SERVED, ServingState } from './serving.ts'
+import type { ServingStart, Sharing } from './shared-state.ts'
+import type { MountKeeper } from './sharing.ts'
+import type { OpenedSource } from './source.ts'
+import type { Threads } from './threads.ts'
+
+/** The answer to `samepage status --json`, schema 1. Sizes in bytes, times in seconds. */
+export interface StatusReport {
+  readonly schema: 1
+  readonly source: string
+  readonly mountpoint: string
+  readonly version: string
+  readonly pid: number
+  readonly uptimeSeconds: number
+  readonly sharing: Sharing
+  readonly passthrough: boolean
+  readonly fuseMinor: number
+  readonly homes: FamiliesStatistics & {
+    readonly inUse: number
+    /** Page cache of all homes: shared pages, each held once. */
+    readonly cachedBytes: number
+    /** What the same pages would take, were each file that lies in them cached on its own. */
+    readonly nativeBytes: number
+    /** Blocks on disk that homes keep and no file has any more. */
+    readonly pinnedBytes: number
+  }
+  readonly files: {
+    readonly known: number
+    readonly open: number
+    readonly private: number
+    readonly pristine: number
+    readonly mapped: number
+    /** Files of which the kernel made its own copy for a mapping (mmap, exec). */
+    readonly copied: number
+  }
+  readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
+  readonly requests: readonly (RequestSummary & { readonly name: string })[]
+  readonly memory: { readonly residentBytes: number }
+  readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
+}
+
+export interface RequestSummary {
+  readonly count: number
+  readonly errors: number
+  readonly meanSeconds: number
+  readonly p50Seconds: number
+  readonly p99Seconds: number
+}
+
+export interface StatusParts {
+  readonly start: ServingStart
+  readonly source: OpenedSource
+  readonly session: Session
+  readonly inodes: InodeTable
+  readonly homes: HomeTable
+  readonly keeper: MountKeeper
+  readonly stats: RequestStats
+  readonly threads: Threads
+}
+
+export class Status {
+  readonly parts: StatusParts
+  readonly #cacheStat = new CacheStat()
+
+  constructor(parts: StatusParts) {
+    this.parts = parts
+  }
+
+  /** Everything, exact as of now; reads the extents of all homes. */
+  async report(): Promise<StatusReport> {
+    const { start, source, session, keeper, stats, threads } = this.parts
+    const pinnedBytes = await keeper.families.pinnedBytes()
+    return {
+      schema: 1,
+      source: start.sourcePath,
+      mountpoint: start.mountpoint,
+      version: start.version,
+      pid: process.pid,
+      uptimeSeconds: (Date.now() - start.startedAtMs) / 1000,
+      sharing: source.sharing,
+      passthrough: session.passthrough,
+      fuseMinor: session.minor,
+      homes: { ...keeper.families.statistics(), ...this.homeMemory(), pinnedBytes },
+      files: this.files(),
+      bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
+      requests: this.requests(),
+      memory: { residentBytes: residentBytes() },
+      workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
+    }
+  }
+
+  files(): StatusReport['files'] {
+    const { inodes } = this.parts
+    const serving = new ServingState(inodes)
+    const counts = { known: 0, open: 0, private: 0, pristine: 0, mapped: 0, copied: 0 }
+    for (let slot = 0; slot < inodes.highWater; slot++) {
+      if (!inodes.isInUse(slot)) continue
+      counts.known++
+      const kind = serving.kind(slot)
+      if (kind === SERVED.UNDECIDED) continue
+      if (inodes.get(slot, SLOT.OPENS) > 0) counts.open++
+      if (inodes.get(slot, SLOT.COPIED) > 0) counts.copied++
+      if (kind === SERVED.PRIVATE) counts.private++
+      else if (kind === SERVED.PRISTINE) counts.pristine++
+      else counts.mapped++
+    }
+    return counts
+  }
+
+  /** Residency of homes now, and what it stands for. */
+  homeMemory(): { inUse: number; cachedBytes: number; nativeBytes: number } {
+    const { homes, keeper } = this.parts
+    let inUse = 0
+    let cachedBytes = 0
+    let nativeBytes = 0
+    for (const home of keeper.families.homes()) {
+      if (homes.users(home.number) > 0) inUse++
+      const cached = this.#cacheStat.read(home.file.fd) === 0 ? this.#cacheStat.cached * PAGE_BYTES : 0
+      cachedBytes += cached
+      nativeBytes += home.size > 0 ? (cached * home.memberBytes) / home.size : 0
+    }
+    return { inUse, cachedBytes, nativeBytes: Math.max(cachedBytes, Math.round(nativeBytes)) }
+  }
+
+  requests(): (RequestSummary & { name: string })[] {
+    return OPCODE_ROWS.map(({ code, name }) => ({ name, ...summary(this.parts.stats.opcode(code)) })).filter(
+      ({ count }) => count > 0,
+    )
+  }
+}
+
+function summary(stats: OpcodeStats): RequestSummary {
+  return {
+    count: stats.count,
+    errors: stats.errors,
+    meanSeconds: stats.count === 0 ? 0 : stats.seconds / stats.count,
+    p50Seconds: quantile(stats, 0.5),
+    p99Seconds: quantile(stats, 0.99),
+  }
+}
+
+/** The upper end of the power of two that holds the quantile: right to a factor of two. */
+function quantile({ count, histogram }: OpcodeStats, q: number): number {
+  let seen = 0
+  for (let i = 0; i < HISTOGRAM_BUCKETS; i++) {
+    seen += histogram[i]!
+    if (seen >= count * q && seen > 0) return 2 ** i / 1e6
+  }
+  return 0
+}
+
+/** Memory of this process that is not shared with others: what it costs. */
+export function residentBytes(): number {
+  const line = /^Pss:\s+(\d+) kB$/m.exec(fs.readFileSync('/proc/self/smaps_rollup', 'utf8'))
+  return line === null ? process.memoryUsage.rss() : Number(line[1]) * 1024
+}

@@ -1,0 +1,132 @@
+/**
+ * The supervisor: owns the mount and /dev/fuse, and starts the serving process. It does no I/O on the source and answers no
+ * request, so that a later serving process can take over from one that died.
+ *
+ * ```
+ * start → mounted → ready → (SIGINT, SIGTERM, umount(8)) → unmounted → the serving process ends → exit 0
+ *                      └─ the serving process dies → unmount, so that nobody hangs → exit 1
+ * ```
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import fs from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { ERRNO, SystemError } from '../linux/errors.ts'
+import { close } from '../linux/file.ts'
+import { controlSocket } from './control-socket.ts'
+import { mountFuse, UserError, unmountFuse, unmountPatiently } from './mounting.ts'
+import type { FromServing, ServingStart } from './shared-state.ts'
+
+export type Ready = Extract<FromServing, { type: 'ready' }>
+
+export interface SuperviseOptions {
+  /** All but what the supervisor finds out itself. */
+  readonly start: Omit<ServingStart, 'fuseFd' | 'sourceFd' | 'privileged'>
+  /** The source directory, open for reading. */
+  readonly sourceFd: number
+  readonly allowOther: boolean
+  readonly ready: (ready: Ready) => void
+  /** Takes a line about what went wrong, of the serving process's too. */
+  readonly log: (line: string) => void
+}
+
+/** Descriptor numbers in the serving process: after stdin, stdout, stderr and the IPC channel. */
+const CHILD_FUSE_FD = 4
+const CHILD_SOURCE_FD = 5
+/** How long the serving process may take to end after the unmount. */
+const END_MS = 5000
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Mounts and serves until unmounted. Resolves with the exit status: 0 unmounted in order, 1 the serving process failed. */
+export async function supervise(options: SuperviseOptions): Promise<number> {
+  const { start, log } = options
+  let state: 'starting' | 'ready' | 'unmounting' = 'starting'
+  let serving: ChildProcess | undefined
+  let device = ''
+  let failure: string | undefined
+
+  const unmount = async (): Promise<void> => {
+    state = 'unmounting'
+    // Not mounted yet: seen to below.
+    if (serving === undefined) return
+    await unmountPatiently(start.mountpoint, device).catch(() => {})
+    if (endMount(start.mountpoint, device) === 'detached') {
+      log(`${start.mountpoint} is in use: detached; programs that still have files open there get errors from now on`)
+      serving.kill('SIGKILL')
+    }
+    setTimeout(() => serving?.kill('SIGKILL'), END_MS).unref()
+  }
+  // From before the mount on, so that no signal leaves it behind.
+  for (const signal of SIGNALS) process.on(signal, unmount)
+
+  const mounted = await mountFuse({
+    source: start.sourcePath,
+    target: start.mountpoint,
+    allowOther: options.allowOther,
+    writable: start.writable,
+    maxReadBytes: start.maxReadBytes,
+  })
+  device = mounted.device
+  serving = spawnServing(
+    { ...start, fuseFd: CHILD_FUSE_FD, sourceFd: CHILD_SOURCE_FD, privileged: mounted.privileged },
+    mounted.fuseFd,
+    options.sourceFd,
+  )
+  if ((state as string) === 'unmounting') void unmount()
+
+  createInterface({ input: serving.stderr! }).on('line', (line) => log(line.replace(/^samepage: /, '')))
+  serving.on('message', (message: FromServing) => {
+    if (message.type === 'failed') failure = message.message
+    else if (message.type === 'ended') state = 'unmounting'
+    else if (state === 'starting') {
+      state = 'ready'
+      options.ready(message)
+    }
+  })
+  serving.once('error', (error) => {
+    failure = `the serving process could not be started: ${error.message}`
+  })
+  await new Promise<void>((resolve) => serving.once('close', () => resolve()))
+  for (const signal of SIGNALS) process.off(signal, unmount)
+  // The last descriptor of the connection: the kernel now answers whoever still waits with an error.
+  close(mounted.fuseFd)
+  // Left behind where the serving process was killed.
+  fs.rmSync(controlSocket(start.mountpoint, process.pid), { force: true })
+  // Read again: handlers have changed it.
+  if ((state as string) === 'unmounting') {
+    // Unmounted in order it is gone; aborted, it is still there and answers nobody.
+    if (endMount(start.mountpoint, device) === 'gone') return 0
+    log(`the connection was aborted; ${start.mountpoint} has been unmounted, the source is as it was`)
+    return 1
+  }
+  endMount(start.mountpoint, device)
+  if (failure !== undefined) throw new UserError(failure)
+  log(`the serving process died; ${start.mountpoint} has been unmounted, the source is as it was`)
+  return 1
+}
+
+/** Unmounts our own mount, whoever has files open there. */
+function endMount(mountpoint: string, device: string): 'unmounted' | 'detached' | 'gone' {
+  for (const lazy of [false, true]) {
+    try {
+      unmountFuse(mountpoint, lazy, device)
+      return lazy ? 'detached' : 'unmounted'
+    } catch (error) {
+      if (!(error instanceof SystemError && error.errno === -ERRNO.EBUSY)) return 'gone'
+    }
+  }
+  return 'gone'
+}
+
+function spawnServing(start: ServingStart, fuseFd: number, sourceFd: number): ChildProcess {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const program = fileURLToPath(new URL(`./serving-process.${extension}`, import.meta.url))
+  // Extents, clones, and closing homes, which takes btrfs seconds where they have many extents, wait on these threads.
+  const env = { ...process.env, UV_THREADPOOL_SIZE: '8' }
+  return spawn(process.execPath, ['--max-semi-space-size=2', '--expose-gc', program, JSON.stringify(start)], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc', fuseFd, sourceFd],
+    env,
+    // It pins nobody's directory.
+    cwd: '/',
+  })
+}

@@ -1,0 +1,108 @@
+/** File systems and subvolumes: each found again, and inode numbers kept apart. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { FilesystemTable } from '../../../src/daemon/filesystem-table.ts'
+import { Statx } from '../../../src/linux/statx.ts'
+import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
+
+const STATX_MNT_ID = 0x1000
+
+function statOf(major: number, minor: number, mountId: number): Statx {
+  const stat = new Statx()
+  stat.words[0] = STATX_MNT_ID
+  stat.words[34] = major
+  stat.words[35] = minor
+  stat.words[36] = mountId % 2 ** 32
+  stat.words[37] = Math.floor(mountId / 2 ** 32)
+  return stat
+}
+
+const device = fc.record({
+  major: fc.constantFrom(0, 8, 0xfff),
+  minor: fc.constantFrom(1, 2, 0xfffff),
+  mountId: fc.constantFrom(7, 8, 2 ** 40 + 7),
+  subvolume: fc.constantFrom(0, 256, 257, 2 ** 23 - 1, 2 ** 23, 2 ** 40),
+})
+
+test('is a list in which each is found by device and mount', () => {
+  fc.assert(
+    fc.property(fc.array(device, { maxLength: 30 }), (devices) => {
+      const table = new FilesystemTable(FilesystemTable.allocate(64))
+      const seen: string[] = []
+      for (const { major, minor, mountId, subvolume } of devices) {
+        const stat = statOf(major, minor, mountId)
+        const name = `${major}:${minor}:${mountId}`
+        const known = seen.indexOf(name)
+        expect(table.find(stat)).toBe(known)
+        expect(table.add(stat, subvolume, minor === 1)).toBe(known < 0 ? seen.length : known)
+        if (known < 0) seen.push(name)
+        expect(table.count).toBe(seen.length)
+        expect(table.find(stat)).toBe(seen.indexOf(name))
+        expect(table.hasHandles(table.find(stat))).toBe(minor === 1)
+        expect(table.isOfMount(table.find(stat), mountId)).toBe(true)
+        expect(table.isOfMount(table.find(stat), mountId + 2 ** 33)).toBe(false)
+      }
+    }),
+  )
+})
+
+test('numbers shown for different file systems differ, those of the source are its own', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.nat(2 ** 24), { minLength: 1, maxLength: 20 }),
+      fc.array(fc.nat(255)),
+      (subvolumes, highs) => {
+        const table = new FilesystemTable(FilesystemTable.allocate(64))
+        table.add(statOf(0, 1, 7), 0, true)
+        // A subvolume's prefix is its id; what has none of its own, or too large a one, gets one that no subvolume has.
+        for (const [i, subvolume] of subvolumes.entries()) table.add(statOf(1, i, 7), subvolume, true)
+        for (const high of [0, 255, 2 ** 24, 2 ** 31, ...highs]) expect(table.shownInoHigh(0, high)).toBe(high)
+        const shown = new Set<number>()
+        for (let fs = 0; fs <= subvolumes.length; fs++)
+          for (const high of new Set(highs)) shown.add(table.shownInoHigh(fs, high))
+        expect(shown.size).toBe((subvolumes.length + 1) * new Set(highs).size)
+      },
+    ),
+  )
+})
+
+test('a subvolume’s numbers are the same in every mount', () => {
+  for (const before of [0, 3]) {
+    const table = new FilesystemTable(FilesystemTable.allocate(64))
+    for (let i = 0; i <= before; i++) table.add(statOf(9, i, 1), 300 + i, true)
+    const index = table.add(statOf(0, 50, 1), 256, true)
+    expect(table.shownInoHigh(index, 0)).toBe(256 << 8)
+  }
+})
+
+test('says when it is full', () => {
+  const table = new FilesystemTable(FilesystemTable.allocate(2))
+  expect([0, 1, 2, 1].map((minor) => table.add(statOf(0, minor, 1), 0, false))).toEqual([0, 1, -1, 1])
+})
+
+describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
+  test('that see the same ones for the first time give each one index', async () => {
+    const seed = testSeed()
+    const buffer = FilesystemTable.allocate(300)
+    const results = await hammer<number[]>({
+      data: [buffer, buffer, buffer, buffer],
+      imports: { 'daemon/filesystem-table.js': 'FilesystemTable' },
+      seed,
+      body: `
+        const table = new FilesystemTable(data)
+        const found = new Array(300).fill(-1)
+        for (let i = 0; i < 20_000; i++) {
+          const minor = random(300)
+          const stat = { devMajor: 3, devMinor: minor, mountId: 5 }
+          let index = table.find(stat)
+          if (index < 0) index = table.add(stat, minor, true)
+          if (found[minor] >= 0 && found[minor] !== index) throw new Error(minor + ' is ' + found[minor] + ' and ' + index)
+          found[minor] = index
+        }
+        return found`,
+    })
+    for (const found of results) expect(found, `seed ${seed}`).toEqual(results[0])
+    expect(new Set(results[0]).size).toBe(300)
+    expect(new FilesystemTable(buffer).count).toBe(300)
+  })
+})
