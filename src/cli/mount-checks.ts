@@ -1,0 +1,78 @@
+/** What is wrong with a source and a mountpoint, said before anything is done. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { FS_TYPE, UserError } from '../daemon/mounting.ts'
+import { readMountInfo } from '../linux/mountinfo.ts'
+
+/** Resolves both to absolute paths without symlinks, or throws a {@link UserError} that says what to do. */
+export function checkMount(
+  sourceArgument: string,
+  mountpointArgument: string,
+  cross: boolean,
+): { source: string; mountpoint: string } {
+  const mountpoint = resolveMountpoint(mountpointArgument)
+  const source = resolveDirectory(sourceArgument, 'the source')
+  const mounts = readMountInfo()
+  const samepage = mounts.filter(({ type }) => type === FS_TYPE).map((mount) => mount.mountpoint)
+
+  const above = samepage.find((other) => source === other || isInside(source, other))
+  if (above !== undefined)
+    throw new UserError(
+      source === above
+        ? `${source} is a Samepage mount already: "samepage umount ${source}" ends it`
+        : `${source} lies in the Samepage mount ${above}: mount that one's own source instead`,
+    )
+  const below = samepage.find((other) => isInside(other, source))
+  if (below !== undefined && (cross || mountpoint === source))
+    throw new UserError(`${source} contains the Samepage mount ${below}: unmount that first`)
+
+  if (mountpoint === source) return { source, mountpoint }
+  if (isInside(mountpoint, source))
+    throw new UserError(
+      `the mountpoint ${mountpoint} lies inside the source ${source}: choose one outside, or mount in place ("samepage mount ${source}")`,
+    )
+  if (isInside(source, mountpoint))
+    throw new UserError(
+      `the source ${source} lies inside the mountpoint ${mountpoint}, which would hide it: choose another mountpoint`,
+    )
+  const busy = mounts.find((mount) => mount.mountpoint === mountpoint)
+  if (busy !== undefined)
+    throw new UserError(`the mountpoint ${mountpoint} is busy: ${busy.source} (${busy.type}) is mounted there`)
+  if (fs.readdirSync(mountpoint).length > 0)
+    throw new UserError(
+      `the mountpoint ${mountpoint} is not empty: what is in it would be hidden; use an empty directory`,
+    )
+  return { source, mountpoint }
+}
+
+function resolveMountpoint(argument: string): string {
+  try {
+    return resolveDirectory(argument, 'the mountpoint')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTCONN')
+      throw new UserError(`${argument} is a mount whose daemon has died: "samepage umount ${argument}" clears it`)
+    throw error
+  }
+}
+
+function resolveDirectory(argument: string, what: string): string {
+  let real: string
+  try {
+    real = fs.realpathSync(path.resolve(argument))
+    if (fs.statSync(real).isDirectory()) {
+      fs.accessSync(real, fs.constants.R_OK | fs.constants.X_OK)
+      return real
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') throw new UserError(`${what} ${argument} does not exist`)
+    if (code === 'EACCES') throw new UserError(`${what} ${argument} may not be read by this user`)
+    if (code === 'ELOOP') throw new UserError(`${what} ${argument} is a symlink that leads back to itself`)
+    throw error
+  }
+  throw new UserError(`${what} ${argument} is not a directory`)
+}
+
+function isInside(inner: string, outer: string): boolean {
+  return inner !== outer && inner.startsWith(outer === '/' ? '/' : `${outer}/`)
+}

@@ -1,0 +1,174 @@
+/** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
+import os from 'node:os'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { supervise } from '../daemon/supervisor.ts'
+import { SplicedReply } from '../fuse/spliced-reply.ts'
+import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
+import { version } from '../util/version.ts'
+import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
+import { checkMount } from './mount-checks.ts'
+import { formatBytes, parseBytes } from './output.ts'
+import { notifyReady } from './systemd.ts'
+
+interface MountFlags {
+  daemon?: true
+  readWrite?: true
+  passthrough: boolean
+  homes: boolean
+  cross?: true
+  domain: 'mount' | 'uid' | 'dir'
+  diverged: 'direct' | 'cached'
+  minShare: number
+  maxHomes: number
+  homeIdle: number
+  timeout: number
+  workers: number
+  spin: number
+  hangTimeout: number
+  allowOther?: boolean
+  metrics?: { host: string; port: number }
+  quiet?: true
+}
+
+export function mountCommand(): Command {
+  return new Command('mount')
+    .summary('show a directory at a mountpoint; its clones share memory')
+    .description(
+      `Shows SOURCE at MOUNTPOINT, read-only unless --read-write says otherwise. Every program that reads there gets the bytes of the source; files that
+share extents (reflink clones, snapshots, deduplicated files) share one copy in memory. Without MOUNTPOINT the
+mount is made in place, over SOURCE itself, so that no path changes.
+
+Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon returns when the mount is ready.`,
+    )
+    .argument('<source>', 'directory to show, on XFS or btrfs for sharing; on others it works without')
+    .argument('[mountpoint]', 'an empty directory; default: SOURCE itself')
+    .option('-d, --daemon', 'return when the mount is ready and serve in the background')
+    .option('--read-write', 'let programs change the source through the mount (experimental)')
+    .option('--no-homes', 'never write to the source: no homes (hidden clones), so no sharing')
+    .option('--no-passthrough', 'read everything through the daemon, even where the kernel could pass it through')
+    .option('--cross', 'show other file systems that are mounted below SOURCE too')
+    .addOption(
+      new Option(
+        '--domain <what>',
+        'who may share memory with whom: all of the mount, files of one owner, or files below one top-level directory',
+      )
+        .choices(['mount', 'uid', 'dir'])
+        .default('mount'),
+    )
+    .addOption(
+      new Option(
+        '--diverged <how>',
+        'files that share in part: read from homes each time, or let the kernel cache a copy of each (faster, more memory)',
+      )
+        .choices(['direct', 'cached'])
+        .default('direct'),
+    )
+    .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
+    .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
+    .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
+    .option('--timeout <seconds>', 'how long the kernel may use names and attributes without asking again', seconds, 1)
+    .option('--workers <count>', 'threads that serve requests', count, Math.max(4, os.availableParallelism() + 2))
+    .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
+    .option(
+      '--hang-timeout <seconds>',
+      'give the mount up when nothing made progress for so long; 0: never',
+      seconds,
+      300,
+    )
+    .option('--allow-other', 'let other users in (always so as root; others need user_allow_other in /etc/fuse.conf)')
+    .option('--metrics <address>', 'serve Prometheus metrics at http://ADDRESS/metrics, e.g. 127.0.0.1:9177', address)
+    .option('-q, --quiet', 'no ready line')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  samepage mount /srv/images /mnt/images
+  samepage mount --daemon /srv/images          in place; "samepage umount /srv/images" shows the source again
+  samepage mount --domain dir /srv/tenants /mnt/tenants
+
+Exit status: 0 unmounted in order · 1 could not mount, or serving failed · 2 wrong use.`,
+    )
+    .action(async (source: string, mountpoint: string | undefined, flags: MountFlags) => {
+      const here = !flags.daemon || isBackground
+      process.exitCode = here ? await mountHere(source, mountpoint, flags) : await startInBackground()
+    })
+}
+
+async function mountHere(
+  sourceArgument: string,
+  mountpointArgument: string | undefined,
+  flags: MountFlags,
+): Promise<number> {
+  const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
+  // Before the mount, which may cover it.
+  const sourceFd = open(source, O_RDONLY | O_DIRECTORY)
+  const isRoot = process.geteuid?.() === 0
+  if (isBackground) endWithParent()
+  return supervise({
+    sourceFd,
+    allowOther: flags.allowOther ?? isRoot,
+    start: {
+      sourcePath: source,
+      mountpoint,
+      passthrough: flags.passthrough,
+      writable: flags.readWrite === true,
+      homes: flags.homes,
+      homesMax: flags.maxHomes,
+      homeIdleMs: flags.homeIdle * 1000,
+      cross: flags.cross === true,
+      domain: flags.domain,
+      divergedCached: flags.diverged === 'cached',
+      minShareBytes: flags.minShare,
+      timeoutSeconds: flags.timeout,
+      maxReadBytes: SplicedReply.largest(1 << 20),
+      workers: flags.workers,
+      spins: flags.spin,
+      hangMs: flags.hangTimeout * 1000,
+      directoriesMax: 16_384,
+      version,
+      startedAtMs: Date.now(),
+      ...(flags.metrics === undefined ? {} : { metrics: flags.metrics }),
+    },
+    ready({ passthrough, sharing }) {
+      const how = sharing.possible
+        ? `files that share at least ${formatBytes(flags.minShare)} share memory${passthrough ? '' : ', read through the daemon (no passthrough)'}`
+        : `no sharing: ${sharing.reason}`
+      if (!flags.quiet)
+        process.stdout.write(`samepage: ${source} is mounted at ${mountpoint} (${sharing.fileSystem}): ${how}\n`)
+      notifyReady(`serving ${mountpoint}`)
+      if (isBackground) settle()
+    },
+    log: complain,
+  })
+}
+
+function bytes(text: string): number {
+  const value = parseBytes(text)
+  if (value === undefined) throw new InvalidArgumentError('Write a size like 256KiB, 1M or 4096.')
+  return value
+}
+
+function count(text: string): number {
+  const value = count0(text)
+  if (value === 0) throw new InvalidArgumentError('At least 1.')
+  return value
+}
+
+function count0(text: string): number {
+  if (!/^\d{1,7}$/.test(text)) throw new InvalidArgumentError('Write a whole number.')
+  return Number(text)
+}
+
+function seconds(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !(value >= 0 && value < 1e9))
+    throw new InvalidArgumentError('Write seconds, like 1 or 0.5.')
+  return value
+}
+
+function address(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw new InvalidArgumentError('Write HOST:PORT, like 127.0.0.1:9177.')
+  return { host: match[1] ?? (match[2] === '' ? '127.0.0.1' : match[2]!), port }
+}

@@ -1,0 +1,30 @@
+/** How commands speak: sizes and times for people, errors in one line with what to do. */
+import { CommanderError } from 'commander'
+import { UserError } from '../daemon/mounting.ts'
+import { SystemError } from '../linux/errors.ts'
+
+export { formatBytes, formatSeconds } from '../util/human.ts'
+
+export const EXIT = { OK: 0, FAILED: 1, USAGE: 2 } as const
+
+/** Prints what went wrong to stderr; returns the exit status. */
+export function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Commander has printed its own message already; --help and --version are no failures.
+    return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE
+  }
+  if (error instanceof UserError || error instanceof SystemError) {
+    process.stderr.write(`samepage: ${error.message}\n`)
+    return EXIT.FAILED
+  }
+  process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  return EXIT.FAILED
+}
+
+/** A size as users write it: `512MiB`, `64K`, `4096`. Returns bytes, or undefined. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)\s*$/i.exec(text)
+  if (match === null) return undefined
+  const power = 'kmgt'.indexOf(match[2]!.toLowerCase()) + 1
+  return Math.round(Number(match[1]) * 1024 ** (match[2] === '' ? 0 : power))
+}

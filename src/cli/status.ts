@@ -1,0 +1,95 @@
+/** `samepage status`: what one mount, or all of this user's, have saved and served. */
+import Table from 'cli-table3'
+import { Command } from 'commander'
+import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
+import { UserError } from '../daemon/mounting.ts'
+import type { StatusReport } from '../daemon/status.ts'
+import { realMountpoint } from './mountpoint.ts'
+import { formatBytes, formatSeconds } from './output.ts'
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .summary('show what the mounts have saved and served')
+    .description(
+      'Shows one mount, or all mounts of this user: homes, memory saved, disk pinned, files by how they are served, requests.',
+    )
+    .argument('[mountpoint]', 'default: all mounts')
+    .option('--json', 'for programs: one object per mount, in an array; documented in docs/OPERATIONS.md')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or does not answer.',
+    )
+    .action(async (mountpoint: string | undefined, flags: { json?: true }) => {
+      const reports = mountpoint === undefined ? await askAll() : [await askOne(mountpoint)]
+      if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`)
+      else if (reports.length === 0) process.stdout.write('No Samepage mount of this user.\n')
+      else process.stdout.write(reports.map(describe).join('\n'))
+    })
+}
+
+async function askAll(): Promise<StatusReport[]> {
+  const answers = await Promise.all(listSockets().map((socket) => ask<StatusReport>(socket, '/status')))
+  return answers.filter((answer) => answer !== undefined)
+}
+
+async function askOne(mountpoint: string): Promise<StatusReport> {
+  const report = await ask<StatusReport>(socketPath(realMountpoint(mountpoint)), '/status')
+  if (report !== undefined) return report
+  throw new UserError(`no Samepage mount of this user answers at ${mountpoint}`)
+}
+
+function describe(report: StatusReport): string {
+  const { homes, files, bytesRead } = report
+  const saved = homes.nativeBytes - homes.cachedBytes
+  const rows: [string, string][] = [
+    ['source', `${report.source} (${report.sharing.fileSystem})`],
+    [
+      'served',
+      `for ${formatSeconds(report.uptimeSeconds)} by process ${report.pid}, version ${report.version}, FUSE 7.${report.fuseMinor}`,
+    ],
+    ['sharing', report.sharing.possible ? 'by address' : `none: ${report.sharing.reason}`],
+    ['passthrough', report.passthrough ? 'yes' : 'no: all reads go through the daemon'],
+    [
+      'memory saved',
+      `${formatBytes(saved)}: ${formatBytes(homes.cachedBytes)} held once, ${formatBytes(homes.nativeBytes)} if every file had its own`,
+    ],
+    ['homes', `${homes.homes} (${homes.inUse} in use) of ${homes.families} families, ${homes.members} files`],
+    ['pinned on disk', `${formatBytes(homes.pinnedBytes)} that only homes keep`],
+    [
+      'files',
+      `${files.pristine} pristine, ${files.mapped} diverged, ${files.private} private; ${files.open} open, ${files.known} known to the kernel`,
+    ],
+    [
+      'kernel copies',
+      `${files.copied} files mapped through the daemon, ${formatBytes(bytesRead.copied)} copied so far`,
+    ],
+    [
+      'read by the daemon',
+      `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files`,
+    ],
+    ['the daemon itself', formatBytes(report.memory.residentBytes)],
+  ]
+  if (report.workers.restarts + report.workers.failures > 0)
+    rows.push([
+      'trouble',
+      `${report.workers.restarts} workers died, ${report.workers.failures} requests failed by a defect`,
+    ])
+  const width = Math.max(...rows.map(([name]) => name.length))
+  const lines = rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)
+  const table = new Table({
+    head: ['request', 'count', 'errors', 'mean', 'p50 <', 'p99 <'],
+    style: { head: [], border: [], compact: true },
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'right'],
+  })
+  for (const { name, count, errors, meanSeconds, p50Seconds, p99Seconds } of report.requests)
+    table.push([
+      name.toLowerCase(),
+      count,
+      errors,
+      formatSeconds(meanSeconds),
+      formatSeconds(p50Seconds),
+      formatSeconds(p99Seconds),
+    ])
+  const requests = report.requests.length === 0 ? '' : `${table.toString()}\n`
+  return `${report.mountpoint}\n${lines.join('\n')}\n${requests}`
+}
