@@ -1,0 +1,150 @@
+/** What `samepage inspect` does: looks, shows progress, prints. */
+import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { getSystemErrorMap } from 'node:util'
+import { SingleBar } from 'cli-progress'
+import { compareContent } from '../inspect/content.ts'
+import { toCsv } from '../inspect/csv.ts'
+import { toHtml } from '../inspect/html.ts'
+import { type Measurement, measure } from '../inspect/measure.ts'
+import { printableName } from '../inspect/names.ts'
+import { buildReport, type Report } from '../inspect/report.ts'
+import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
+import { toText } from './inspect-text.ts'
+import { EXIT } from './output.ts'
+
+export interface InspectFlags {
+  xdev?: true
+  include?: string[]
+  exclude?: string[]
+  /** Rows in each table. */
+  top: number
+  sync?: true
+  content?: true
+  /** 0 to 1. */
+  sample: number
+  json?: true
+  csv?: true
+  /** Path of the page to write. */
+  html?: string
+  /** Seconds between two looks. */
+  watch?: number
+}
+
+/** Runs the command; sets process.exitCode. With `watch` it ends with the process. */
+export async function inspect(paths: string[], flags: InspectFlags): Promise<void> {
+  // Whoever reads us may have read enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT.OK)
+    throw error
+  })
+  for (let round = 0; ; round++) {
+    const { measurement, report } = await look(paths, flags, round === 0)
+    print(report, flags)
+    if (flags.html !== undefined) fs.writeFileSync(flags.html, toHtml(measurement, report))
+    for (const { path, error } of report.failed) {
+      process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
+    }
+    process.exitCode = report.failed.length === 0 ? EXIT.OK : EXIT.FAILED
+    if (flags.watch === undefined) return
+    await sleep(flags.watch * 1000)
+  }
+}
+
+/** One look at everything, with progress on a terminal if `isShown`. */
+async function look(
+  paths: string[],
+  flags: InspectFlags,
+  isShown: boolean,
+): Promise<{ measurement: Measurement; report: Report }> {
+  const walking = progress(isShown, 'files')
+  const measurement = measure({
+    paths,
+    xdev: flags.xdev === true,
+    include: flags.include ?? [],
+    exclude: flags.exclude ?? [],
+    sync: flags.sync === true,
+    onProgress: (files, directory) => walking.update(files, 0, printableName(directory)),
+  })
+  walking.stop()
+  if (!flags.content) return { measurement, report: buildReport(measurement, flags.top, null) }
+
+  const reading = progress(isShown, 'bytes')
+  const content = await compareContent(measurement, {
+    sampleShare: flags.sample,
+    onProgress: (bytes, total) => reading.update(bytes, total, ''),
+  })
+  reading.stop()
+  return { measurement, report: buildReport(measurement, flags.top, content) }
+}
+
+function print(report: Report, flags: InspectFlags): void {
+  const { stdout } = process
+  // In a stream of reports each is one line.
+  if (flags.json) stdout.write(`${JSON.stringify(report, null, flags.watch === undefined ? 2 : 0)}\n`)
+  else if (flags.csv) stdout.write(toCsv(report))
+  else {
+    const text = toText(report, {
+      color: stdout.isTTY === true && stdout.hasColors(),
+      width: stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY,
+    })
+    stdout.write(flags.watch !== undefined && stdout.isTTY ? asScreen(text, stdout.rows) : text)
+  }
+}
+
+/** `text` in the place of what the terminal shows, cut off at its edges. */
+function asScreen(text: string, rows: number): string {
+  const lines = text.split('\n').slice(0, Math.max(1, rows - 1))
+  return `\x1b[?7l\x1b[H${lines.map((line) => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h`
+}
+
+interface Progress {
+  /** `total` of 0: nobody knows. */
+  update(done: number, total: number, remark: string): void
+  stop(): void
+}
+
+/** A line on stderr while something lasts, if that is a terminal. */
+function progress(isShown: boolean, unit: 'files' | 'bytes'): Progress {
+  if (!isShown || !process.stderr.isTTY) return { update: () => {}, stop: () => {} }
+  const started = performance.now()
+  const describe = unit === 'bytes' ? formatBytes : formatCount
+  const bar = new SingleBar({
+    stream: process.stderr,
+    clearOnComplete: true,
+    // Ctrl-C ends the process at once: a handler would wait for the end of the walk.
+    gracefulExit: false,
+    linewrap: true,
+    format: (_options, { value, total, progress: share }, { remark }: { remark: string }) => {
+      const seconds = (performance.now() - started) / 1000
+      const rate = value / Math.max(seconds, 1e-3)
+      const counted = `${describe(value)}${unit === 'files' ? ' files' : ''}`
+      const speed = `${describe(rate)}${unit === 'files' ? ' files' : ''}/s`
+      const known = total > 0 && value > 0
+      const head = known
+        ? `reading ${filled(share)} ${counted} of ${describe(total)}, ${speed}, ${formatSeconds((total - value) / rate)} left`
+        : `walking ${counted}, ${speed} `
+      // A line that wraps could not be cleared.
+      return `${head} ${remark}`.slice(0, (process.stderr.columns ?? 80) - 1)
+    },
+  })
+  bar.start(0, 0, { remark: '' })
+  return {
+    update(done, total, remark) {
+      bar.setTotal(total)
+      bar.update(done, { remark })
+    },
+    stop: () => bar.stop(),
+  }
+}
+
+function filled(share: number): string {
+  const width = 24
+  const done = Math.round(Math.min(1, share) * width)
+  return '█'.repeat(done) + '░'.repeat(width - done)
+}
+
+function describeError(code: string): string {
+  for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
+  return code
+}

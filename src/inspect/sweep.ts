@@ -1,0 +1,136 @@
+/**
+ * One pass over the blocks of a file system: how often is each mapped, in memory, read?
+ *
+ * Let k(x) be the number of ranges over the device byte x: all of them (`mapped`), those whose file was read there
+ * (`read`: resident now, or evicted), and those that are `resident`. Between two neighbouring ends of ranges k is constant,
+ * so the sums over x of (k - 1) and the like are sums over at most 2 n stretches.
+ *
+ * Each file gets its part, too: a byte that is in memory k times has k - 1 copies too many, and each of the k places
+ * answers for (k - 1) / k of one. A place that lies under thousands of ranges must not cost thousands of additions, so the
+ * part is the difference of a running integral G(x) between a range's end and its start: two additions a range, whatever
+ * k is. Hence O(n log n), for sorting.
+ *
+ * A file that uses a block in two places counts twice: the page cache, which goes by file offset, holds it twice.
+ */
+import type { FileTable } from './files.ts'
+import { ascendingOrder } from './order.ts'
+import { PageState, type RangeList } from './ranges.ts'
+
+/** Sums over the device bytes of one file system, or of several added up. Exact integers below 2^53. */
+export interface SweepSums {
+  /** Bytes of the device that more than one place uses: each counted once. */
+  shared: number
+  /** Σ (mapped - 1): what would be in memory more than once if everything were read. */
+  potential: number
+  /** Bytes of the device that are in memory more than once: each counted once. */
+  cachedAgain: number
+  /** Σ (resident - 1) where that is positive: bytes of memory that hold what another page holds, too. */
+  duplicate: number
+  /** Σ (read - 1) where that is positive: bytes that the device delivered again. */
+  reread: number
+  /** Bytes that the file system calls shared but that only one place of the walk uses: the others are elsewhere. */
+  elsewhere: number
+}
+
+export function noSums(): SweepSums {
+  return { shared: 0, potential: 0, cachedAgain: 0, duplicate: 0, reread: 0, elsewhere: 0 }
+}
+
+/**
+ * Sweeps over `ranges`, adds to `sums`, and to the columns of `files` that are the sweep's. Joins files that share a block.
+ */
+export function sweep(ranges: RangeList, files: FileTable, sums: SweepSums): void {
+  const { count, start, end, file, state } = ranges
+  const byStart = ascendingOrder(start, count)
+  const byEnd = ascendingOrder(end, count)
+  // k, by kind of range
+  let mapped = 0
+  let read = 0
+  let resident = 0
+  // G(x), by kind of part
+  let shared = 0
+  let cachedAgain = 0
+  let duplicate = 0
+  let potential = 0
+  let reread = 0
+
+  let position = 0
+  let begun = 0
+  let lastBegun = 0
+  for (let ended = 0; ended < count; ) {
+    const begins = begun < count ? byStart[begun]! : -1
+    const ends = byEnd[ended]!
+    // What ends at a byte does not cover it: ends come before starts.
+    const isStart = begins >= 0 && start[begins]! < end[ends]!
+    const next = isStart ? start[begins]! : end[ends]!
+    const length = next - position
+    position = next
+
+    // 1. The stretch that ends here.
+    if (mapped === 1) sums.elsewhere += length
+    else if (mapped > 1) {
+      shared += length
+      potential += (length * (mapped - 1)) / mapped
+      const surplus = length * (mapped - 1)
+      sums.shared += length
+      sums.potential += surplus
+      files.groupShared[lastBegun]! += length
+      files.groupPotential[lastBegun]! += surplus
+      if (read > 1) {
+        reread += (length * (read - 1)) / read
+        sums.reread += length * (read - 1)
+        files.groupReread[lastBegun]! += length * (read - 1)
+      }
+      if (resident > 1) {
+        cachedAgain += length
+        duplicate += (length * (resident - 1)) / resident
+        sums.cachedAgain += length
+        sums.duplicate += length * (resident - 1)
+        files.groupDuplicate[lastBegun]! += length * (resident - 1)
+      }
+    }
+
+    // 2. The range that starts or ends here.
+    const range = isStart ? begins : ends
+    const owner = file[range]!
+    const sign = isStart ? 1 : -1
+    if (isStart) {
+      if (mapped === 0) {
+        // No range is open, so the integrals may start anew: small numbers stay exact.
+        shared = cachedAgain = duplicate = potential = reread = 0
+      } else {
+        // All open ranges overlap here and are joined already; the last that began is joined to them even if it has ended.
+        files.join(lastBegun, owner)
+      }
+      lastBegun = owner
+      begun++
+    } else ended++
+    mapped += sign
+    files.shared[owner]! -= sign * shared
+    files.potential[owner]! -= sign * potential
+    if (state[range]! >= PageState.evicted) {
+      read += sign
+      files.reread[owner]! -= sign * reread
+    }
+    if (state[range] === PageState.resident) {
+      resident += sign
+      files.cachedAgain[owner]! -= sign * cachedAgain
+      files.duplicate[owner]! -= sign * duplicate
+    }
+  }
+}
+
+/**
+ * Calls `visit` for stretches of the device that together cover every byte of `ranges` exactly once, each with one of the
+ * ranges that lie over it: to read what several files share once.
+ */
+export function coverOnce(ranges: RangeList, visit: (file: number, offset: number, length: number) => void): void {
+  const { count, start, end, file, offset } = ranges
+  let covered = Number.NEGATIVE_INFINITY
+  for (const range of ascendingOrder(start, count)) {
+    const from = Math.max(start[range]!, covered)
+    if (end[range]! <= from) continue
+    visit(file[range]!, offset[range]! + (from - start[range]!), end[range]! - from)
+    covered = end[range]!
+  }
+}
