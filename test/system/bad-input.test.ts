@@ -1,0 +1,251 @@
+/** What users get wrong, and what goes wrong under them: a clear error, no hang, nothing left behind. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import fs from 'node:fs'
+import net from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import { eventually } from '../support/eventually.ts'
+import { clone, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files.ts'
+import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
+import { mounted } from '../support/mounted.ts'
+import { describeWith } from '../support/requires.ts'
+import { controlSockets, expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
+
+type Ground = LoopFilesystem & { readonly mountpoint: string }
+
+async function clones(): Promise<Ground> {
+  const xfs = await loopFilesystem('xfs')
+  const mountpoint = `${xfs.directory}/mnt`
+  fs.mkdirSync(mountpoint)
+  fs.mkdirSync(`${xfs.path}/inner`)
+  writeSynced(`${xfs.path}/original`, noise(4 * MEBIBYTE, 1))
+  clone(`${xfs.path}/original`, `${xfs.path}/diverged`)
+  overwrite(`${xfs.path}/diverged`, MEBIBYTE, Buffer.alloc(4096, 'own page'))
+  return Object.assign(xfs, { mountpoint })
+}
+
+/** One line for people, status 1, and nothing mounted. */
+function expectRefusal(outcome: ReturnType<typeof samepage>, text: string | RegExp): void {
+  expect(outcome).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(/^samepage: [^\n]+\n$/) })
+  expect(outcome.stderr).toMatch(text)
+}
+
+describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
+  test('sources and mountpoints that cannot be', async () => {
+    await using xfs = await clones()
+    const { path: source, mountpoint, directory } = xfs
+    const refused: [source: string, mountpoint: string, text: string][] = [
+      [`${directory}/nothing`, mountpoint, 'does not exist'],
+      [`${source}/original`, mountpoint, 'is not a directory'],
+      [source, `${directory}/nothing`, 'does not exist'],
+      [source, `${source}/original`, 'is not a directory'],
+      [source, `${source}/inner`, 'lies inside the source'],
+      [`${source}/inner`, source, 'lies inside the mountpoint'],
+      [source, directory, 'lies inside the mountpoint'],
+      [source, '/', 'lies inside the mountpoint'],
+    ]
+    for (const [from, to, text] of refused) expectRefusal(samepage(['mount', from, to]), text)
+
+    fs.writeFileSync(`${mountpoint}/something`, '')
+    expectRefusal(samepage(['mount', source, mountpoint]), 'is not empty')
+    fs.rmSync(`${mountpoint}/something`)
+    fs.symlinkSync('loop', `${directory}/loop`)
+    expectRefusal(samepage(['mount', `${directory}/loop`, mountpoint]), 'symlink that leads back to itself')
+
+    execFileSync('mount', ['-t', 'tmpfs', 'busy', mountpoint])
+    expectRefusal(samepage(['mount', source, mountpoint]), /is busy: busy \(tmpfs\)/)
+    execFileSync('umount', [mountpoint])
+    expect(mountsAt(mountpoint)).toEqual([])
+    await expectNoProcess(directory)
+  })
+
+  test('a source that is, lies in, or contains a Samepage mount', async () => {
+    await using xfs = await clones()
+    const other = `${xfs.directory}/other`
+    fs.mkdirSync(other)
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint })
+    expectRefusal(samepage(['mount', mount.path, other]), 'is a Samepage mount already')
+    expectRefusal(samepage(['mount', `${mount.path}/inner`, other]), 'lies in the Samepage mount')
+    expectRefusal(samepage(['mount', xfs.path, mount.path]), 'is busy')
+    expectRefusal(samepage(['mount', xfs.directory]), 'contains the Samepage mount')
+    const outside = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-outside-'))
+    expectRefusal(samepage(['mount', '--cross', xfs.directory, outside]), 'contains the Samepage mount')
+    fs.rmdirSync(outside)
+    expect(mountsAt(other)).toEqual([])
+    // Below another mount of the tree it is not seen, and does not matter.
+    expect(fs.readFileSync(`${mount.path}/original`).length).toBe(4 * MEBIBYTE)
+  })
+
+  test.each([
+    ['does not exist', 'mount -t tmpfs none /dev', /cannot open \/dev\/fuse \(ENOENT\).*modprobe fuse/],
+    ['is something else', 'mount --bind /dev/null /dev/fuse', /\/dev\/fuse is not the FUSE device/],
+    ['may not be opened', 'mount -o bind,remount,nodev /dev', /cannot open \/dev\/fuse \(EACCES\).*--device/],
+  ])('a machine where /dev/fuse %s', async (_, preparation, text) => {
+    await using xfs = await clones()
+    const outcome = samepage(['mount', xfs.path, xfs.mountpoint], { wrapper: inMountNamespace(preparation) })
+    expectRefusal(outcome, text)
+    expect(mountsAt(xfs.mountpoint)).toEqual([])
+    await expectNoProcess(xfs.directory)
+  })
+
+  test('root without the privilege to mount', async () => {
+    await using xfs = await clones()
+    const wrapper = ['setpriv', '--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin']
+    expectRefusal(samepage(['mount', xfs.path, xfs.mountpoint], { wrapper }), /may not mount \(EPERM\).*SYS_ADMIN/)
+    await expectNoProcess(xfs.directory)
+  })
+
+  test('a user who may not', async () => {
+    await using xfs = await clones()
+    const nobody = { uid: 65534, gid: 65534, env: { XDG_RUNTIME_DIR: xfs.directory } }
+    // Not his directory.
+    expectRefusal(
+      samepage(['mount', xfs.path, xfs.mountpoint], nobody),
+      'fusermount3: user has no write access to mountpoint',
+    )
+    fs.chmodSync(`${xfs.path}/inner`, 0o700)
+    expectRefusal(samepage(['mount', `${xfs.path}/inner`, xfs.mountpoint], nobody), 'may not be read by this user')
+    fs.chownSync(xfs.mountpoint, 65534, 65534)
+    const without = { ...nobody, env: { ...nobody.env, PATH: xfs.directory } }
+    expectRefusal(samepage(['mount', xfs.path, xfs.mountpoint], without), 'fusermount3 is needed')
+    expectRefusal(samepage(['mount', '--allow-other', xfs.path, xfs.mountpoint], nobody), 'user_allow_other')
+    await expectNoProcess(xfs.directory)
+  })
+
+  test('a metrics port that is taken', async () => {
+    await using xfs = await clones()
+    const server = net.createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as net.AddressInfo
+    try {
+      for (const flags of [[], ['--daemon']]) {
+        const outcome = samepage(['mount', ...flags, '--metrics', `127.0.0.1:${port}`, xfs.path, xfs.mountpoint])
+        expectRefusal(outcome, `cannot listen on 127.0.0.1:${port}: EADDRINUSE`)
+        expect(mountsAt(xfs.mountpoint)).toEqual([])
+        expect(controlSockets(xfs.mountpoint)).toEqual([])
+      }
+    } finally {
+      server.close()
+    }
+    await expectNoProcess(xfs.directory)
+  })
+})
+
+test.each([
+  [['mount', '--no-such-option', '/']],
+  [['mount']],
+  [['mount', '/', '/mnt', '/else']],
+  [['mount', '--workers', '0', '/']],
+  [['mount', '--workers', 'many', '/']],
+  [['mount', '--min-share', 'much', '/']],
+  [['mount', '--timeout', '-1', '/']],
+  [['mount', '--domain', 'planet', '/']],
+  [['mount', '--metrics', '9177', '/']],
+  [['mount', '--metrics', '127.0.0.1:99999', '/']],
+  [['umount']],
+  [['status', '--yaml']],
+  [['doctor', '/', '/']],
+  [['completion', 'tcsh']],
+  [['completion']],
+  [['no-such-command']],
+  [[]],
+])('samepage %j is wrong use: status 2, and a hint', (args) => {
+  const { status, stdout, stderr } = samepage(args)
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+  expect(stderr).toMatch(/--help/)
+})
+
+describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is killed', () => {
+  test('the serving one: readers get an error, the supervisor unmounts and ends with 1', async () => {
+    await using xfs = await clones()
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true, ...THROUGH_DAEMON })
+    await using readers = await startReaders(mount.path)
+
+    process.kill((await mount.status()).pid, 'SIGKILL')
+    expect(await mount.ended).toBe(1)
+    expect(mount.stderr).toBe(
+      `samepage: the serving process died; ${mount.path} has been unmounted, the source is as it was\n`,
+    )
+    await readers.allEnd()
+    expect(mountsAt(mount.path)).toEqual([])
+    expect(controlSockets(mount.path)).toEqual([])
+    await expectNoProcess(xfs.directory)
+  })
+
+  test('the supervisor: readers get an error, and samepage umount clears what is left', async () => {
+    await using xfs = await clones()
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true, ...THROUGH_DAEMON })
+    await using readers = await startReaders(mount.path)
+
+    mount.process.kill('SIGKILL')
+    await mount.ended
+    await readers.allEnd()
+    await expectNoProcess(xfs.directory)
+    expect(() => fs.readdirSync(mount.path)).toThrow('ENOTCONN')
+    expectRefusal(samepage(['status', mount.path]), 'no Samepage mount of this user answers')
+    expectRefusal(samepage(['mount', xfs.path, mount.path]), `"samepage umount ${mount.path}" clears it`)
+
+    expect(samepage(['umount', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
+    expect(mountsAt(mount.path)).toEqual([])
+    expect(controlSockets(mount.path)).toEqual([])
+    expect(samepage(['mount', '-dq', xfs.path, mount.path]).status).toBe(0)
+    expect(samepage(['umount', mount.path]).status).toBe(0)
+  })
+
+  test('in place: the source comes back', async () => {
+    await using xfs = await clones()
+    await using mount = await mounted(xfs.path, { at: xfs.path, maySuffer: true })
+    process.kill((await mount.status()).pid, 'SIGKILL')
+    expect(await mount.ended).toBe(1)
+    expect(mountsAt(xfs.path)).toEqual(['xfs'])
+    expect(fs.readFileSync(`${xfs.path}/original`).length).toBe(4 * MEBIBYTE)
+  })
+})
+
+function inMountNamespace(preparation: string): string[] {
+  return ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', `${preparation} && exec "$@"`, 'sh']
+}
+
+interface Readers extends AsyncDisposable {
+  /** Waits until all have ended by themselves, with an error. */
+  allEnd(): Promise<void>
+}
+
+/** An open file that is passed through is read on without the daemon: the first file of a family is, whatever it shares. */
+const THROUGH_DAEMON = { flags: { passthrough: false } } as const
+
+const READ_FOR_EVER = `
+  const fs = require("node:fs")
+  const fd = fs.openSync(process.argv[1], "r")
+  for (const bytes = Buffer.alloc(4096); ; ) fs.readSync(fd, bytes, 0, 4096, 1048576)`
+
+/** Programs that read through the mount without a pause until they get an error: new opens, an open file, names. */
+async function startReaders(mountpoint: string): Promise<Readers> {
+  const commands = [
+    `while cat '${mountpoint}/diverged' > /dev/null; do :; done`,
+    // One open file, always the same place: at the end of the file nobody would ask the daemon.
+    `exec '${process.execPath}' -e '${READ_FOR_EVER}' '${mountpoint}/diverged'`,
+    // A file: the empty directory below can be listed when the mount is gone.
+    `while ls -l '${mountpoint}/original' > /dev/null; do :; done`,
+  ]
+  const children = commands.map((command) => spawn('sh', ['-c', command], { stdio: 'ignore', detached: true }))
+  const ended = children.map((child) => new Promise((resolve) => child.once('exit', resolve)))
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  return {
+    async allEnd() {
+      await eventually(() => expect(children.filter(isRunning).map(stateOf)).toEqual([]))
+      await Promise.all(ended)
+    },
+    async [Symbol.asyncDispose]() {
+      for (const child of children.filter(isRunning)) process.kill(-child.pid!, 'SIGKILL')
+    },
+  }
+}
+
+const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null
+
+/** D where it could not even be killed. */
+function stateOf({ pid }: ChildProcess): string {
+  return /^State:\s*(\S)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? ''
+}

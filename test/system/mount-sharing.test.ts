@@ -1,0 +1,97 @@
+/** What many clients at once, mappings, tenants and few descriptors must not do to files that share memory. */
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { clone, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
+import { loopFilesystem } from '../support/loopfs.ts'
+import { mounted } from '../support/mounted.ts'
+import { describeWith } from '../support/requires.ts'
+
+/** A ctime younger than this is not trusted. */
+const SETTLE_MS = 100
+
+/** Large enough for the base to get a home when it is opened first. */
+const BYTES = 2 * MEBIBYTE
+
+/** The base, and clones of it in which every eighth page is their own. */
+async function makeDiverged(directory: string, count: number): Promise<void> {
+  writeSynced(`${directory}/base`, noise(BYTES, 1))
+  for (let i = 0; i < count; i++) {
+    clone(`${directory}/base`, `${directory}/clone${i}`)
+    for (let page = 0; page < BYTES / PAGE; page += 8)
+      overwrite(`${directory}/clone${i}`, page * PAGE, Buffer.alloc(PAGE, `${i} `), false)
+  }
+  run('sync', '-f', directory)
+  await sleep(SETTLE_MS)
+}
+
+describeWith(['root', 'loop', 'xfs', 'fuse'], 'files that share memory, under load', () => {
+  test('each of many who open one file at once has a descriptor of his own', async () => {
+    const FILES = 12
+    await using xfs = await loopFilesystem('xfs')
+    await makeDiverged(xfs.path, FILES)
+    // Not passed through: then every open has a descriptor in the daemon.
+    await using mount = await mounted(xfs.path, { flags: { passthrough: false } })
+    fs.readFileSync(`${mount.path}/base`)
+    const kept: { file: number; handle: fs.promises.FileHandle }[] = []
+    for (let file = 0; file < FILES; file++) {
+      const opening = Array.from({ length: 4 }, () => fs.promises.open(`${mount.path}/clone${file}`))
+      const handles = await Promise.all(opening)
+      // Half of them close; those who stay must not notice, whatever is opened then.
+      await handles[0]!.close()
+      await handles[2]!.close()
+      kept.push({ file, handle: handles[1]! }, { file, handle: handles[3]! })
+    }
+    for (const { file, handle } of kept) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(BYTES), 0, BYTES, 0)
+      expect(bytesRead).toBe(BYTES)
+      expect(buffer.equals(fs.readFileSync(`${xfs.path}/clone${file}`)), `clone${file}`).toBe(true)
+      await handle.close()
+    }
+  })
+
+  test("a mapping of a diverged file leaves its home's pages where they are", async () => {
+    await using xfs = await loopFilesystem('xfs')
+    await makeDiverged(xfs.path, 1)
+    await using mount = await mounted(xfs.path)
+    fs.readFileSync(`${mount.path}/base`)
+    fs.readFileSync(`${mount.path}/clone0`)
+    const before = await mount.status()
+    const code =
+      'import mmap, sys; f = open(sys.argv[1], "rb"); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sys.stdout.buffer.write(m[:])'
+    const mapped = execFileSync('python3', ['-c', code, `${mount.path}/clone0`], { maxBuffer: 2 * BYTES })
+    expect(mapped.equals(fs.readFileSync(`${xfs.path}/clone0`))).toBe(true)
+    const after = await mount.status()
+    expect(after.bytesRead.copied).toBeGreaterThanOrEqual(BYTES)
+    expect(after.homes.cachedBytes).toBe(before.homes.cachedBytes)
+  })
+
+  test('many directories are looked up with few descriptors', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const names = Array.from({ length: 1000 }, (_, i) => `${i % 20}/${i}`)
+    for (const name of names) {
+      fs.mkdirSync(`${xfs.path}/${name}`, { recursive: true })
+      fs.writeFileSync(`${xfs.path}/${name}/file`, name)
+    }
+    await using mount = await mounted(xfs.path, { wrapper: ['prlimit', '--nofile=400:400'] })
+    for (const name of names) expect(fs.readFileSync(`${mount.path}/${name}/file`, 'utf8')).toBe(name)
+  })
+})
+
+describeWith(['root', 'loop', 'btrfs', 'fuse'], 'domains', () => {
+  test('with --domain dir subvolumes do not share with each other, though all have the same number', async () => {
+    await using btrfs = await loopFilesystem('btrfs')
+    for (const tenant of ['one', 'two']) run('btrfs', 'subvolume', 'create', `${btrfs.path}/${tenant}`)
+    writeSynced(`${btrfs.path}/one/file`, noise(BYTES, 1))
+    clone(`${btrfs.path}/one/file`, `${btrfs.path}/one/clone`)
+    clone(`${btrfs.path}/one/file`, `${btrfs.path}/two/file`)
+    run('sync', '-f', btrfs.path)
+    await sleep(SETTLE_MS)
+    expect(fs.statSync(`${btrfs.path}/one`).ino).toBe(fs.statSync(`${btrfs.path}/two`).ino)
+    await using mount = await mounted(btrfs.path, { flags: { domain: 'dir' } })
+    for (const name of ['one/file', 'one/clone', 'two/file'])
+      expect(fs.readFileSync(`${mount.path}/${name}`).equals(noise(BYTES, 1))).toBe(true)
+    expect((await mount.status()).homes.homesMade).toBe(2)
+  })
+})

@@ -1,0 +1,353 @@
+/**
+ * What goes wrong below, beside and inside a mount: requests that hang, workers that die, devices that fail, clients that are
+ * killed, descriptors that run out. A clear error or the one that the kernel would have given, no hang, and the mount lives on.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { type Client, startClient } from '../support/client.ts'
+import { eventually } from '../support/eventually.ts'
+import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
+import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
+import { type Mounted, mounted } from '../support/mounted.ts'
+import { PYTHON, pythonProgram } from '../support/observe.ts'
+import { describeWith, findProgram } from '../support/requires.ts'
+
+const SETTLED_MS = 60
+
+/** A directory below the source whose files are served by another program, which can be stopped: then every request for them hangs. */
+class Nested implements AsyncDisposable {
+  readonly directory: string
+  readonly #program: ChildProcess
+
+  static async below(filesystem: LoopFilesystem): Promise<Nested> {
+    const origin = `${filesystem.directory}/origin`
+    fs.mkdirSync(origin)
+    for (let i = 0; i < 20; i++) fs.writeFileSync(`${origin}/slow${i}`, noise(300_000, i))
+    const directory = `${filesystem.path}/nested`
+    fs.mkdirSync(directory)
+    const nested = new Nested(origin, directory)
+    await eventually(() => expect(fs.readdirSync(directory).length).toBe(20))
+    return nested
+  }
+
+  private constructor(origin: string, directory: string) {
+    this.directory = directory
+    this.#program = spawn(findProgram('bindfs')!, ['-f', origin, directory], { stdio: 'ignore' })
+  }
+
+  stop(): void {
+    this.#program.kill('SIGSTOP')
+  }
+
+  goOn(): void {
+    this.#program.kill('SIGCONT')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = once(this.#program, 'exit')
+    this.goOn()
+    await eventually(() => run('umount', this.directory), 10_000)
+    await ended
+  }
+}
+
+/** Milliseconds that things take which the kernel cannot answer by itself. */
+async function othersWait(client: Client, mount: Mounted): Promise<number[]> {
+  return client.value(
+    `[(t := time.perf_counter(), os.listdir(path), os.lstat(path + "/file%d" % i), whole(f := os.open(path + "/file%d" % i, os.O_RDONLY)),
+       os.close(f), (time.perf_counter() - t) * 1000)[-1] for i in range(20)]`,
+    { path: `${mount.path}/others` },
+  )
+}
+
+async function withNested(
+  flags: Parameters<typeof mounted>[1],
+  use: (nested: Nested, mount: Mounted, filesystem: LoopFilesystem) => Promise<void>,
+): Promise<void> {
+  await using filesystem = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+  fs.mkdirSync(`${filesystem.path}/others`)
+  for (let i = 0; i < 20; i++) fs.writeFileSync(`${filesystem.path}/others/file${i}`, noise(20_000, i))
+  await using nested = await Nested.below(filesystem)
+  await using mount = await mounted(filesystem.path, flags)
+  await use(nested, mount, filesystem)
+}
+
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3'], 'requests that hang', () => {
+  test('hold up nobody else, as long as there is a worker', async () => {
+    const options = { flags: { cross: true, passthrough: false, timeout: 0, workers: 4 } } as const
+    await withNested(options, async (nested, mount) => {
+      await using others = startClient()
+      const stuck = Array.from({ length: 3 }, () => startClient())
+      const files = stuck.map((_, i) => `${mount.path}/nested/slow${i}`)
+      await Promise.all(stuck.map((client, i) => client.run('f = os.open(path, os.O_RDONLY)', { path: files[i] })))
+      const reads: Promise<string>[] = []
+      const waits: number[][] = []
+      nested.stop()
+      try {
+        for (const client of stuck) {
+          reads.push(client.value<string>('digest(whole(f))'))
+          await sleep(50)
+          waits.push(await othersWait(others, mount))
+          expect((await mount.status()).workers.restarts).toBe(0)
+        }
+      } finally {
+        nested.goOn()
+      }
+      // The machine may be busy with other things now and then.
+      for (const milliseconds of waits)
+        expect(milliseconds.sort((a, b) => a - b)[milliseconds.length >> 1], JSON.stringify(waits)).toBeLessThan(50)
+      for (const [i, read] of reads.entries())
+        expect(await read).toBe(
+          await others.value('digest(open(path, "rb").read())', { path: `${nested.directory}/slow${i}` }),
+        )
+      for (const client of stuck) await client[Symbol.asyncDispose]()
+      await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+    })
+  })
+
+  test('in all workers at once: all goes on with them, and nothing is lost', async () => {
+    await withNested({ flags: { cross: true, passthrough: false, workers: 2 } }, async (nested, mount) => {
+      const clients = Array.from({ length: 6 }, () => startClient())
+      nested.stop()
+      const reads = clients.map((client, i) =>
+        client.value<number>('len(open(path, "rb").read())', { path: `${mount.path}/nested/slow${i}` }),
+      )
+      await sleep(300)
+      nested.goOn()
+      expect(await Promise.all(reads)).toEqual(clients.map(() => 300_000))
+      for (const client of clients) await client[Symbol.asyncDispose]()
+    })
+  })
+
+  test('for good: the mount is given up after --hang-timeout, and everybody gets an error', async () => {
+    const options = { flags: { cross: true, passthrough: false, workers: 2, hangTimeout: 2 }, maySuffer: true } as const
+    await withNested(options, async (nested, mount) => {
+      const clients = Array.from({ length: 4 }, () => startClient())
+      for (const [i, client] of clients.entries())
+        await client.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/nested/slow${i}` })
+      nested.stop()
+      const began = performance.now()
+      const outcomes = clients.map((client) => client.outcome('len(os.pread(f, 100000, 0))'))
+      for (const outcome of await Promise.all(outcomes)) expect(['ECONNABORTED', 'ENOTCONN', 'EIO']).toContain(outcome)
+      expect(performance.now() - began).toBeGreaterThan(1500)
+      // Its threads end when their system calls do.
+      nested.goOn()
+      expect(await mount.ended).toBe(1)
+      expect(mount.stderr).toContain('no request has made progress for 2 s')
+      expect(fs.readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(mount.path)
+      for (const client of clients) await client[Symbol.asyncDispose]()
+    })
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'a connection that is aborted from outside', () => {
+  test('ends the mount: open files give errors, the path shows what lies below it, the program says so', async () => {
+    await using filesystem = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+    fs.writeFileSync(`${filesystem.path}/file`, noise(100_000, 1))
+    await using mount = await mounted(filesystem.path, { flags: { passthrough: false }, maySuffer: true })
+    await using client = startClient()
+    await client.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/file` })
+    // Busy, so it stays mounted, but nobody is answered any more.
+    expect(() => run('umount', '--force', mount.path)).toThrow('busy')
+    expect(await client.outcome('os.pread(f, 10, 0)')).toMatch(/^(ENOTCONN|ECONNABORTED)$/)
+    expect(await mount.ended).toBe(1)
+    expect(mount.stderr).toContain('aborted')
+    expect(fs.readdirSync(mount.path)).toEqual([])
+    expect(fs.readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(mount.path)
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3'], 'workers that die', () => {
+  test('owe nobody an answer: who waits gets EIO, the next request is served', async () => {
+    const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}` }
+    const options = { flags: { cross: true, passthrough: false, workers: 3 }, env, maySuffer: true } as const
+    await withNested(options, async (nested, mount) => {
+      await using client = startClient()
+      await using other = startClient()
+      await client.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/nested/slow1` })
+      const { pid } = await mount.status()
+      nested.stop()
+      const read = client.outcome('len(os.pread(f, 100000, 0))')
+      await sleep(100)
+      process.kill(pid, 'SIGUSR2')
+      await sleep(300)
+      // Those that were idle are replaced already; the one in the request can end only when its system call does.
+      const path = `${mount.path}/others/file1`
+      expect(await other.value('len(open(path, "rb").read())', { path })).toBe(20_000)
+      nested.goOn()
+      expect(await read).toBe('EIO')
+      expect(await client.value('len(os.pread(f, 100000, 0))')).toBe(100_000)
+      await eventually(async () => expect((await mount.status()).workers.restarts).toBe(3))
+      expect(mount.stderr).toContain('died and was replaced')
+      await client.run('os.close(f)')
+      await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+      expect((await othersWait(other, mount)).length).toBe(20)
+      expect(await mount.unmount()).toBe(0)
+    })
+  })
+})
+
+/** How the device fails: XFS loses its end, btrfs finds other bytes than it wrote. `page` is what lies there. */
+const FAIL = {
+  xfs: (image: string, page: Buffer) => fs.truncateSync(image, placeOf(image, page)),
+  btrfs: (image: string, page: Buffer) => overwrite(image, placeOf(image, page), Buffer.alloc(2 * MEBIBYTE)),
+}
+const DEVICE_BYTES = 2 ** 30
+
+for (const kind of ['xfs', 'btrfs'] as const)
+  describeWith(['root', 'loop', 'fuse', 'program:python3', kind], `a device that fails, below ${kind}`, () => {
+    for (const passthrough of [true, false])
+      test(`gives EIO where it fails, only there, ${passthrough ? 'with passthrough' : 'through the daemon'}`, async () => {
+        await using filesystem = await loopFilesystem(kind, { size: DEVICE_BYTES })
+        const at = (name: string) => `${filesystem.path}/${name}`
+        writeSynced(at('small'), noise(50_000, 1))
+        // XFS: into the last quarter, behind the log and what it needs of the others.
+        if (kind === 'xfs') run('fallocate', '-l', '760M', at('filler'))
+        const original = noise(8 * MEBIBYTE, 2)
+        writeSynced(at('original'), original)
+        clone(at('original'), at('pristine'))
+        clone(at('original'), at('diverged'))
+        overwrite(at('diverged'), MEBIBYTE, noise(PAGE, 4))
+        run('sync', '-f', filesystem.path)
+        await sleep(SETTLED_MS)
+        await using mount = await mounted(filesystem.path, passthrough ? {} : { flags: { passthrough: false } })
+        await using client = startClient()
+        await client.run('opened = {}')
+        const names = ['original', 'pristine', 'diverged']
+        for (const name of names)
+          await client.run('opened[name] = os.open(path, os.O_RDONLY)', { name, path: `${mount.path}/${name}` })
+        const small = { path: `${mount.path}/small`, below: at('small') }
+        const reads = 'digest(open(path, "rb").read()) == digest(open(below, "rb").read())'
+        expect(await client.value(reads, small)).toBe(true)
+        run('sync', '-f', filesystem.path)
+        for (const name of names) forgetCached(at(name))
+
+        const lost = 6 * MEBIBYTE
+        FAIL[kind](filesystem.image, original.subarray(lost, lost + PAGE))
+        for (const name of names) {
+          const offset = lost + 4 * PAGE
+          expect(await client.outcome('len(os.pread(opened[name], 65536, offset))', { name, offset }), name).toBe('EIO')
+          // Of a mapping, the signal that it would be natively.
+          await client.run(
+            `if (pid := os.fork()) == 0:
+                mmap.mmap(opened[name], 0, prot=mmap.PROT_READ)[offset]
+                os._exit(0)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])`.replaceAll('\n            ', '\n'),
+            { name, offset },
+          )
+          expect(await client.value('-status == signal.SIGBUS'), name).toBe(true)
+          expect(await client.value('len(os.pread(opened[name], 65536, 0))', { name }), name).toBe(65_536)
+        }
+        expect(await client.value('sorted(os.listdir(path))', { path: mount.path })).toEqual(
+          fs.readdirSync(filesystem.path).sort(),
+        )
+        expect(await client.value(reads, small)).toBe(true)
+        await client.run('[os.close(f) for f in opened.values()]')
+        await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+        // Whole again, so that it can be unmounted in order.
+        if (kind === 'xfs') fs.truncateSync(filesystem.image, DEVICE_BYTES)
+      })
+  })
+
+/** Where on the device a page of noise lies. */
+function placeOf(image: string, page: Buffer): number {
+  const descriptor = fs.openSync(image, 'r')
+  const chunk = Buffer.alloc(8 * MEBIBYTE)
+  try {
+    for (let offset = 0; offset < DEVICE_BYTES; offset += chunk.length) {
+      const length = fs.readSync(descriptor, chunk, 0, chunk.length, offset)
+      const found = chunk.subarray(0, length).indexOf(page)
+      if (found >= 0) return offset + found
+    }
+  } finally {
+    fs.closeSync(descriptor)
+  }
+  throw new Error('the page is not on the device')
+}
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'clients that are killed', () => {
+  test('at any moment leave nothing open, no descriptor, and nobody waiting', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    const names = ['private', 'original', 'pristine', 'diverged']
+    const at = (name: string) => `${filesystem.path}/${name}`
+    writeSynced(at('private'), noise(MEBIBYTE, 1))
+    writeSynced(at('original'), noise(4 * MEBIBYTE, 2))
+    clone(at('original'), at('pristine'))
+    clone(at('original'), at('diverged'))
+    overwrite(at('diverged'), 50 * PAGE, noise(PAGE, 3))
+    await sleep(SETTLED_MS)
+    for (const passthrough of [true, false]) {
+      await using mount = await mounted(filesystem.path, {
+        flags: { timeout: 0, minShare: '64K', ...(passthrough ? {} : { passthrough: false }) },
+      })
+      for (const name of names)
+        expect(fs.readFileSync(`${mount.path}/${name}`).equals(fs.readFileSync(at(name)))).toBe(true)
+      await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+      const { pid } = await mount.status()
+      const descriptors = () => fs.readdirSync(`/proc/${pid}/fd`).length
+      const before = descriptors()
+      const load = `
+import mmap, os, random, sys
+paths = sys.argv[1:]
+while True:
+    f = os.open(random.choice(paths), os.O_RDONLY)
+    g = os.open(os.path.dirname(paths[0]), os.O_RDONLY)
+    os.listdir(g)
+    os.pread(f, 1 << 20, random.randrange(1 << 20))
+    mmap.mmap(f, 0, prot=mmap.PROT_READ)[random.randrange(1 << 20)]
+    os.fstat(f)
+    if random.random() < 0.9: os.close(f)
+    os.close(g)`
+      const signals = ['SIGKILL', 'SIGINT', 'SIGTERM'] as const
+      for (let round = 0; round < 12; round++) {
+        const victims = Array.from({ length: 4 }, () =>
+          spawn(PYTHON, ['-c', load, ...names.map((name) => `${mount.path}/${name}`)], { stdio: 'ignore' }),
+        )
+        const ended = victims.map((victim) => once(victim, 'exit'))
+        await sleep(80 + round * 17)
+        for (const victim of victims) victim.kill(signals[round % 3])
+        await Promise.all(ended)
+      }
+      await eventually(async () => {
+        const { files, homes } = await mount.status()
+        expect(files.open).toBe(0)
+        expect(homes.inUse).toBe(0)
+      })
+      // A few for what it keeps at hand: descriptors of directories, pipes.
+      expect(descriptors()).toBeLessThanOrEqual(before + 4)
+    }
+  })
+})
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit'], 'few descriptors', () => {
+  test('are enough for any number of directories, and open files get an error when they run out', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    for (let i = 0; i < 1500; i++) {
+      fs.mkdirSync(`${filesystem.path}/directory${i}`)
+      fs.writeFileSync(`${filesystem.path}/directory${i}/file`, `${i}`)
+    }
+    await using mount = await mounted(filesystem.path, {
+      flags: { passthrough: false, workers: 3 },
+      wrapper: [findProgram('prlimit')!, '--nofile=400:400'],
+    })
+    await using client = startClient()
+    const path = mount.path
+    // Every look-up in a directory keeps a descriptor of it for the next.
+    expect(
+      await client.value('sum(int(open(path + "/directory%d/file" % i).read()) == i for i in range(1500))', { path }),
+    ).toBe(1500)
+    const outcome = await client.outcome(
+      '[len([os.open(path + "/directory%d/file" % i, os.O_RDONLY) for i in range(1000)])]',
+      { path },
+    )
+    expect(['ENFILE', 'EMFILE']).toContain(outcome)
+    // The list was dropped, its descriptors were not.
+    await client.run('[os.close(f) for f in range(3, 900) if os.path.exists("/proc/self/fd/%d" % f)]')
+    await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+    expect(await client.value('open(path + "/directory1499/file").read()', { path })).toBe('1499')
+  })
+})

@@ -1,0 +1,48 @@
+/** The torture test on itself: nothing to find between native and native, and a tree that loses a byte is found out. */
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { describeWith } from '../support/requires.ts'
+import { ROOT } from '../support/sources.ts'
+
+function torture(...args: string[]): { status: number | null; output: string } {
+  const program = path.join(ROOT, 'build/torture/run.js')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, SAMEPAGE_DIST: process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist') },
+  })
+  return { status, output: stdout + stderr }
+}
+
+describeWith(['root', 'loop', 'xfs'], 'the torture test', () => {
+  beforeAll(() => {
+    const tsc = path.join(ROOT, 'node_modules/typescript/bin/tsc')
+    const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.torture.json'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    })
+    expect(status, stdout).toBe(0)
+  })
+
+  test('finds nothing between native and native', () => {
+    const { status, output } = torture('--native', '--ops', '4000', '--seed', '11')
+    expect(status, output).toBe(0)
+  })
+
+  test('finds a wrong byte, leaves few operations, and they fail again', () => {
+    const { status, output } = torture('--native', '--ops', '2000', '--seed', '11', '--fault', 'lost-byte')
+    expect(status, output).toBe(1)
+    const replay = /^replay: npm run torture -- (.*)$/m.exec(output)?.[1]?.split(' ')
+    expect(replay, output).toBeDefined()
+    const only = replay![replay!.indexOf('--only') + 1]!.split(',')
+    expect(only.length, output).toBeLessThanOrEqual(6)
+    expect(torture(...replay!).status).toBe(1)
+  })
+})
+
+describeWith(['root', 'loop', 'fuse', 'xfs', 'btrfs'], 'the mount under torture', () => {
+  test.each(['xfs', 'btrfs'])('reads what is changed below it, on %s', (kind) => {
+    const { status, output } = torture('--read-only', '--fs', kind, '--ops', '4000', '--seed', '21')
+    expect(status, output).toBe(0)
+  })
+})
