@@ -1,0 +1,78 @@
+/** Starts load generators, each a process of its own on its own processors, and collects what they print. */
+import { spawn } from 'node:child_process'
+
+/** What each client is told, and what it answers. */
+export interface ClientTypes {
+  read: { task: ReadTask; answer: Rate }
+  map: { task: MapTask; answer: Rate }
+  names: { task: NamesTask; answer: Rate }
+  probe: { task: ProbeTask; answer: ProbeAnswer }
+}
+
+export interface ReadTask {
+  readonly file: string
+  readonly order: 'random' | 'sequential'
+  readonly blockBytes: number
+  /** Blocks to read. In random order none is read twice before all have been read. */
+  readonly blocks: number
+  /** Start when the clock says so (milliseconds since the epoch): for several clients at once. */
+  readonly startAtMs?: number
+}
+
+export interface MapTask {
+  readonly file: string
+  /** Times that the file is mapped, and every page of it touched, in random order. */
+  readonly passes: number
+}
+
+export interface NamesTask {
+  readonly directory: string
+  readonly what: 'stat' | 'open and close' | 'list'
+  /** Files f0, f1, … in the directory; of a list, what it must count. */
+  readonly files: number
+  /** How many times the files are gone through, in random order; or the directory listed. */
+  readonly passes: number
+  /** Seconds to wait before the last pass, which alone is timed; 0: all are. */
+  readonly pauseSeconds: number
+}
+
+export interface ProbeTask {
+  /** Files f0, f1, … in the directory are asked for, one after the other, each once. */
+  readonly directory: string
+  readonly files: number
+  readonly seconds: number
+}
+
+export interface ProbeAnswer {
+  /** When each answer came (milliseconds since the epoch), and how long it took (milliseconds). */
+  readonly atMs: number[]
+  readonly tookMs: number[]
+}
+
+export interface Rate {
+  readonly count: number
+  readonly seconds: number
+}
+
+export function runClient<Kind extends keyof ClientTypes>(
+  kind: Kind,
+  processors: string,
+  task: ClientTypes[Kind]['task'],
+): Promise<ClientTypes[Kind]['answer']> {
+  const script = new URL(`./clients/${kind}.js`, import.meta.url).pathname
+  const args = ['--cpu-list', processors, process.execPath, script, JSON.stringify(task)]
+  const child = spawn('taskset', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (status) => {
+      if (status === 0) resolve(JSON.parse(output) as ClientTypes[Kind]['answer'])
+      else reject(new Error(`the client '${kind}' failed with status ${status}: ${JSON.stringify(task)}`))
+    })
+  })
+}
+
+export const perSecond = ({ count, seconds }: Rate): number => count / seconds

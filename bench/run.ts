@@ -1,0 +1,120 @@
+/**
+ * `npm run bench`: measures what the project promises, against native reading and against bindfs in the same run.
+ *
+ *     npm run bench                                   everything: some 20 minutes, as root, on a quiet machine
+ *     npm run bench -- --quick                        small files, few repetitions: does it run?
+ *     npm run bench -- --only demo-set,open-close     some sections
+ *
+ * Prints tables, and writes all samples as JSON. A missed target is reported and is no failure: exit status 1 means
+ * that something broke.
+ */
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { withCleanup } from '../src/demo/cleanup.ts'
+import type { Bench, Section } from './bench.ts'
+import { type Figure, reaches, toJson } from './figure.ts'
+import { inspectSpeed } from './inspect.ts'
+import { printFigures } from './print.ts'
+import { daemonSpeed } from './sections/daemon-speed.ts'
+import { demoSet } from './sections/demo-set.ts'
+import { firstOpen } from './sections/first-open.ts'
+import { kernelSpeed } from './sections/kernel-speed.ts'
+import { names, openClose } from './sections/names.ts'
+import { onePage } from './sections/one-page.ts'
+
+const SECTIONS: readonly Section[] = [
+  demoSet,
+  onePage,
+  kernelSpeed,
+  daemonSpeed,
+  names,
+  openClose,
+  firstOpen,
+  inspectSpeed,
+]
+
+/** The root of the repository: this file runs as build/bench/run.js. */
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: SECTIONS.map(({ name }) => name).join(',') },
+    quick: { type: 'boolean', default: false },
+    repetitions: { type: 'string' },
+    json: { type: 'string', default: path.join(ROOT, 'build/bench.json') },
+    program: { type: 'string', default: path.join(ROOT, 'dist/cli/main.js') },
+  },
+})
+
+const only = options.only.split(',')
+for (const name of only)
+  if (!SECTIONS.some((section) => section.name === name))
+    fail(`there is no section '${name}'; there are: ${SECTIONS.map((section) => section.name).join(', ')}`)
+if (process.geteuid?.() !== 0) fail('needs root: it makes file systems and mounts them')
+const repetitions = Number(options.repetitions ?? (options.quick ? 2 : 7))
+if (!Number.isInteger(repetitions) || repetitions < 1) fail('--repetitions wants a whole number from 1 on')
+
+const machine = {
+  date: new Date().toISOString(),
+  processor: os.cpus()[0]?.model ?? 'unknown',
+  processors: os.cpus().length,
+  memoryBytes: os.totalmem(),
+  kernel: os.release(),
+  node: process.version,
+  bindfs: versionOf('bindfs'),
+}
+
+await withCleanup(async (cleanup) => {
+  print(`${machine.processor}, ${machine.processors} processors, Linux ${machine.kernel}, Node.js ${machine.node}`)
+  print(`bindfs: ${machine.bindfs ?? 'not installed, so nothing is compared with it'}`)
+  print(
+    `${repetitions} repetitions; of each figure: the median, and from the least to the most; ratios: more is better\n`,
+  )
+  const results: { section: string; figures: readonly Figure[] }[] = []
+  for (const section of SECTIONS.filter(({ name }) => only.includes(name))) {
+    const figures: Figure[] = []
+    const bench: Bench = {
+      quick: options.quick,
+      repetitions,
+      program: [process.execPath, options.program],
+      hasBindfs: machine.bindfs !== undefined,
+      cleanup,
+      figures,
+      say: (text) => process.stderr.write(`${section.name}: ${text}\n`),
+    }
+    await section.run(bench)
+    print(`${section.title}\n${printFigures(figures)}`)
+    results.push({ section: section.name, figures })
+  }
+  const all = results.flatMap(({ figures }) => figures)
+  const verdicts = all.flatMap((figure) => figure.targets.map((target) => reaches(figure, target)))
+  const count = (verdict: boolean | undefined) => verdicts.filter((each) => each === verdict).length
+  print(`${count(true)} targets reached, ${count(false)} missed, ${count(undefined)} not measured`)
+  const json = {
+    schema: 1,
+    machine,
+    repetitions,
+    quick: options.quick,
+    sections: results.map(({ section, figures }) => ({ section, figures: figures.map(toJson) })),
+  }
+  fs.writeFileSync(options.json, `${JSON.stringify(json, null, 2)}\n`)
+  print(`All samples: ${options.json}`)
+})
+
+function versionOf(program: string): string | undefined {
+  const { stdout, error } = spawnSync(program, ['--version'], { encoding: 'utf8' })
+  return error === undefined ? stdout.trim() : undefined
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function fail(message: string): never {
+  process.stderr.write(`bench: ${message}\n`)
+  process.exit(1)
+}

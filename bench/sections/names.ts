@@ -1,0 +1,128 @@
+/** What trees of files cost: stat, lists of directories, find, open and close. */
+import { spawn } from 'node:child_process'
+import path from 'node:path'
+import {
+  APART,
+  type Bench,
+  compare,
+  describePinning,
+  type Pinning,
+  type Place,
+  type Section,
+  TOGETHER,
+  withXfs,
+} from '../bench.ts'
+import { type NamesTask, perSecond, runClient } from '../client.ts'
+import { type Side, UNIT } from '../figure.ts'
+import { cloneMany, writeClones, writeExercise, writeMany } from '../files.ts'
+import { exercise, openSide } from '../sides.ts'
+
+const MEBIBYTE = 2 ** 20
+const SIDES = ['samepage', 'bindfs', 'native'] as const
+const NO_SLOWER = [{ against: 'bindfs', min: 1 }] as const
+
+export const names: Section = {
+  name: 'names',
+  title: 'stat, lists of directories, find',
+  run: (bench) =>
+    withXfs(bench, 8 * 2 ** 30, async (place) => {
+      const scale = bench.quick ? 10 : 1
+      const many = 100_000 / scale
+      const some = 20_000 / scale
+      const directories = 200 / scale
+      writeExercise(place.source)
+      writeMany(place.source, 'many', many, 0)
+      writeMany(place.source, 'some', some, 100)
+      for (let i = 0; i < directories; i++) writeMany(place.source, `tree/${i}`, 100, 100)
+      for (const pinning of [APART, TOGETHER]) {
+        const client = (name: string, task: Omit<NamesTask, 'directory'>, directory: string) =>
+          compareMounts(bench, place, pinning, name, UNIT.PER_SECOND, NO_SLOWER, async (root) =>
+            perSecond(await runClient('names', pinning.client, { ...task, directory: path.join(root, directory) })),
+          )
+        const stat = { what: 'stat', files: some } as const
+        await client('stat, of names never seen', { ...stat, passes: 1, pauseSeconds: 0 }, 'some')
+        await client('stat, after the kernel has forgotten', { ...stat, passes: 2, pauseSeconds: 1.5 }, 'some')
+        await client(
+          `entries of a directory of ${many}`,
+          { what: 'list', files: many, passes: 5, pauseSeconds: 0 },
+          'many',
+        )
+        for (const [name, args] of [
+          [`find: ${directories * 101} names`, []],
+          [`find -size: ${directories * 101} names and sizes`, ['-size', '+1M']],
+        ] as const)
+          await compareMounts(bench, place, pinning, name, UNIT.SECONDS, NO_SLOWER, (root) =>
+            find(pinning.client, path.join(root, 'tree'), args),
+          )
+      }
+    }),
+}
+
+export const openClose: Section = {
+  name: 'open-close',
+  title: 'open and close',
+  run: (bench) =>
+    withXfs(bench, 8 * 2 ** 30, async (place) => {
+      writeExercise(place.source)
+      writeMany(place.source, 'private', 1000, 4096)
+      await writeClones(place.source, MEBIBYTE, 0, bench.cleanup)
+      cloneMany(place.source, 'pristine', 'image', 100, 0)
+      cloneMany(place.source, 'diverged', 'image', 100, 2)
+      const passes = bench.quick ? 2 : 20
+      for (const pinning of [TOGETHER, APART])
+        for (const [kind, files] of [
+          ['private', 1000],
+          ['pristine', 100],
+          ['diverged', 100],
+        ] as const) {
+          const what = { what: 'open and close', files, passes: (passes * 1000) / files, pauseSeconds: 0 } as const
+          const name = `open and close: ${kind} files`
+          const targets = [{ against: 'bindfs', min: 0.8 }] as const
+          await compareMounts(bench, place, pinning, name, UNIT.PER_SECOND, targets, async (root) =>
+            perSecond(await runClient('names', pinning.client, { ...what, directory: path.join(root, kind) })),
+          )
+        }
+    }),
+}
+
+/** Each measurement through a fresh mount that has served other names, with the file system's own records in memory. */
+function compareMounts(
+  bench: Bench,
+  place: Place,
+  pinning: Pinning,
+  name: string,
+  unit: typeof UNIT.PER_SECOND | typeof UNIT.SECONDS,
+  targets: readonly { against: Exclude<Side, 'samepage'>; min: number }[],
+  measure: (root: string) => Promise<number>,
+): Promise<void> {
+  return compare(bench, {
+    name,
+    unit,
+    sides: SIDES,
+    targets,
+    processors: describePinning(pinning),
+    async measure(side) {
+      await find(APART.client, place.source, ['-size', '+1M'])
+      const mount = await openSide(bench, side, place, pinning.server)
+      try {
+        await exercise(mount, pinning.client)
+        return await measure(mount.path)
+      } finally {
+        mount.stop()
+      }
+    },
+  })
+}
+
+/** Seconds that find(1) takes; what it finds is counted nowhere. */
+function find(processors: string, directory: string, args: readonly string[]): Promise<number> {
+  const began = performance.now()
+  const child = spawn('taskset', ['--cpu-list', processors, 'find', directory, ...args], { stdio: 'ignore' })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (status) => {
+      if (status === 0) resolve((performance.now() - began) / 1000)
+      else reject(new Error(`find ended with status ${status}`))
+    })
+  })
+}
