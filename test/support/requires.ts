@@ -30,6 +30,10 @@ const NEEDS = {
   btrfs: { provided: true, reason: () => withoutProgram('mkfs.btrfs') ?? withoutFilesystem('btrfs') },
   ext4: { provided: true, reason: () => withoutProgram('mkfs.ext4') ?? withoutFilesystem('ext4') },
   fuse: { provided: true, reason: () => (canOpen('/dev/fuse') ? undefined : '/dev/fuse cannot be opened') },
+  'xfs-realtime': {
+    provided: false,
+    reason: () => (hasXfsRealtime() ? undefined : 'the kernel is built without CONFIG_XFS_RT'),
+  },
   /** FUSE passthrough came with Linux 6.9. */
   passthrough: { provided: false, reason: () => olderThan(6, 9) },
   /** cachestat(2) came with Linux 6.5. */
@@ -92,6 +96,14 @@ function withoutFilesystem(name: string): string | undefined {
   // A file system built as a module is listed only once it is loaded.
   if (!knowsFilesystem(name)) spawnSync('modprobe', [name], { stdio: 'ignore' })
   return knowsFilesystem(name) ? undefined : `the kernel has no ${name}`
+}
+
+/** What the kernel says of its own build; a kernel that says nothing is taken for one without. */
+function hasXfsRealtime(): boolean {
+  const { stdout } = spawnSync('sh', ['-c', 'zcat /proc/config.gz || cat /boot/config-$(uname -r)'], {
+    encoding: 'utf8',
+  })
+  return /^CONFIG_XFS_RT=y$/m.test(stdout ?? '')
 }
 
 function knowsFilesystem(name: string): boolean {
