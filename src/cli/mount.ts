@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { supervise } from '../daemon/supervisor.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
+import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
 import { version } from '../util/version.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
@@ -12,7 +13,7 @@ import { notifyReady } from './systemd.ts'
 
 interface MountFlags {
   daemon?: true
-  readWrite?: true
+  readOnly?: true
   passthrough: boolean
   homes: boolean
   cross?: true
@@ -34,16 +35,16 @@ export function mountCommand(): Command {
   return new Command('mount')
     .summary('show a directory at a mountpoint; its clones share memory')
     .description(
-      `Shows SOURCE at MOUNTPOINT, read-only unless --read-write says otherwise. Every program that reads there gets the bytes of the source; files that
-share extents (reflink clones, snapshots, deduplicated files) share one copy in memory. Without MOUNTPOINT the
-mount is made in place, over SOURCE itself, so that no path changes.
+      `Shows SOURCE at MOUNTPOINT. Every program that reads there gets the bytes of the source; files that share extents (reflink
+clones, snapshots, deduplicated files) share one copy in memory. What programs write there is in the source when the write returns. Without
+MOUNTPOINT the mount is made in place, over SOURCE itself, so that no path changes.
 
 Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon returns when the mount is ready.`,
     )
     .argument('<source>', 'directory to show, on XFS or btrfs for sharing; on others it works without')
     .argument('[mountpoint]', 'an empty directory; default: SOURCE itself')
     .option('-d, --daemon', 'return when the mount is ready and serve in the background')
-    .option('--read-write', 'let programs change the source through the mount (experimental)')
+    .option('--read-only', 'let nobody change the source through the mount')
     .option('--no-homes', 'never write to the source: no homes (hidden clones), so no sharing')
     .option('--no-passthrough', 'read everything through the daemon, even where the kernel could pass it through')
     .option('--cross', 'show other file systems that are mounted below SOURCE too')
@@ -102,6 +103,7 @@ async function mountHere(
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
   // Before the mount, which may cover it.
   const sourceFd = open(source, O_RDONLY | O_DIRECTORY)
+  const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (isBackground) endWithParent()
   return supervise({
@@ -111,7 +113,7 @@ async function mountHere(
       sourcePath: source,
       mountpoint,
       passthrough: flags.passthrough,
-      writable: flags.readWrite === true,
+      writable,
       homes: flags.homes,
       homesMax: flags.maxHomes,
       homeIdleMs: flags.homeIdle * 1000,
@@ -133,13 +135,19 @@ async function mountHere(
       const how = sharing.possible
         ? `files that share at least ${formatBytes(flags.minShare)} share memory${passthrough ? '' : ', read through the daemon (no passthrough)'}`
         : `no sharing: ${sharing.reason}`
-      if (!flags.quiet)
-        process.stdout.write(`samepage: ${source} is mounted at ${mountpoint} (${sharing.fileSystem}): ${how}\n`)
+      const kind = `${sharing.fileSystem}${writable ? '' : ', read-only'}`
+      if (!flags.quiet) process.stdout.write(`samepage: ${source} is mounted at ${mountpoint} (${kind}): ${how}\n`)
       notifyReady(`serving ${mountpoint}`)
       if (isBackground) settle()
     },
     log: complain,
   })
+}
+
+/** A source that nobody can write is shown as that. */
+function isReadOnly(sourceFd: number): boolean {
+  const statfs = new Statfs()
+  return statfs.ofFd(sourceFd) === 0 && (statfs.flags & ST_RDONLY) !== 0
 }
 
 function bytes(text: string): number {

@@ -90,7 +90,7 @@ export class InodeFiles {
       this.#numberByPlace(parent, name, stat)
       return this.#acquire(key, -1, domain, SLOT_FLAG.HIDDEN | SLOT_FLAG.DIRECTORY)
     }
-    if (this.#filesystems.hasHandles(fs)) {
+    if (this.#filesystems.hasHandles(fs) && !stat.isSpecial) {
       const size = nameToHandle(dirFd, name, key.handle)
       // The name may mean another file by now: only a handle of the inode that was stat'ed will do.
       if (size > 0 && handleInode(key.handle) === stat.ino) {
@@ -145,7 +145,8 @@ export class InodeFiles {
     }
     key.inoLow = stat.inoLow
     key.inoHigh = stat.inoHigh
-    if (this.#filesystems.hasHandles(key.fs)) {
+    // Of a FIFO, socket or device that is open and has lost its name the kernel still asks for attributes, and nothing below holds it: this does.
+    if (this.#filesystems.hasHandles(key.fs) && !(stat.isSpecial && fd <= this.#descriptorsMax)) {
       const size = nameToHandle(fd, EMPTY, key.handle)
       if (size > 0) {
         key.handleSize = size

@@ -22,6 +22,7 @@ import { DroppedMemory } from '../util/dropped-memory.ts'
 import { DecidedFiles } from './decided-files.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import type { LockCounts } from './locks/lock-counts.ts'
 import { flagsBelow, isWriting, Opening, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
@@ -40,6 +41,7 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly inodes: InodeTable
   readonly serving: ServingState
   readonly homes: HomeTable
+  readonly locks: LockCounts
   readonly options: ServingOptions
   readonly fuseFd: number
   /** How families reach the file in a slot. */
@@ -72,7 +74,15 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     this.#parts = parts
     this.#decided = new DecidedFiles(parts.inodes)
     const maps = { homesOf: (map: number) => this.#refsOf(map), discard: (map: number) => this.#unmap(map) }
-    this.#opening = new Opening(parts.inodes, parts.serving, parts.homes, parts.options, maps, parts.fuseFd)
+    this.#opening = new Opening(
+      parts.inodes,
+      parts.serving,
+      parts.homes,
+      parts.options,
+      maps,
+      parts.locks,
+      parts.fuseFd,
+    )
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
   }
 
@@ -265,9 +275,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   #takeBack(request: OpenRequest): void {
-    const { words } = this.#reply
-    const handle = words[5]! * 2 ** 32 + words[4]!
-    this.#opening.release(request.slot, handle, request.flags)
+    this.#opening.release(request.slot, this.#reply.words[4]!, request.flags)
   }
 
   #forget(key: string): void {

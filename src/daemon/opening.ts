@@ -23,6 +23,7 @@ import type { Statx } from '../linux/statx.ts'
 import type { HomeTable } from './home-table.ts'
 import type { InodeFiles } from './inode-files.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import type { LockCounts } from './locks/lock-counts.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 
@@ -62,6 +63,7 @@ export class Opening {
   readonly #homes: HomeTable
   readonly #options: ServingOptions
   readonly #maps: Maps
+  readonly #locks: LockCounts
   /** Any descriptor of the connection will do for backing ids. */
   readonly #fuseFd: number
 
@@ -71,6 +73,7 @@ export class Opening {
     homes: HomeTable,
     options: ServingOptions,
     maps: Maps,
+    locks: LockCounts,
     fuseFd: number,
   ) {
     this.#inodes = inodes
@@ -78,6 +81,7 @@ export class Opening {
     this.#homes = homes
     this.#options = options
     this.#maps = maps
+    this.#locks = locks
     this.#fuseFd = fuseFd
   }
 
@@ -174,7 +178,9 @@ export class Opening {
       this.#serving.markWritten(slot)
     }
     const backing = this.#backing(slot)
+    // The file handle: a descriptor, plus 1, or 0 in the lower half; what the locks of this open file are known by in the upper.
     reply.zero(at, OPEN_OUT_BYTES)
+    reply.setU32(at + 4, this.#locks.nextOpen())
     if (backing > 0) {
       close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
@@ -205,9 +211,9 @@ export class Opening {
     return kind === SERVED.PRISTINE ? this.#homes.backing(this.#inodes.get(slot, SLOT.HOME)) : 0
   }
 
-  /** Takes one open file back; `fileHandle` as OPEN gave it, `flags` the client's. Returns bits of {@link RELEASED}. */
-  release(slot: number, fileHandle: number, flags: number): number {
-    if (fileHandle > 0) close(fileHandle - 1)
+  /** Takes one open file back; `handle`: the lower half of what OPEN gave, `flags` the client's. Returns bits of {@link RELEASED}. */
+  release(slot: number, handle: number, flags: number): number {
+    if (handle > 0) close(handle - 1)
     const lock = this.#inodes.lockOf(slot)
     lock.lock()
     try {

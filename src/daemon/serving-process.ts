@@ -14,6 +14,9 @@ import { FilesystemTable } from './filesystem-table.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
+import { LockCounts } from './locks/lock-counts.ts'
+import { LockRequests } from './locks/lock-requests.ts'
+import { LinuxLocksBelow } from './locks/locks-below.ts'
 import { deviceOf } from './mounting.ts'
 import { negotiate } from './negotiate.ts'
 import { RequestStats } from './request-stats.ts'
@@ -49,6 +52,7 @@ async function main(): Promise<void> {
     homes: HomeTable.allocate(homesMax * 2),
     crew: Crew.allocate(workers),
     stats: RequestStats.allocate(workers),
+    locks: LockCounts.allocate(),
     source: source.source,
     options: {
       timeoutSeconds: start.timeoutSeconds,
@@ -67,6 +71,7 @@ async function main(): Promise<void> {
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
   const homes = new HomeTable(shared.homes)
+  const locks = new LockCounts(shared.locks)
   const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax)
   const root = new Statx()
   root.ofFd(shared.source.rootFd)
@@ -77,6 +82,7 @@ async function main(): Promise<void> {
     filesystems,
     serving: new ServingState(inodes),
     homes,
+    locks,
     options: shared.options,
     start,
     source,
@@ -84,6 +90,7 @@ async function main(): Promise<void> {
     fuseFd: start.fuseFd,
     toWorkers: (message) => threads.toWorkers(message),
   })
+  const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {
     parallel: Math.min(workers, os.availableParallelism()),
     hangMs: start.hangMs,
@@ -100,7 +107,7 @@ async function main(): Promise<void> {
       else if (message.type === 'serving') workerIsReady()
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
-      else keeper.receive(message)
+      else if (!lockRequests.receive(message)) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
     died(worker, error) {

@@ -1,6 +1,7 @@
 /** All that the threads of the serving process share, as it travels to a worker when it starts. */
 import type { MessagePort } from 'node:worker_threads'
 import type { Source } from './inode-files.ts'
+import type { LockRequest } from './locks/lock-table.ts'
 
 export interface ServingOptions {
   /** Seconds for which the kernel may use names and attributes without asking. */
@@ -75,6 +76,8 @@ export interface SharedState {
   readonly homes: SharedArrayBuffer
   readonly crew: SharedArrayBuffer
   readonly stats: SharedArrayBuffer
+  /** See {@link LockCounts}. */
+  readonly locks: SharedArrayBuffer
   readonly source: Source
   readonly options: ServingOptions
 }
@@ -87,20 +90,27 @@ export interface WorkerStart {
   readonly notifier: MessagePort
 }
 
+/** A request that the keeper answers. */
+export interface Asked {
+  readonly fuseFd: number
+  readonly uniqueLow: number
+  readonly uniqueHigh: number
+}
+
 /** From a worker to the keeper. */
 export type ToKeeper =
-  | {
+  | (Asked & {
       readonly type: 'open'
       readonly slot: number
       /** For reading, whatever the client wants. */
       readonly fd: number
       /** As the client gave them. */
       readonly flags: number
-      readonly fuseFd: number
-      readonly uniqueLow: number
-      readonly uniqueHigh: number
-      readonly worker: number
-    }
+    })
+  | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
+  /** A descriptor is being closed, and the client waits for its locks to be gone. */
+  | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })
+  | { readonly type: 'released'; readonly key: string; readonly open: number }
   | { readonly type: 'interrupt'; readonly uniqueLow: number; readonly uniqueHigh: number }
   /** No inode uses the run map any more. */
   | { readonly type: 'unmap'; readonly map: number }

@@ -14,6 +14,7 @@ import type { FilesystemTable } from './filesystem-table.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { Keeper } from './keeper.ts'
+import type { LockCounts } from './locks/lock-counts.ts'
 import type { ServingState } from './serving.ts'
 import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
 import type { OpenedSource } from './source.ts'
@@ -32,6 +33,7 @@ export interface SharingParts {
   readonly filesystems: FilesystemTable
   readonly serving: ServingState
   readonly homes: HomeTable
+  readonly locks: LockCounts
   readonly options: ServingOptions
   readonly start: ServingStart
   readonly source: OpenedSource
@@ -54,6 +56,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     inodes,
     serving: parts.serving,
     homes: parts.homes,
+    locks: parts.locks,
     options: parts.options,
     fuseFd: parts.fuseFd,
     toWorkers: parts.toWorkers,

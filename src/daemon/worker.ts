@@ -12,12 +12,14 @@ import { changingHandlers } from './handlers/changing.ts'
 import { type Context, newStat } from './handlers/context.ts'
 import { creatingHandlers } from './handlers/creating.ts'
 import { directoryHandlers } from './handlers/directories.ts'
+import { lockingHandlers } from './handlers/locking.ts'
 import { readingHandlers } from './handlers/reading.ts'
 import { refusalHandlers } from './handlers/refusals.ts'
 import { writingHandlers } from './handlers/writing.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
+import { LockCounts } from './locks/lock-counts.ts'
 import { LookupAdvice } from './lookup-advice.ts'
 import { Opening } from './opening.ts'
 import { RequestStats } from './request-stats.ts'
@@ -38,6 +40,7 @@ const filesystems = new FilesystemTable(shared.filesystems)
 const homes = new HomeTable(shared.homes)
 const serving = new ServingState(inodes)
 const maps = new RunMaps(port)
+const locks = new LockCounts(shared.locks)
 const stats = new RequestStats(shared.stats)
 const crew = new Crew(shared.crew)
 const tellKeeper = (message: ToKeeper) => {
@@ -51,12 +54,13 @@ const context: Context = {
   inodes,
   filesystems,
   homes,
+  locks,
   serving,
   maps,
   stats,
   tellKeeper,
   files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax),
-  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), fuseFd),
+  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, fuseFd),
   source: shared.source,
   options: shared.options,
   invalidate: (message) => notifier.postMessage(message),
@@ -80,6 +84,7 @@ function changeHandlers(): Partial<Record<OpcodeName, Handler>> {
     ...creatingHandlers(context, credentials),
     ...changingHandlers(context, credentials),
     ...writingHandlers(context),
+    ...lockingHandlers(context),
   }
 }
 

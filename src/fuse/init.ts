@@ -48,6 +48,8 @@ export function answerInit(request: Request, reply: Reply, wishes: InitWishes, s
   const offered2 = (offered & INIT.INIT_EXT) !== 0 && request.length >= 40 + 20 ? request.u32(16) : 0
   let flags = offered & WANTED
   if (wishes.posixAcl) flags |= offered & INIT.POSIX_ACL
+  // Locks: see locks/lock-table.ts. A read-only mount leaves them to the kernel, which keeps its closes cheap.
+  if (wishes.writable) flags |= offered & (INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS)
   // The file system below applies umasks and default ACLs itself, and drops set-group-id bits with an ACL as it is used to.
   if (wishes.writable) flags |= offered & (INIT.BIG_WRITES | INIT.DONT_MASK | INIT.SETXATTR_EXT)
   let flags2 = offered2 & (INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.NO_EXPORT_SUPPORT)

@@ -36,13 +36,16 @@ export const INIT_OUT_BYTES = 64
 export const LSEEK_OUT_BYTES = 8
 export const XATTR_SIZE_OUT_BYTES = 8
 export const WRITE_OUT_BYTES = 8
+export const LK_OUT_BYTES = 24
 
 /** INIT flags: the lower 32 (`flags`). */
 export const INIT = {
   ASYNC_READ: 1 << 0,
+  POSIX_LOCKS: 1 << 1,
   EXPORT_SUPPORT: 1 << 4,
   BIG_WRITES: 1 << 5,
   DONT_MASK: 1 << 6,
+  FLOCK_LOCKS: 1 << 10,
   AUTO_INVAL_DATA: 1 << 12,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
@@ -99,6 +102,9 @@ export const FATTR = {
 
 /** In the flags of a SETXATTR of an access ACL: the caller is not in the file's group, so the set-group-id bit goes. */
 export const SETXATTR_ACL_KILL_SGID = 1 << 0
+
+/** In a GETLK, SETLK or SETLKW: flock(2), not fcntl(2). */
+export const LK_FLOCK = 1 << 0
 
 export const FSYNC_FDATASYNC = 1 << 0
 

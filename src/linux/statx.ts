@@ -128,6 +128,10 @@ export class Statx {
   get isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR
   }
+  /** A FIFO, socket or device. */
+  get isSpecial(): boolean {
+    return !this.isDirectory && !this.isFile && (this.mode & S_IFMT) !== S_IFLNK
+  }
   get isFile(): boolean {
     return (this.mode & S_IFMT) === S_IFREG
   }

@@ -7,6 +7,7 @@ import type { FilesystemTable } from '../filesystem-table.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
 import { type InodeTable, SLOT } from '../inode-table.ts'
+import type { LockCounts } from '../locks/lock-counts.ts'
 import type { LookupAdvice } from '../lookup-advice.ts'
 import type { Opening } from '../opening.ts'
 import type { RequestStats } from '../request-stats.ts'
@@ -21,6 +22,7 @@ export interface Context {
   readonly files: InodeFiles
   readonly filesystems: FilesystemTable
   readonly homes: HomeTable
+  readonly locks: LockCounts
   readonly serving: ServingState
   readonly opening: Opening
   readonly maps: RunMaps

@@ -15,9 +15,10 @@ import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
+import { lockKeyOf } from './locking.ts'
 
 export function readingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, homes, maps, opening, options, stat, stats, worker } = context
+  const { inodes, files, homes, locks, maps, opening, options, stat, stats, worker } = context
 
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
@@ -126,7 +127,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
         if (fd < 0) return fd
       }
       const { uniqueLow, uniqueHigh } = request
-      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh, worker })
+      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
       return NO_REPLY
 
       /** The kernel was told other attributes than the file has now, and would go on believing them for a while. */
@@ -139,7 +140,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     },
 
     READ(request, reply) {
-      const handle = request.u64(0)
+      const handle = request.u32(0)
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
       const offset = request.u64(8)
@@ -171,7 +172,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     LSEEK(request, reply) {
       const whence = request.u32(16)
       if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
-      const handle = request.u64(0)
+      const handle = request.u32(0)
       const fd = handle > 0 ? handle - 1 : files.open(slotOf(request.nodeid), O_NONBLOCK)
       if (fd < 0) return fd
       const result = lseek(fd, request.u64(8), whence)
@@ -183,14 +184,16 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
 
     RELEASE(request) {
       const slot = slotOf(request.nodeid)
-      const released = opening.release(slot, request.u64(0), request.u32(8))
+      if (locks.mayHaveLocks(inodes.get(slot, SLOT.INO_LOW)))
+        context.tellKeeper({ type: 'released', key: lockKeyOf(inodes, slot), open: request.u32(4) })
+      const released = opening.release(slot, request.u32(0), request.u32(8))
       // The copy that the kernel made for mappings of this file is no longer needed: all of its memory goes.
       if (released & RELEASED.COPIED) context.invalidate({ nodeid: nodeidOf(slot), offset: 0 })
       if (released & RELEASED.UNUSED) freeSlot(context, slot)
       return 0
     },
 
-    /** Nothing to flush: nobody writes. ENOSYS tells the kernel not to ask again. */
+    /** Nothing to flush: nobody writes, and locks are the kernel's. ENOSYS tells it not to ask again. */
     FLUSH: () => -ERRNO.ENOSYS,
     FSYNC: () => -ERRNO.ENOSYS,
   }

@@ -29,7 +29,7 @@ export function writingHandlers(context: Context): Partial<Record<OpcodeName, Ha
 
   function sync(request: Request, flags: number): number {
     const call = request.u32(8) & FSYNC_FDATASYNC ? fdatasync : fsync
-    return withOpen(slotOf(request.nodeid), request.u64(0), flags, call)
+    return withOpen(slotOf(request.nodeid), request.u32(0), flags, call)
   }
 
   function copy(request: Request): number {
@@ -38,8 +38,8 @@ export function writingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     const fromOffset = request.long(8)
     const toOffset = request.long(32)
     const length = Math.min(request.u64(40), COPY_BYTES_MAX)
-    return withOpen(from, request.u64(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
-      withOpen(to, request.u64(24), O_WRONLY, (toFd) =>
+    return withOpen(from, request.u32(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
+      withOpen(to, request.u32(24), O_WRONLY, (toFd) =>
         changeData(context, to, Number(toOffset), Number(toOffset) + length, () =>
           copyFileRange(fromFd, fromOffset, toFd, toOffset, length),
         ),
@@ -55,7 +55,7 @@ export function writingHandlers(context: Context): Partial<Record<OpcodeName, Ha
 
   return {
     WRITE(request, reply) {
-      const handle = request.u64(0)
+      const handle = request.u32(0)
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
@@ -72,7 +72,7 @@ export function writingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const offset = request.long(8)
       const length = request.long(16)
       const slot = slotOf(request.nodeid)
-      return withOpen(slot, request.u64(0), O_WRONLY, (fd) =>
+      return withOpen(slot, request.u32(0), O_WRONLY, (fd) =>
         changeData(context, slot, Number(offset), Number(offset) + Number(length), () =>
           fallocate(fd, request.u32(24), offset, length),
         ),

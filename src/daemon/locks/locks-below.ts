@@ -1,0 +1,79 @@
+/**
+ * The locks of the mount, held on the source's own files as well: so that programs that use the source directly, or had it open before the
+ * mount covered it, exclude those that go through the mount, and the other way round.
+ *
+ * Each owner gets a descriptor of his own for an inode that he locks. The locks on it are those of an open file description, so the
+ * kernel keeps owners apart although one process holds them all.
+ */
+import { ERRNO } from '../../linux/errors.ts'
+import { close, O_NONBLOCK, O_RDONLY, O_RDWR } from '../../linux/file.ts'
+import { F_RDLCK, F_UNLCK, F_WRLCK, findRangeLock, setFileLock, setRangeLock } from '../../linux/locks.ts'
+import type { LocksBelow, WantedLock } from './lock-table.ts'
+import type { HeldLock } from './range-locks.ts'
+
+interface Descriptor {
+  readonly fd: number
+  readonly writable: boolean
+}
+
+export class LinuxLocksBelow implements LocksBelow {
+  /** By inode and owner. */
+  readonly #descriptors = new Map<string, Descriptor>()
+  readonly #open: (slot: number, flags: number) => number
+
+  /** `open`: a descriptor of the file in a slot, or -errno. */
+  constructor(open: (slot: number, flags: number) => number) {
+    this.#open = open
+  }
+
+  /** What the file system cannot do (no descriptor to be had, no locks) is no reason to refuse: the mount's own table decides then. */
+  set(lock: WantedLock): boolean {
+    const descriptor = this.#descriptorFor(lock)
+    if (descriptor === undefined) return true
+    const { type, start, end } = lock
+    const error = lock.isWhole ? setFileLock(descriptor.fd, type) : setRangeLock(descriptor.fd, type, start, end)
+    return error !== -ERRNO.EAGAIN && error !== -ERRNO.EACCES
+  }
+
+  find(lock: WantedLock): HeldLock | undefined {
+    const fd = this.#descriptors.get(nameOf(lock))?.fd ?? this.#open(lock.slot, O_RDONLY | O_NONBLOCK)
+    if (fd < 0) return undefined
+    const found = findRangeLock(fd, lock.type, lock.start, lock.end)
+    if (!this.#descriptors.has(nameOf(lock))) close(fd)
+    if (found === undefined || typeof found === 'number') return undefined
+    return { owner: '', pid: found.pid, exclusive: found.type === F_WRLCK, start: found.start, end: found.end }
+  }
+
+  drop(key: string, owner: string): void {
+    const name = nameOf({ key, owner })
+    const descriptor = this.#descriptors.get(name)
+    if (descriptor === undefined) return
+    this.#descriptors.delete(name)
+    close(descriptor.fd)
+  }
+
+  /**
+   * A descriptor that can hold `lock`. One for writing looks like a writer to whoever examines the file, so there is one only where
+   * the lock needs it: the client has the file open for writing then.
+   */
+  #descriptorFor(lock: WantedLock): Descriptor | undefined {
+    const name = nameOf(lock)
+    const known = this.#descriptors.get(name)
+    const writable = lock.type === F_WRLCK && !lock.isWhole
+    if (known !== undefined && (known.writable || !writable)) return known
+    if (known === undefined && lock.type === F_UNLCK) return undefined
+    const fd = this.#open(lock.slot, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK)
+    if (fd < 0) return known
+    if (known !== undefined) {
+      // The first exclusive lock of an owner who has shared ones: they move over, and for a moment only the mount's table has them.
+      close(known.fd)
+      for (const held of lock.held) setRangeLock(fd, held.exclusive ? F_WRLCK : F_RDLCK, held.start, held.end)
+      if (lock.heldWhole !== F_UNLCK) setFileLock(fd, lock.heldWhole)
+    }
+    const descriptor = { fd, writable }
+    this.#descriptors.set(name, descriptor)
+    return descriptor
+  }
+}
+
+const nameOf = ({ key, owner }: { key: string; owner: string }): string => `${key} ${owner}`
