@@ -40,6 +40,11 @@ export class Credentials {
       if (groups !== undefined) setThreadGroups(this.#groups)
     }
   }
+
+  /** Whether the client of `request` is in group `gid`. */
+  isInGroup({ gid: own, pid }: Request, gid: number): boolean {
+    return own === gid || groupsOf(pid).includes(gid)
+  }
 }
 
 const NONE = new Uint32Array(0)

@@ -83,7 +83,7 @@ function changeHandlers(): Partial<Record<OpcodeName, Handler>> {
   return {
     ...creatingHandlers(context, credentials),
     ...changingHandlers(context, credentials),
-    ...writingHandlers(context),
+    ...writingHandlers(context, credentials),
     ...lockingHandlers(context),
   }
 }

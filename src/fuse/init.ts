@@ -50,6 +50,8 @@ export function answerInit(request: Request, reply: Reply, wishes: InitWishes, s
   if (wishes.posixAcl) flags |= offered & INIT.POSIX_ACL
   // Locks: see locks/lock-table.ts. A read-only mount leaves them to the kernel, which keeps its closes cheap.
   if (wishes.writable) flags |= offered & (INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS)
+  // With it the kernel does not ask before each write whether there are privileges to drop: see handlers/set-id.ts.
+  if (wishes.writable) flags |= offered & INIT.HANDLE_KILLPRIV_V2
   // The file system below applies umasks and default ACLs itself, and drops set-group-id bits with an ACL as it is used to.
   if (wishes.writable) flags |= offered & (INIT.BIG_WRITES | INIT.DONT_MASK | INIT.SETXATTR_EXT)
   let flags2 = offered2 & (INIT2.DIRECT_IO_ALLOW_MMAP | INIT2.NO_EXPORT_SUPPORT)

@@ -56,6 +56,7 @@ export const INIT = {
   MAX_PAGES: 1 << 22,
   CACHE_SYMLINKS: 1 << 23,
   EXPLICIT_INVAL_DATA: 1 << 25,
+  HANDLE_KILLPRIV_V2: 1 << 28,
   SETXATTR_EXT: 1 << 29,
   INIT_EXT: 1 << 30,
 } as const
@@ -87,6 +88,9 @@ export const GETATTR_FH = 1 << 0
 /** Set on writes of pages that were stored to through a shared mapping: they go where they say, also with O_APPEND. */
 export const WRITE_CACHE = 1 << 0
 
+/** Set on writes of a client without CAP_FSETID: the file's set-id bits go. */
+export const WRITE_KILL_SUIDGID = 1 << 2
+
 /** What a SETATTR changes (`valid`). */
 export const FATTR = {
   MODE: 1 << 0,
@@ -98,6 +102,7 @@ export const FATTR = {
   FH: 1 << 6,
   ATIME_NOW: 1 << 7,
   MTIME_NOW: 1 << 8,
+  KILL_SUIDGID: 1 << 11,
 } as const
 
 /** In the flags of a SETXATTR of an access ACL: the caller is not in the file's group, so the set-group-id bit goes. */

@@ -8,10 +8,12 @@ import { close, O_WRONLY } from '../../linux/file.ts'
 import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
+import { SLOT } from '../inode-table.ts'
 import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
+import { changeAndDropSetId, changeNothing } from './set-id.ts'
 
 export function changingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
-  const { files, stat } = context
+  const { files, filesystems, inodes, stat } = context
   const times = new BigInt64Array(4)
 
   function truncate(request: Request, valid: number): number {
@@ -22,7 +24,8 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
     if (fd < 0) return fd
     // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
-    const error = changeData(context, slot, Number(size), Infinity, () => ftruncate(fd, size))
+    const cut = () => changeData(context, slot, Number(size), Infinity, () => ftruncate(fd, size))
+    const error = valid & FATTR.KILL_SUIDGID ? changeAndDropSetId(credentials, request, fd, stat, cut) : cut()
     if (handle === 0) close(fd)
     return error
   }
@@ -35,6 +38,11 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     return utimensFd(fd, times)
   }
 
+  function shownIno(slot: number): bigint {
+    const high = filesystems.shownInoHigh(inodes.get(slot, SLOT.FS), inodes.get(slot, SLOT.INO_HIGH))
+    return (BigInt(high >>> 0) << 32n) | BigInt(inodes.get(slot, SLOT.INO_LOW) >>> 0)
+  }
+
   return {
     SETATTR(request, reply) {
       const valid = request.u32(0)
@@ -44,7 +52,9 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
         if (error < 0) return error
       }
       return withPinned(context, slot, (fd) => {
-        let error = 0
+        let error = (valid & CHANGES) === 0 ? stat.ofFd(fd) : 0
+        if (error === 0 && (valid & CHANGES) === 0)
+          error = changeNothing(credentials, request, fd, stat, shownIno(slot))
         // Before the mode, which it may change.
         if (valid & (FATTR.UID | FATTR.GID))
           error = chownFd(fd, valid & FATTR.UID ? request.u32(76) : -1, valid & FATTR.GID ? request.u32(80) : -1)
@@ -74,6 +84,9 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     REMOVEXATTR: (request) => withPinned(context, slotOf(request.nodeid), (fd) => removexattr(fd, request.name())),
   }
 }
+
+/** All that a SETATTR can change. */
+const CHANGES = FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | FATTR.ATIME | FATTR.MTIME
 
 function timeOf(valid: number, isSet: number, isNow: number, nanoseconds: number): bigint {
   if ((valid & isSet) === 0) return UTIME_OMIT

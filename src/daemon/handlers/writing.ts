@@ -1,18 +1,26 @@
 /** WRITE, FALLOCATE, COPY_FILE_RANGE, FSYNC: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
 
 import type { Reply, Request } from '../../fuse/messages.ts'
-import { FSYNC_FDATASYNC, type OpcodeName, WRITE_CACHE, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
+import {
+  FSYNC_FDATASYNC,
+  type OpcodeName,
+  WRITE_CACHE,
+  WRITE_KILL_SUIDGID,
+  WRITE_OUT_BYTES,
+} from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
 import { changeData, changeOpened } from '../changes.ts'
+import type { Credentials } from '../credentials.ts'
 import { type Context, slotOf } from './context.ts'
+import { changeAndDropSetId } from './set-id.ts'
 
 /** As much as one copy_file_range(2) moves. */
 const COPY_BYTES_MAX = 0x7ffff000
 
-export function writingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
+export function writingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   const { files } = context
 
   /** Runs `call` with the open file `handle`, or, of a file that is passed through and has no descriptor here, one for the occasion. */
@@ -64,7 +72,12 @@ export function writingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       changeOpened(context, slot, Number(offset), Number(offset) + data.length)
       // Stores through a mapping go where they were made, whatever the descriptor says.
       const elsewhere = request.u32(20) & WRITE_CACHE && request.u32(32) & O_APPEND
-      const length = withOpen(slot, elsewhere ? 0 : handle, O_WRONLY, (fd) => pwrite(fd, data, data.length, offset))
+      const length = withOpen(slot, elsewhere ? 0 : handle, O_WRONLY, (fd) => {
+        const put = () => pwrite(fd, data, data.length, offset)
+        return request.u32(20) & WRITE_KILL_SUIDGID
+          ? changeAndDropSetId(credentials, request, fd, context.stat, put)
+          : put()
+      })
       return written(length, reply)
     },
 
