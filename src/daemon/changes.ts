@@ -2,6 +2,7 @@
  * What a change of a file's data through the daemon means for those who read it in pieces: the pages become the file's own
  * before the bytes change, so nobody who reads afterwards finds them in a home.
  */
+import { Statx } from '../linux/statx.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { RunMaps } from './run-maps.ts'
 import type { ServingState } from './serving.ts'
@@ -12,32 +13,62 @@ interface Parts {
   readonly maps: RunMaps
 }
 
+const stat = new Statx()
+
 /**
- * Makes a change of bytes [start, end) by `change`, which returns a negative errno where it failed. Also of files that nobody has open, and
- * while others are opening it.
+ * Makes a change of bytes [start, end) of the slot's file, which `fd` is open on, by `change`, which returns a negative errno where it
+ * failed. Also of files that nobody has open, and while others are opening it.
  */
-export function changeData(parts: Parts, slot: number, start: number, end: number, change: () => number): number {
-  add(parts, slot, start, end)
+export function changeData(
+  parts: Parts,
+  slot: number,
+  fd: number,
+  start: number,
+  end: number,
+  change: () => number,
+): number {
+  const began = begin(parts, slot, fd, start, end)
   const result = change()
   // An open that was being decided has either seen the change, for it looks under the slot's lock, or has stored its map by now.
-  if (result >= 0) add(parts, slot, start, end)
+  finish(parts, slot, fd, start, end, began)
   return result
 }
 
-/** The same for a file that is open for writing, whose map cannot change meanwhile: no lock is taken. */
-export function changeOpened(parts: Parts, slot: number, start: number, end: number): void {
-  const map = parts.inodes.get(slot, SLOT.MAP)
-  if (map !== 0) parts.maps.get(map).own?.add(start, end)
+/** Whether the change is one of a mapped file. */
+function begin({ inodes, serving, maps }: Parts, slot: number, fd: number, start: number, end: number): boolean {
+  if (inodes.get(slot, SLOT.MAP) === 0) return false
+  const lock = inodes.lockOf(slot)
+  lock.lock()
+  try {
+    const map = inodes.get(slot, SLOT.MAP)
+    if (map === 0) return false
+    if (stat.ofFd(fd) === 0) serving.beginChange(slot, stat)
+    // What is appended lies behind all that has a bit.
+    maps.get(map).own?.add(start, end)
+    if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
+    return true
+  } finally {
+    lock.unlock()
+  }
 }
 
-function add({ inodes, serving, maps }: Parts, slot: number, start: number, end: number): void {
+function finish(
+  { inodes, serving, maps }: Parts,
+  slot: number,
+  fd: number,
+  start: number,
+  end: number,
+  began: boolean,
+): void {
+  if (!began && inodes.get(slot, SLOT.MAP) === 0) return
   const lock = inodes.lockOf(slot)
   lock.lock()
   try {
     const map = inodes.get(slot, SLOT.MAP)
     if (map === 0) return
-    maps.get(map).own?.add(start, end)
+    if (!began) maps.get(map).own?.add(start, end)
     if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
+    if (began && stat.ofFd(fd) === 0) serving.endChange(slot, stat)
   } finally {
     lock.unlock()
   }

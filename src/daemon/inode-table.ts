@@ -6,7 +6,7 @@
  * nodeid and a deleted file whose number is used again gets another.
  *
  * ```
- * record of a slot: 40 words of 32 bits             who writes it
+ * record of a slot: 44 words of 32 bits             who writes it
  *   @0  lock        the slot's own mutex             any thread
  *   @1  lookups     references that the kernel holds  under the table's mutex
  *   @2  next        next slot of the bucket / free    under the table's mutex
@@ -24,13 +24,14 @@
  *   @26 … @36       how the file is served            under the slot's lock, see serving.ts
  *   @37 @38         where a sequential reader is      any thread, without a lock, see readahead.ts
  *   @39 writers     open files that may write         under the slot's lock
+ *   @40 … @42       changes of a written file, see serving.ts     under the slot's lock
  * ```
  * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
  * free slots are in the free list and in no bucket.
  */
 import { SharedMutex } from '../util/shared-mutex.ts'
 
-export const SLOT_WORDS = 40
+export const SLOT_WORDS = 44
 export const HANDLE_BYTES_MAX = 40
 
 export const SLOT = {
@@ -65,6 +66,9 @@ export const SLOT = {
   NEXT_PAGE: 37,
   AHEAD_PAGE: 38,
   WRITERS: 39,
+  CHANGING: 40,
+  FOREIGN_SEEN: 41,
+  FOREIGN_CHECKED: 42,
 } as const
 
 export const SLOT_FLAG = {

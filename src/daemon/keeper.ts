@@ -128,12 +128,17 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     try {
       const file = this.#parts.fileOf(request.slot)
       for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        if (await this.#lookForChanges(request, file)) {
+          if (!this.#waiting.has(key)) return
+          if (this.#answer(request, () => this.#applyAs(request, undefined, true))) return
+          continue
+        }
         const decided = await this.families.serve(file)
         if (!this.#waiting.has(key)) return
         this.#decided.add(file.key, request.slot)
         if (this.#answer(request, () => this.#applyAs(request, decided))) return
       }
-      this.#answer(request, () => this.#applyAs(request, undefined))
+      this.#answer(request, () => this.#applyAs(request, undefined, true))
     } catch (error) {
       if (!this.#waiting.has(key)) return
       this.#answer(request, () => {
@@ -142,10 +147,34 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     }
   }
 
+  /**
+   * Of a file that is written while it lies in homes: finds what others have changed in the source, and makes it the file's own. False where
+   * nothing is to be looked for.
+   */
+  async #lookForChanges({ slot, fd }: OpenRequest, file: File): Promise<boolean> {
+    const { inodes, serving } = this.#parts
+    const lock = inodes.lockOf(slot)
+    lock.lock()
+    const look = inodes.get(slot, SLOT.OPENS) > 0 ? this.#opening.dueLook(slot, fd, this.#stat) : 0
+    const map = inodes.get(slot, SLOT.MAP)
+    lock.unlock()
+    const known = this.#maps.get(map)
+    if (look === 0 || known?.own === undefined) return false
+    const { size } = this.#stat
+    const own = new OwnPages(known.own)
+    const changed = await this.families.changedRanges(file, size, known.runs, known.refs)
+    for (const [start, end] of changed) own.add(start, end)
+    if (size !== known.runs.sizeBytes) own.add(Math.min(size, known.runs.sizeBytes), Number.POSITIVE_INFINITY)
+    lock.lock()
+    if (inodes.get(slot, SLOT.MAP) === map) serving.checked(slot, look)
+    lock.unlock()
+    return true
+  }
+
   /** A signal came for who waits. He has the file as it is, at once: a local disk knows no EINTR, nor may he be left unkillable. */
   #interrupt(key: string): void {
     const request = this.#waiting.get(key)
-    if (request !== undefined) this.#answer(request, () => this.#applyAs(request, undefined))
+    if (request !== undefined) this.#answer(request, () => this.#applyAs(request, undefined, true))
   }
 
   /**
@@ -173,23 +202,23 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   /** As {@link #apply}, with a descriptor as the client wants it: while the file was examined nobody was to have it open for writing. */
-  #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined): number {
-    if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided)
+  #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined, looked = false): number {
+    if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided, looked)
     const fd = reopen(request.fd, flagsBelow(request.flags))
     if (fd < 0) {
       close(request.fd)
       return fd
     }
-    const result = this.#apply(request, fd, decided)
+    const result = this.#apply(request, fd, decided, looked)
     close(result === UNDECIDED ? fd : request.fd)
     return result
   }
 
   /**
-   * Stores the decision (undefined: by itself, this once) and opens the file; {@link UNDECIDED} where the file changed or a home went
+   * Stores the decision (undefined: by itself, this once) and opens the file, or joins those who have it open (`looked`: see {@link Opening.join}); {@link UNDECIDED} where the file changed or a home went
    * meanwhile.
    */
-  #apply(request: OpenRequest, fd: number, decided: Serving<HomeFile> | undefined): number {
+  #apply(request: OpenRequest, fd: number, decided: Serving<HomeFile> | undefined, looked: boolean): number {
     const { inodes, options } = this.#parts
     const { slot, flags } = request
     const lock = inodes.lockOf(slot)
@@ -202,7 +231,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         return error
       }
       // Somebody else's open was decided first: this one joins it, or asks for another nodeid.
-      if (inodes.get(slot, SLOT.OPENS) > 0) return this.#opening.join(slot, fd, this.#stat, flags, this.#reply)
+      if (inodes.get(slot, SLOT.OPENS) > 0) return this.#opening.join(slot, fd, this.#stat, flags, this.#reply, looked)
 
       const isCurrent = decided !== undefined && isSame(decided.stamp, this.#stat)
       const remember = isCurrent && decided.remember

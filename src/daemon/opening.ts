@@ -110,16 +110,20 @@ export class Opening {
 
   /**
    * Under the slot's lock: joins what is being served, or starts serving as remembered. `stat` is the file now, `fd` a descriptor of it that passes to
-   * the open file or is closed. Returns payload bytes, -ESTALE, or {@link UNDECIDED} (then `fd` stays the caller's). `flags`: the client's.
+   * the open file or is closed. Returns payload bytes, -ESTALE, or {@link UNDECIDED} (then `fd` stays the caller's). `flags`: the client's. `looked`:
+   * what others may have changed in a written file has been looked for since the client asked.
    */
-  join(slot: number, fd: number, stat: Statx, flags: number, reply: Reply): number {
+  join(slot: number, fd: number, stat: Statx, flags: number, reply: Reply, looked = false): number {
     const kind = this.#serving.kind(slot)
     const opens = this.#inodes.get(slot, SLOT.OPENS)
     if (opens > 0) {
       // A private file is read as it is now, whatever has happened to it. A deleted one is had by way of an open file, and is what that is.
       // One that is passed through to its home can't be written.
       const canJoin = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
-      if (canJoin && !(isWriting(flags) && kind === SERVED.PRISTINE)) return this.open(slot, fd, flags, reply)
+      if (canJoin && !(isWriting(flags) && kind === SERVED.PRISTINE)) {
+        if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
+        return this.open(slot, fd, flags, reply)
+      }
       this.#inodes.unhash(slot)
       close(fd)
       return -ERRNO.ESTALE
@@ -135,6 +139,11 @@ export class Opening {
       this.decide(slot, SERVED.PRIVATE, stat, true, 0)
     } else if (!this.#acquireHomes(slot)) return UNDECIDED
     return this.open(slot, fd, flags, reply)
+  }
+
+  /** As {@link ServingState.dueLook}, of the file now: `fd` is open on it, `stat` gets what it is. */
+  dueLook(slot: number, fd: number, stat: Statx): number {
+    return this.#serving.isWritten(slot) && stat.ofFd(fd) === 0 ? this.#serving.dueLook(slot, stat) : 0
   }
 
   /** Under the slot's lock, with nobody having it open: a new decision in place of the old one. */

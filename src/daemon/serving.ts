@@ -12,6 +12,11 @@
  * must name one backing id). So an open that finds another state of the file than the one that is being served gets ESTALE, and the
  * inode is unhashed: the kernel looks the name up again, gets another nodeid with the same inode number, and opens that.
  * Who had the old one open keeps what he opened.
+ *
+ * A mapped file that is written through the daemon is joined whatever its ctime. Changes that others make in the source show all the same:
+ * after each change of ours the file's state is stored, and another one at the next change, or open, is somebody else's
+ * doing. Then the file is looked at again (`foreignSeen` ahead of `foreignChecked`) before anybody else joins. While our changes are
+ * under way (`changing`), nobody can tell; the next look will.
  */
 import type { Statx } from '../linux/statx.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
@@ -55,8 +60,12 @@ export class ServingState {
 
   /** Whether everybody who has the file open sees its changes, so that more can join although it has changed. */
   isCoherent(slot: number): boolean {
-    const kind = this.#inodes.get(slot, SLOT.KIND)
-    return (kind & 0xff) === SERVED.PRIVATE || (kind & WRITTEN) !== 0
+    return this.kind(slot) === SERVED.PRIVATE || this.isWritten(slot)
+  }
+
+  /** Whether it is mapped, and may have changed through the daemon since. */
+  isWritten(slot: number): boolean {
+    return (this.#inodes.get(slot, SLOT.KIND) & WRITTEN) !== 0
   }
 
   /** Under the slot's lock: the file is about to change through the daemon. The next first open is decided anew. */
@@ -66,15 +75,60 @@ export class ServingState {
     else this.forgetDecision(slot)
   }
 
+  /** Under the slot's lock: a change of a mapped file begins. `stat`: the file before it. */
+  beginChange(slot: number, stat: Statx): void {
+    const changing = this.#inodes.get(slot, SLOT.CHANGING)
+    if (changing === 0 && !this.matches(slot, stat)) this.#add(slot, SLOT.FOREIGN_SEEN)
+    this.#inodes.set(slot, SLOT.CHANGING, changing + 1)
+  }
+
+  /** Under the slot's lock: it has ended, whatever became of it. `stat`: the file after it. */
+  endChange(slot: number, stat: Statx): void {
+    const changing = Math.max(0, this.#inodes.get(slot, SLOT.CHANGING) - 1)
+    this.#inodes.set(slot, SLOT.CHANGING, changing)
+    if (changing === 0) this.#store(slot, stat)
+  }
+
+  /**
+   * Under the slot's lock: has somebody else changed a file that {@link isWritten}? Returns the number of the look that is due then,
+   * for {@link checked}; else 0.
+   */
+  dueLook(slot: number, stat: Statx): number {
+    if (this.#inodes.get(slot, SLOT.CHANGING) === 0 && !this.matches(slot, stat)) {
+      this.#add(slot, SLOT.FOREIGN_SEEN)
+      this.#store(slot, stat)
+    }
+    const seen = this.#inodes.get(slot, SLOT.FOREIGN_SEEN)
+    return seen === this.#inodes.get(slot, SLOT.FOREIGN_CHECKED) ? 0 : seen
+  }
+
+  /** Under the slot's lock: the look has been taken. */
+  checked(slot: number, look: number): void {
+    this.#inodes.set(slot, SLOT.FOREIGN_CHECKED, Math.max(look, this.#inodes.get(slot, SLOT.FOREIGN_CHECKED)))
+  }
+
+  #add(slot: number, field: number): void {
+    this.#inodes.set(slot, field, this.#inodes.get(slot, field) + 1)
+  }
+
+  #store(slot: number, stat: Statx): void {
+    const { words } = this.#inodes
+    const at = this.#inodes.at(slot)
+    words[at + SLOT.CTIME_SEC] = stat.words[24]!
+    words[at + SLOT.CTIME_NSEC] = stat.ctimeNsec
+    words[at + SLOT.SIZE_LOW] = stat.words[10]!
+    words[at + SLOT.SIZE_HIGH] = stat.words[11]!
+  }
+
   /** Stores a decision for the state `stat` of the file. `recheckSeconds`: epoch second from which it counts no more, 0: never. */
   decide(slot: number, kind: number, stat: Statx, remember: boolean, recheckSeconds: number): void {
     const { words } = this.#inodes
     const at = this.#inodes.at(slot)
     words[at + SLOT.KIND] = kind | (remember ? 0 : ONCE)
-    words[at + SLOT.CTIME_SEC] = stat.words[24]!
-    words[at + SLOT.CTIME_NSEC] = stat.ctimeNsec
-    words[at + SLOT.SIZE_LOW] = stat.words[10]!
-    words[at + SLOT.SIZE_HIGH] = stat.words[11]!
+    this.#store(slot, stat)
+    words[at + SLOT.CHANGING] = 0
+    words[at + SLOT.FOREIGN_SEEN] = 0
+    words[at + SLOT.FOREIGN_CHECKED] = 0
     words[at + SLOT.RECHECK_SEC] = recheckSeconds
     words[at + SLOT.HOME] = 0
     words[at + SLOT.HOME_GENERATION] = 0

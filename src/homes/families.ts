@@ -38,6 +38,7 @@ import {
   type Stamp,
 } from './home-storage.ts'
 import { openWindow, type ProvedRun, proveByAddresses, type Window } from './proof.ts'
+import { type ByteRange, findChanged } from './recheck.ts'
 import { type PrivateReason, PrivateReason as Reason, type Serving } from './serving.ts'
 
 /** All sizes in bytes, all times in milliseconds. */
@@ -106,6 +107,9 @@ export interface FamiliesStatistics {
   readonly private: Readonly<Record<PrivateReason, number>>
 }
 
+/** A home by its number, and which of those that had the number. */
+type HomeName = Pick<Home<unknown>, 'number' | 'generation'>
+
 /** How long a private decision may be used again. */
 const MEMORY: Readonly<Record<PrivateReason, 'not' | 'for a while' | 'always'>> = {
   [Reason.SMALL]: 'always',
@@ -171,6 +175,21 @@ export class Families<File extends SourceFile, HomeFile> {
     const decision = this.#decide(file).finally(() => this.#running.delete(file.key))
     this.#running.set(file.key, decision)
     return decision
+  }
+
+  /**
+   * The bytes of a file, now `size` long and served by `map`, that the homes `refs` may not have any more; see {@link findChanged}. Where nothing can be
+   * found out, all of them.
+   */
+  async changedRanges(file: File, size: number, map: RunMap, refs: readonly HomeName[]): Promise<readonly ByteRange[]> {
+    const generations = new Map(refs.map(({ number, generation }) => [number, generation]))
+    const homeOf = (number: number) => this.#lives.table.get(number, generations.get(number)!)
+    try {
+      return await findChanged(this.#storage, file, size, map, homeOf, this.#options.maxExtents)
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error
+      return [[0, map.sizeBytes]]
+    }
   }
 
   /** Says that a home was used by a remembered decision, which makes it the last to be dropped for room. */

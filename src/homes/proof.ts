@@ -174,7 +174,7 @@ export function stretchHints<Home extends { readonly size: number }>(
 }
 
 /** The range of each home's file that holds all that the hints speak of. */
-function rangesByHome<Home>(hints: readonly Hint<Home>[]): Map<Home, [start: number, end: number]> {
+export function rangesByHome<Home>(hints: readonly Hint<Home>[]): Map<Home, [start: number, end: number]> {
   const ranges = new Map<Home, [number, number]>()
   for (const { home, start, end, shift } of hints) {
     const known = ranges.get(home)

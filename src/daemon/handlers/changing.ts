@@ -24,7 +24,7 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
     if (fd < 0) return fd
     // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
-    const cut = () => changeData(context, slot, Number(size), Infinity, () => ftruncate(fd, size))
+    const cut = () => changeData(context, slot, fd, Number(size), Infinity, () => ftruncate(fd, size))
     const error = valid & FATTR.KILL_SUIDGID ? changeAndDropSetId(credentials, request, fd, stat, cut) : cut()
     if (handle === 0) close(fd)
     return error

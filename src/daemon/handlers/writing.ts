@@ -12,7 +12,7 @@ import type { Handler } from '../../fuse/server.ts'
 import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
-import { changeData, changeOpened } from '../changes.ts'
+import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { type Context, slotOf } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
@@ -48,7 +48,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     const length = Math.min(request.u64(40), COPY_BYTES_MAX)
     return withOpen(from, request.u32(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
       withOpen(to, request.u32(24), O_WRONLY, (toFd) =>
-        changeData(context, to, Number(toOffset), Number(toOffset) + length, () =>
+        changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
           copyFileRange(fromFd, fromOffset, toFd, toOffset, length),
         ),
       ),
@@ -68,12 +68,13 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
       const data = request.data(40, request.u32(16))
-      // Before the bytes: whoever reads once they are there is to find them. What is appended lies behind all that has a bit.
-      changeOpened(context, slot, Number(offset), Number(offset) + data.length)
       // Stores through a mapping go where they were made, whatever the descriptor says.
       const elsewhere = request.u32(20) & WRITE_CACHE && request.u32(32) & O_APPEND
       const length = withOpen(slot, elsewhere ? 0 : handle, O_WRONLY, (fd) => {
-        const put = () => pwrite(fd, data, data.length, offset)
+        const put = () =>
+          changeData(context, slot, fd, Number(offset), Number(offset) + data.length, () =>
+            pwrite(fd, data, data.length, offset),
+          )
         return request.u32(20) & WRITE_KILL_SUIDGID
           ? changeAndDropSetId(credentials, request, fd, context.stat, put)
           : put()
@@ -86,7 +87,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const length = request.long(16)
       const slot = slotOf(request.nodeid)
       return withOpen(slot, request.u32(0), O_WRONLY, (fd) =>
-        changeData(context, slot, Number(offset), Number(offset) + Number(length), () =>
+        changeData(context, slot, fd, Number(offset), Number(offset) + Number(length), () =>
           fallocate(fd, request.u32(24), offset, length),
         ),
       )
