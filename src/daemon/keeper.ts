@@ -116,12 +116,15 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     const key = requestKey(request.uniqueLow, request.uniqueHigh)
     this.#waiting.set(key, request)
     try {
-      const file = this.#parts.fileOf(request.slot)
       for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        const file = this.#parts.fileOf(request.slot)
         const decided = await this.families.serve(file)
         if (!this.#waiting.has(key)) return
         this.#decided.add(file.key, request.slot)
-        if (this.#answer(request, () => this.#applyAs(request, decided))) return
+        if (!this.#answer(request, () => this.#applyAs(request, decided))) continue
+        // Moved to another domain meanwhile: this open is served as was decided, and none after it.
+        if (this.#parts.fileOf(request.slot).key !== file.key) this.#parts.serving.forgetDecision(request.slot)
+        return
       }
       this.#answer(request, () => this.#applyAs(request, undefined))
     } catch (error) {
