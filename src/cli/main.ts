@@ -6,7 +6,6 @@ import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { inspectCommand } from './inspect.ts'
-//4
 import { mountCommand } from './mount.ts'
 import { report } from './output.ts'
 import { statusCommand } from './status.ts'

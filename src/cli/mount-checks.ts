@@ -1,6 +1,8 @@
 /** What is wrong with a source and a mountpoint, said before anything is done. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { runtimeDirectory } from '../daemon/control-socket.ts'
 import { FS_TYPE, UserError } from '../daemon/mounting.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
 
@@ -26,7 +28,10 @@ export function checkMount(
   if (below !== undefined && (cross || mountpoint === source))
     throw new UserError(`${source} contains the Samepage mount ${below}: unmount that first`)
 
-  if (mountpoint === source) return { source, mountpoint }
+  if (mountpoint === source) {
+    refuseToHideItself(source)
+    return { source, mountpoint }
+  }
   if (isInside(mountpoint, source))
     throw new UserError(
       `the mountpoint ${mountpoint} lies inside the source ${source}: choose one outside, or mount in place ("samepage mount ${source}")`,
@@ -43,6 +48,38 @@ export function checkMount(
       `the mountpoint ${mountpoint} is not empty: what is in it would be hidden; use an empty directory`,
     )
   return { source, mountpoint }
+}
+
+/**
+ * What the daemon opens while it serves: below its own mount it would wait for itself. Only a mount in place can hide it, for
+ * every other one needs an empty directory.
+ */
+function refuseToHideItself(source: string): void {
+  const needed = {
+    'Node.js': process.execPath,
+    Samepage: fileURLToPath(new URL('../..', import.meta.url)),
+    'a library of Samepage': fileURLToPath(import.meta.resolve('koffi')),
+    'the directory of its control sockets': runtimeDirectory(),
+    'the FUSE device': '/dev/fuse',
+  }
+  for (const [what, file] of Object.entries(needed)) {
+    const real = realPathOf(file)
+    if (real === source || isInside(real, source))
+      throw new UserError(
+        `${source} cannot be mounted in place: ${what} lies in it (${real}), and the mount itself needs that; mount it elsewhere, or only a directory in it`,
+      )
+  }
+}
+
+/** Of what need not exist yet. */
+function realPathOf(file: string): string {
+  const absolute = path.resolve(file)
+  try {
+    return fs.realpathSync(absolute)
+  } catch {
+    const parent = path.dirname(absolute)
+    return parent === absolute ? absolute : path.join(realPathOf(parent), path.basename(absolute))
+  }
 }
 
 function resolveMountpoint(argument: string): string {

@@ -38,6 +38,14 @@ async function askOne(mountpoint: string): Promise<StatusReport> {
   throw new UserError(`no Samepage mount of this user answers at ${mountpoint}`)
 }
 
+/** Why files were served by themselves: decisions so far, the most frequent first. */
+function privateReasons(counts: StatusReport['homes']['private']): [string, string][] {
+  const met = Object.entries(counts).filter(([, count]) => count > 0)
+  if (met.length === 0) return []
+  const reasons = met.sort(([, a], [, b]) => b - a).map(([reason, count]) => `${reason} (${count})`)
+  return [['private because', `${reasons.join(', ')}: opens so far for which it was decided`]]
+}
+
 function describe(report: StatusReport): string {
   const { homes, files, bytesRead } = report
   const saved = homes.nativeBytes - homes.cachedBytes
@@ -59,6 +67,7 @@ function describe(report: StatusReport): string {
       'files',
       `${files.pristine} pristine, ${files.mapped} diverged, ${files.private} private; ${files.open} open, ${files.known} known to the kernel`,
     ],
+    ...privateReasons(homes.private),
     [
       'kernel copies',
       `${files.copied} files mapped through the daemon, ${formatBytes(bytesRead.copied)} copied so far`,

@@ -95,6 +95,30 @@ export class FilesystemTable {
     return ((prefix << INO_HIGH_BITS) ^ inoHigh) >>> 0
   }
 
+  /** Throws, with the record, where the table does not hold together. Only while no other thread works on it. */
+  checkInvariants(): void {
+    const { count } = this
+    if (count > this.#capacity) throw new Error(`file systems: ${count} of ${this.#capacity}`)
+    const seen = new Set<string>()
+    const crossed = new Set<number>()
+    for (let index = 0; index < count; index++) {
+      const at = HEADER_WORDS + index * RECORD_WORDS
+      const record = this.#words.subarray(at, at + RECORD_WORDS)
+      const fail = (what: string) => {
+        throw new Error(`file systems: ${index} ${what}: [${record.join(' ')}]`)
+      }
+      const name = record.subarray(0, 4).join(' ')
+      if (seen.has(name)) fail('is in the table twice')
+      seen.add(name)
+      const prefix = record[4]!
+      if ((prefix === 0) !== (index === 0)) fail('has the numbers of the source, or the source has not')
+      if (prefix < CROSSED_PREFIX) continue
+      if (crossed.has(prefix)) fail('has the numbers of another one')
+      crossed.add(prefix)
+      if (prefix >= CROSSED_PREFIX + this.#words[CROSSED]!) fail('has numbers that were not given out')
+    }
+  }
+
   #prefix(index: number, subvolumeId: number): number {
     if (index === 0) return 0
     if (subvolumeId > 0 && subvolumeId < CROSSED_PREFIX) return subvolumeId

@@ -87,4 +87,18 @@ export class HomeTable {
   backing(number: number): number {
     return this.#words[number * RECORD_WORDS + BACKING]!
   }
+
+  /** Throws, with the home's record, where the table does not hold together. Only while no other thread works on it. */
+  checkInvariants(): void {
+    for (let number = 0; number < this.capacity; number++) {
+      const users = this.users(number)
+      const isPublished = this.generation(number) !== 0
+      const wrong = isPublished
+        ? users < 0 || this.fd(number) < 0 || this.backing(number) < 0
+        : users !== 0 && users !== RETIRED
+      if (!wrong) continue
+      const at = number * RECORD_WORDS
+      throw new Error(`home table: ${number} is wrong: [${this.#words.subarray(at, at + RECORD_WORDS).join(' ')}]`)
+    }
+  }
 }

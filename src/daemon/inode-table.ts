@@ -18,7 +18,7 @@
  *   @9  pins        users of that descriptor          see InodeFiles
  *   @10 handleSize  bytes of the file handle, or 0    when the slot is filled
  *   @11 … @20       the file handle, 40 bytes         when the slot is filled
- *   @21 @22 domain  sharing domain, 64 bits           when the slot is filled
+ *   @21 @22 domain  sharing domain, 64 bits           under the table's mutex
  *   @23 attrSec     @24 attrNsec: ctime of the attributes that the kernel was told last    any thread
  *   @25 opens       open files of the kernel          under the table's mutex
  *   @26 … @36       how the file is served            under the slot's lock, see serving.ts
@@ -70,6 +70,9 @@ export const SLOT = {
   FOREIGN_SEEN: 41,
   FOREIGN_CHECKED: 42,
 } as const
+
+/** Ored to SLOT.KIND: the decision is not to be used for another open after the last close. */
+export const KIND_ONCE = 0x100
 
 export const SLOT_FLAG = {
   IN_USE: 1,
@@ -149,7 +152,7 @@ export class InodeTable {
     this.words[this.#slots + slot * SLOT_WORDS + field] = value
   }
 
-  /** The slot's sharing domain: a float, as {@link acquire} got it. */
+  /** The slot's sharing domain: a float, as the latest {@link acquire} got it. */
   domain(slot: number): number {
     return (this.get(slot, SLOT.DOMAIN_HIGH) >>> 0) * 2 ** 32 + (this.get(slot, SLOT.DOMAIN_LOW) >>> 0)
   }
@@ -169,7 +172,7 @@ export class InodeTable {
   }
 
   /**
-   * Finds or makes the slot of an inode and counts one more look-up by the kernel. `fd`, `domain` and `flags` are stored only in a new
+   * Finds or makes the slot of an inode and counts one more look-up by the kernel. `fd` and `flags` are stored only in a new
    * slot (see {@link created}). Returns -1 where the table is full.
    */
   acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
@@ -183,6 +186,7 @@ export class InodeTable {
         if (!this.#sameNumber(slot, key)) continue
         if (this.#sameHandle(slot, key)) {
           words[this.at(slot) + SLOT.LOOKUPS]!++
+          if (this.domain(slot) !== domain) this.#moveTo(slot, domain)
           return slot
         }
         // The number belongs to another inode now: the old one is still known to the kernel, but never found again.
@@ -199,8 +203,7 @@ export class InodeTable {
       words[at + SLOT.FLAGS] = SLOT_FLAG.IN_USE | flags
       words[at + SLOT.GENERATION]!++
       words[at + SLOT.FD] = fd
-      words[at + SLOT.DOMAIN_LOW] = domain % 2 ** 32
-      words[at + SLOT.DOMAIN_HIGH] = Math.floor(domain / 2 ** 32)
+      this.#setDomain(slot, domain)
       words[at + SLOT.HANDLE_SIZE] = key.handleSize
       words.fill(0, at + SLOT.ATTR_SEC, at + SLOT_WORDS)
       const start = (at + SLOT.HANDLE) * 4
@@ -212,6 +215,18 @@ export class InodeTable {
     } finally {
       this.#mutex.unlock()
     }
+  }
+
+  /** It was given to another owner, or moved: who has it open shares on, the next first open is decided on in the new domain. */
+  #moveTo(slot: number, domain: number): void {
+    this.#setDomain(slot, domain)
+    // After the domain: whoever stores a decision looks at the domain once more.
+    Atomics.or(this.words, this.at(slot) + SLOT.KIND, KIND_ONCE)
+  }
+
+  #setDomain(slot: number, domain: number): void {
+    this.set(slot, SLOT.DOMAIN_LOW, domain % 2 ** 32)
+    this.set(slot, SLOT.DOMAIN_HIGH, Math.floor(domain / 2 ** 32))
   }
 
   /**

@@ -126,8 +126,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     const key = requestKey(request.uniqueLow, request.uniqueHigh)
     this.#waiting.set(key, request)
     try {
-      const file = this.#parts.fileOf(request.slot)
       for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+        const file = this.#parts.fileOf(request.slot)
         if (await this.#lookForChanges(request, file)) {
           if (!this.#waiting.has(key)) return
           if (this.#answer(request, () => this.#applyAs(request, undefined, true))) return
@@ -136,7 +136,10 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         const decided = await this.families.serve(file)
         if (!this.#waiting.has(key)) return
         this.#decided.add(file.key, request.slot)
-        if (this.#answer(request, () => this.#applyAs(request, decided))) return
+        if (!this.#answer(request, () => this.#applyAs(request, decided))) continue
+        // Moved to another domain meanwhile: this open is served as was decided, and none after it.
+        if (this.#parts.fileOf(request.slot).key !== file.key) this.#parts.serving.forgetDecision(request.slot)
+        return
       }
       this.#answer(request, () => this.#applyAs(request, undefined, true))
     } catch (error) {

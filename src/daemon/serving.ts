@@ -19,11 +19,9 @@
  * under way (`changing`), nobody can tell; the next look will.
  */
 import type { Statx } from '../linux/statx.ts'
-import { type InodeTable, SLOT } from './inode-table.ts'
+import { type InodeTable, KIND_ONCE, SLOT } from './inode-table.ts'
 
 export const SERVED = { UNDECIDED: 0, PRIVATE: 1, PRISTINE: 2, MAPPED: 3 } as const
-/** Ored to the kind where the decision is not to be used for another open after the last close. */
-const ONCE = 0x100
 /** Ored to MAPPED: written through the daemon since it was opened first. Its readers see that, so it may differ from what was decided on. */
 const WRITTEN = 0x200
 
@@ -53,7 +51,7 @@ export class ServingState {
   /** Whether the decision may be used for a first open: remembered, and not due to be made anew. */
   isRemembered(slot: number, nowSeconds: number): boolean {
     const kind = this.#inodes.get(slot, SLOT.KIND)
-    if (kind === SERVED.UNDECIDED || kind & ONCE) return false
+    if (kind === SERVED.UNDECIDED || kind & KIND_ONCE) return false
     const recheck = this.#inodes.get(slot, SLOT.RECHECK_SEC)
     return recheck === 0 || nowSeconds < recheck
   }
@@ -71,7 +69,7 @@ export class ServingState {
   /** Under the slot's lock: the file is about to change through the daemon. The next first open is decided anew. */
   markWritten(slot: number): void {
     const kind = this.#inodes.get(slot, SLOT.KIND)
-    if ((kind & 0xff) === SERVED.MAPPED) this.#inodes.set(slot, SLOT.KIND, kind | WRITTEN | ONCE)
+    if ((kind & 0xff) === SERVED.MAPPED) this.#inodes.set(slot, SLOT.KIND, kind | WRITTEN | KIND_ONCE)
     else this.forgetDecision(slot)
   }
 
@@ -124,7 +122,7 @@ export class ServingState {
   decide(slot: number, kind: number, stat: Statx, remember: boolean, recheckSeconds: number): void {
     const { words } = this.#inodes
     const at = this.#inodes.at(slot)
-    words[at + SLOT.KIND] = kind | (remember ? 0 : ONCE)
+    words[at + SLOT.KIND] = kind | (remember ? 0 : KIND_ONCE)
     this.#store(slot, stat)
     words[at + SLOT.CHANGING] = 0
     words[at + SLOT.FOREIGN_SEEN] = 0
@@ -149,6 +147,6 @@ export class ServingState {
    * whatever stands there by now.
    */
   forgetDecision(slot: number): void {
-    Atomics.or(this.#inodes.words, this.#inodes.at(slot) + SLOT.KIND, ONCE)
+    Atomics.or(this.#inodes.words, this.#inodes.at(slot) + SLOT.KIND, KIND_ONCE)
   }
 }

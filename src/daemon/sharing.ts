@@ -84,11 +84,12 @@ function reachable(inodes: InodeTable, slot: number, identity: string): Reachabl
   const generation = inodes.get(slot, SLOT.GENERATION)
   const ino = (inodes.get(slot, SLOT.INO_HIGH) >>> 0) * 2 ** 32 + (inodes.get(slot, SLOT.INO_LOW) >>> 0)
   const fs = inodes.get(slot, SLOT.FS)
+  const domain = inodes.domain(slot)
   return {
-    // The handle has the inode's generation in it; without one, the slot's will do: a number used again gets another slot.
-    key: `${fs}:${ino}:${handle.length > 0 ? Buffer.from(handle).toString('hex') : `${slot}.${generation}`}`,
+    // In another domain it is another file. The handle has the inode's generation in it; without one, the slot's will do: a number used again gets another slot.
+    key: `${domain}:${fs}:${ino}:${handle.length > 0 ? Buffer.from(handle).toString('hex') : `${slot}.${generation}`}`,
     fileSystem: identity,
-    domain: inodes.domain(slot),
+    domain,
     slot,
     generation,
     ino,

@@ -114,6 +114,7 @@ type HomeName = Pick<Home<unknown>, 'number' | 'generation'>
 const MEMORY: Readonly<Record<PrivateReason, 'not' | 'for a while' | 'always'>> = {
   [Reason.SMALL]: 'always',
   [Reason.LITTLE_SHARED]: 'for a while',
+  [Reason.COMPRESSED]: 'for a while',
   [Reason.FIRST_SHARER]: 'always',
   [Reason.BEING_WRITTEN]: 'not',
   [Reason.JUST_CHANGED]: 'not',
@@ -296,7 +297,8 @@ export class Families<File extends SourceFile, HomeFile> {
     const found = index.lookup(file.key, extents)
     if (!this.#isWorthwhile(found.shareable, size)) {
       index.deleteSharer(file.key)
-      return this.#servePrivately(file, stamp, Reason.LITTLE_SHARED)
+      const isCompressed = this.#isWorthwhile(found.shareable + extents.sharedEncodedBytes(), size)
+      return this.#servePrivately(file, stamp, isCompressed ? Reason.COMPRESSED : Reason.LITTLE_SHARED)
     }
     if (found.unsettled.size > 0) return this.#waitFor(found)
 

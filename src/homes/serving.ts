@@ -9,6 +9,8 @@ export const PrivateReason = {
   SMALL: 'small',
   /** Fewer shared bytes than a home is worth. */
   LITTLE_SHARED: 'little shared',
+  /** It shares enough, but compressed: an address then says nothing about the bytes of a page. */
+  COMPRESSED: 'compressed',
   /** The first file seen with its addresses: a home is made when a second one comes. */
   FIRST_SHARER: 'first sharer',
   /** Open for writing, or mapped so, by somebody. */

@@ -163,6 +163,14 @@ export class ExtentList {
     return bytes
   }
 
+  /** Bytes in extents that are shared but do not lie on the device as they are read: compressed. */
+  sharedEncodedBytes(): number {
+    const wanted = ExtentFlag.SHARED | ExtentFlag.ENCODED
+    let bytes = 0
+    for (let i = 0; i < this.count; i++) if ((this.flags[i]! & wanted) === wanted) bytes += this.length[i]!
+    return bytes
+  }
+
   /** The same extents with the same flags? */
   equals(other: ExtentList): boolean {
     if (this.count !== other.count) return false

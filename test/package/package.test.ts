@@ -5,6 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ROOT } from '../support/sources.ts'
+import { linksOf } from '../unit/tidy/documents.ts'
 
 const { name, version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
 
@@ -28,6 +29,19 @@ test('holds the program and its papers, and nothing of the workshop', () => {
   const relative = files.map((file) => file.replace(/^package\//, ''))
   expect(relative).toEqual(expect.arrayContaining(['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js']))
   expect(relative.filter((file) => /^(src|test|bench|scripts|build|node_modules)\/|\.tgz$/.test(file))).toEqual([])
+})
+
+test('its papers lead to nothing that is not in it', () => {
+  const root = path.join(elsewhere, 'node_modules', name)
+  const papers = fs.readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.md'))
+  const own = papers.filter((file) => !file.startsWith('node_modules'))
+  expect(own).toEqual(expect.arrayContaining(['README.md', 'docs/OPERATIONS.md']))
+  const dead = own.flatMap((document) =>
+    linksOf(fs.readFileSync(path.join(root, document), 'utf8'))
+      .filter((link) => !fs.existsSync(path.join(root, path.dirname(document), link)))
+      .map((link) => `${document}: ${link}`),
+  )
+  expect(dead).toEqual([])
 })
 
 test('imports, and makes system calls without having been compiled', () => {

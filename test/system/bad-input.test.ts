@@ -11,6 +11,7 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
 import { controlSockets, expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
+import { ROOT } from '../support/sources.ts'
 
 type Ground = LoopFilesystem & { readonly mountpoint: string }
 
@@ -75,6 +76,18 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     expect(mountsAt(other)).toEqual([])
     // Below another mount of the tree it is not seen, and does not matter.
     expect(fs.readFileSync(`${mount.path}/original`).length).toBe(4 * MEBIBYTE)
+  })
+
+  test.each([
+    ['Node.js', path.dirname(process.execPath)],
+    ['Samepage', fs.realpathSync(ROOT)],
+    ['the directory of its control sockets', fs.realpathSync('/run')],
+    ['the FUSE device', '/dev'],
+  ])('to mount over what it needs itself: %s', async (what, directory) => {
+    // In a name space of its own: a mount that is made all the same is nobody else's.
+    const outcome = samepage(['mount', directory], { wrapper: inMountNamespace('true') })
+    expectRefusal(outcome, `${directory} cannot be mounted in place: ${what} lies in it`)
+    await expectNoProcess(`mount ${directory}`)
   })
 
   test.each([

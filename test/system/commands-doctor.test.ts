@@ -2,14 +2,18 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { DoctorReport } from '../../src/cli/doctor.ts'
+import { clone, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
 import { describeWith, requires } from '../support/requires.ts'
 import { type RunOptions, samepage } from '../support/samepage.ts'
 
 const MEBIBYTE = 2 ** 20
+/** A younger file is not looked at for what it shares. */
+const SETTLED_MS = 60
 
 interface Answer {
   readonly status: number | null
@@ -68,7 +72,7 @@ describe('samepage doctor', () => {
   })
 })
 
-describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage doctor as root', () => {
+describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'samepage doctor as root', () => {
   test('finds all that sharing needs on XFS, and leaves nothing behind', async () => {
     await using xfs = await loopFilesystem('xfs')
     const used = usedInodes(xfs)
@@ -109,6 +113,27 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage doctor as root', () => {
     const answer = doctor([xfs.path])
     expect(answer).toMatchObject({ status: 1, states: { 'file-system': 'missing' } })
     expect(findingOf(answer, 'file-system')).toMatch(/without reflink support.*make the file system anew/)
+  })
+
+  test('tells what a mount then finds: whether new files are compressed', async () => {
+    await using plain = await loopFilesystem('btrfs')
+    expect(doctor([plain.path])).toMatchObject({ status: 0, states: { 'file-system': 'ok', compression: 'ok' } })
+    execFileSync('chattr', ['+c', plain.path])
+    expect(doctor([plain.path]).states.compression).toBe('limited')
+
+    await using btrfs = await loopFilesystem('btrfs', { mount: ['compress=zstd'] })
+    const answer = doctor([btrfs.path])
+    expect(answer).toMatchObject({ status: 0, states: { compression: 'limited' } })
+    expect(findingOf(answer, 'compression')).toMatch(/share no memory .*without compress=/)
+    expect(traces(btrfs.path)).toEqual([])
+    writeSynced(`${btrfs.path}/original`, Buffer.alloc(4 * MEBIBYTE, 'compressible '))
+    clone(`${btrfs.path}/original`, `${btrfs.path}/clone`)
+    await sleep(SETTLED_MS)
+    await using mount = await mounted(btrfs.path)
+    for (const name of ['original', 'clone'])
+      expect(fs.readFileSync(`${mount.path}/${name}`).equals(fs.readFileSync(`${btrfs.path}/${name}`))).toBe(true)
+    expect((await mount.status()).homes).toMatchObject({ homesMade: 0, private: { compressed: 2, 'little shared': 0 } })
+    expect(samepage(['status', mount.path]).stdout).toMatch(/^ {2}private because +compressed \(2\)/m)
   })
 
   test('tells a file system that nobody can write from a mount that is read-only', async () => {

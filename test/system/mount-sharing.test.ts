@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
-import { mounted } from '../support/mounted.ts'
+import { type Mounted, mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
 
 /** A ctime younger than this is not trusted. */
@@ -79,7 +79,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'files that share memory, under lo
   })
 })
 
-describeWith(['root', 'loop', 'btrfs', 'fuse'], 'domains', () => {
+describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'domains', () => {
   test('with --domain dir subvolumes do not share with each other, though all have the same number', async () => {
     await using btrfs = await loopFilesystem('btrfs')
     for (const tenant of ['one', 'two']) run('btrfs', 'subvolume', 'create', `${btrfs.path}/${tenant}`)
@@ -93,5 +93,53 @@ describeWith(['root', 'loop', 'btrfs', 'fuse'], 'domains', () => {
     for (const name of ['one/file', 'one/clone', 'two/file'])
       expect(fs.readFileSync(`${mount.path}/${name}`).equals(noise(BYTES, 1))).toBe(true)
     expect((await mount.status()).homes.homesMade).toBe(2)
+  })
+
+  test('with --domain dir a file that was moved shares with those where it is now, from the next open on', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    for (const tenant of ['one', 'two']) fs.mkdirSync(`${xfs.path}/${tenant}/below`, { recursive: true })
+    writeSynced(`${xfs.path}/one/file`, noise(BYTES, 1))
+    for (const name of ['one/below/moved', 'two/file']) clone(`${xfs.path}/one/file`, `${xfs.path}/${name}`)
+    run('sync', '-f', xfs.path)
+    await sleep(SETTLE_MS)
+    await using mount = await mounted(xfs.path, { flags: { domain: 'dir', timeout: 0 } })
+    const read = (name: string) => fs.readFileSync(`${mount.path}/${name}`).equals(noise(BYTES, 1))
+    for (const name of ['one/file', 'one/below/moved', 'two/file']) expect(read(name)).toBe(true)
+    const { homes } = await mount.status()
+    expect(homes).toMatchObject({ homesMade: 2, nativeBytes: 3 * BYTES })
+    // The file itself is not touched: its times do not tell.
+    fs.renameSync(`${xfs.path}/one/below`, `${xfs.path}/two/from-one`)
+    expect(read('two/from-one/moved')).toBe(true)
+    const decided = (await mount.status()).homes
+    expect(decided).toMatchObject({ homesMade: 2, pristine: homes.pristine + 1 })
+  })
+})
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'cachestat'], 'owners', () => {
+  test('share with everybody, unless --domain uid keeps each to himself, also after a file was given away', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const owners = { base: 1000, own: 1000, other: 1001, given: 1000 }
+    writeSynced(`${xfs.path}/base`, noise(BYTES, 1))
+    for (const name of ['own', 'other', 'given']) clone(`${xfs.path}/base`, `${xfs.path}/${name}`)
+    for (const [name, uid] of Object.entries(owners)) fs.chownSync(`${xfs.path}/${name}`, uid, uid)
+    run('sync', '-f', xfs.path)
+    await sleep(SETTLE_MS)
+    /** Copies in memory after all files have been read. */
+    const copies = async (mount: Mounted) => {
+      for (const name of Object.keys(owners))
+        expect(fs.readFileSync(`${mount.path}/${name}`).equals(noise(BYTES, 1))).toBe(true)
+      return (await mount.status()).homes.cachedBytes / BYTES
+    }
+    {
+      await using mount = await mounted(xfs.path)
+      expect(await copies(mount)).toBe(1)
+    }
+    await using mount = await mounted(xfs.path, { flags: { domain: 'uid', timeout: 0 } })
+    expect(await copies(mount)).toBe(2)
+    fs.chownSync(`${xfs.path}/given`, 1002, 1002)
+    await sleep(SETTLE_MS)
+    // The third owner's home is one of its own.
+    expect(await copies(mount)).toBe(3)
+    expect((await mount.status()).homes.homesMade).toBe(3)
   })
 })

@@ -8,6 +8,9 @@ import fs from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { cloneFile } from '../../src/linux/clone.ts'
+import { ERRNO } from '../../src/linux/errors.ts'
+import { close, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
 import { type Client, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
@@ -320,6 +323,51 @@ while True:
       // A few for what it keeps at hand: descriptors of directories, pipes.
       expect(descriptors()).toBeLessThanOrEqual(before + 4)
     }
+  })
+})
+
+/** FICLONE into a file that exists: 0 or -errno. */
+function cloneInto(target: string, source: string): number {
+  const [from, to] = [open(source, O_RDONLY), open(target, O_RDWR)]
+  const result = cloneFile(to, from)
+  for (const fd of [from, to]) close(fd)
+  return result
+}
+
+describeWith(['root', 'loop', 'xfs', 'fuse'], 'a file system that is full', () => {
+  test('gets idle homes back, files are served all the same, and share again when there is room', async () => {
+    await using xfs = await loopFilesystem('xfs', { size: 320 * MEBIBYTE })
+    const at = (name: string) => `${xfs.path}/${name}`
+    writeSynced(at('small'), noise(4 * MEBIBYTE, 1))
+    for (const name of ['scattered', 'late']) fs.writeFileSync(at(name), '')
+    clone(at('small'), at('small-clone'))
+    // Each clone of it takes blocks for its 4,000 extents.
+    const fd = fs.openSync(at('scattered'), 'r+')
+    for (let i = 0; i < 4000; i++) fs.writeSync(fd, noise(PAGE, i), 0, PAGE, 2 * i * PAGE)
+    fs.closeSync(fd)
+    for (const name of ['scattered-clone', 'late']) clone(at('scattered'), at(name))
+    run('sync', '-f', xfs.path)
+    await sleep(SETTLED_MS)
+    await using mount = await mounted(xfs.path)
+    const isSame = (name: string) => fs.readFileSync(`${mount.path}/${name}`).equals(fs.readFileSync(at(name)))
+    for (const name of ['small', 'small-clone']) expect(isSame(name)).toBe(true)
+    expect((await mount.status()).homes).toMatchObject({ homes: 1, homesDropped: 0 })
+
+    // What the file system keeps for itself is used up by clones too; a failed one keeps what it has got so far.
+    const fillers = Array.from({ length: 2000 }, (_, i) => at(`filler${i}`))
+    for (const filler of fillers) fs.writeFileSync(filler, '')
+    expect(() => fs.writeFileSync(at('filler'), Buffer.alloc(320 * MEBIBYTE, 1))).toThrow('ENOSPC')
+    const results = fillers.map((filler) => cloneInto(filler, at('scattered')))
+    expect(results.filter((result) => result === -ERRNO.ENOSPC).length, 'the disk is not full').toBeGreaterThan(100)
+    for (const name of ['scattered', 'scattered-clone']) expect(isSame(name), name).toBe(true)
+    const full = (await mount.status()).homes
+    expect(full).toMatchObject({ homesDropped: 1, dropFailures: 0 })
+    expect(full.private['no space'], JSON.stringify(full)).toBeGreaterThan(0)
+
+    for (const name of fs.readdirSync(xfs.path)) if (name.startsWith('filler')) fs.unlinkSync(at(name))
+    run('sync', '-f', xfs.path)
+    for (const name of ['late', 'small', 'small-clone']) expect(isSame(name), name).toBe(true)
+    expect((await mount.status()).homes).toMatchObject({ homes: 2, homesMade: 3 })
   })
 })
 

@@ -11,11 +11,15 @@ import { openReadOnlyTree } from '../../linux/mount-tree.ts'
 import { readMountInfo } from '../../linux/mountinfo.ts'
 import { cString } from '../../linux/native.ts'
 import { Statx } from '../../linux/statx.ts'
+import { ExtentFlag, ExtentList } from '../../storage/extents.ts'
 import { type Filesystem, identifyFilesystem } from '../../storage/filesystem.ts'
+import { readExtents } from '../../storage/read-extents.ts'
 import { about, type Finding } from './finding.ts'
 
 /** One page that says whose it is; more than btrfs stores inside its metadata, where nothing can be cloned. */
 const SAMPLE = Buffer.alloc(4096, 'samepage doctor ')
+/** More than btrfs compresses without looking at the result, and hardly anything afterwards. */
+const COMPRESSIBLE = Buffer.alloc(128 << 10, 'samepage doctor ')
 /** Changes made at once: on a coarse clock some of them fall into one tick of 1 to 10 ms. */
 const CTIME_CHANGES = 8
 
@@ -44,6 +48,7 @@ export async function examinePlace(argument: string): Promise<Place> {
     findings: [
       examineFilesystem(directory, filesystem),
       examineHomes(filesystem, scratch, tried),
+      examineCompression(filesystem, directoryFd),
       examineHandles(directoryFd),
       examineTree(treeFd),
       examineCtime(scratch),
@@ -139,6 +144,30 @@ function examineHomes(
     EROFS: 'mount it for writing, or make it read-only as a whole, its device too',
   }
   return here.missing(`none can be made here (${code}): files are served, but share no memory`, remedies[code])
+}
+
+/** Mount options and the directory's attributes decide whether new files are compressed: so one is written. */
+function examineCompression({ kind, canShare }: Filesystem, directoryFd: number): Finding | undefined {
+  if (!canShare || kind !== 'btrfs') return undefined
+  const fd = openUnnamed(directoryFd, 0o600)
+  if (fd < 0) return undefined
+  const extents = new ExtentList()
+  try {
+    fs.writeSync(fd, COMPRESSIBLE)
+    if (readExtents(fd, 0, COMPRESSIBLE.length, extents) < 0) return undefined
+  } catch {
+    // No room: the finding about homes says so.
+    return undefined
+  } finally {
+    close(fd)
+  }
+  const here = about('compression', 'compression')
+  if (!extents.toArray().some(({ flags }) => (flags & ExtentFlag.ENCODED) !== 0))
+    return here.ok('new files are not compressed; files that are share no memory')
+  return here.limited(
+    'new files are compressed: clones of such files are served correctly, but share no memory',
+    'mount without compress=, clear the directory (chattr -c, btrfs property set … compression none), write the files anew',
+  )
 }
 
 function examineHandles(directoryFd: number): Finding {

@@ -41,6 +41,7 @@ test('is a list in which each is found by device and mount', () => {
         expect(table.hasHandles(table.find(stat))).toBe(minor === 1)
         expect(table.isOfMount(table.find(stat), mountId)).toBe(true)
         expect(table.isOfMount(table.find(stat), mountId + 2 ** 33)).toBe(false)
+        table.checkInvariants()
       }
     }),
   )
@@ -80,6 +81,25 @@ test('says when it is full', () => {
   expect([0, 1, 2, 1].map((minor) => table.add(statOf(0, minor, 1), 0, false))).toEqual([0, 1, -1, 1])
 })
 
+test('the check finds what is wrong', () => {
+  const wrong: [word: number, value: number, message: RegExp][] = [
+    [8 + 4, 1, /0 has the numbers of the source/],
+    [8 + 8 + 4, 0, /1 has the numbers of the source/],
+    [8 + 16 + 4, 2 ** 23, /2 has the numbers of another one/],
+    [8 + 16 + 4, 2 ** 23 + 2, /2 has numbers that were not given out/],
+    [8 + 16 + 1, 1, /2 is in the table twice/],
+    [1, 9, /9 of 4/],
+  ]
+  for (const [word, value, message] of wrong) {
+    const buffer = FilesystemTable.allocate(4)
+    const table = new FilesystemTable(buffer)
+    for (const minor of [0, 1, 2]) table.add(statOf(8, minor, 7), 0, false)
+    table.checkInvariants()
+    new Int32Array(buffer)[word] = value
+    expect(() => table.checkInvariants()).toThrow(message)
+  }
+})
+
 describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
   test('that see the same ones for the first time give each one index', async () => {
     const seed = testSeed()
@@ -103,6 +123,8 @@ describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThr
     })
     for (const found of results) expect(found, `seed ${seed}`).toEqual(results[0])
     expect(new Set(results[0]).size).toBe(300)
-    expect(new FilesystemTable(buffer).count).toBe(300)
+    const table = new FilesystemTable(buffer)
+    expect(table.count).toBe(300)
+    table.checkInvariants()
   })
 })

@@ -1,6 +1,7 @@
 /** The table of homes in shared memory: who may take a home, and that a number's next home starts with a true count. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { HomeTable } from '../../../src/daemon/home-table.ts'
 
@@ -22,6 +23,62 @@ test('a home is taken by number and generation, and not retired while it is', ()
   table.publish(2, 2, 18, 6)
   expect(table.acquire(2, 1)).toBe(false)
   expect(table.acquire(2, 2)).toBe(true)
+})
+
+test('does what a list of homes with their users would do, and keeps its invariants', () => {
+  const step = fc.record({
+    what: fc.constantFrom('publish', 'acquire', 'release', 'retire'),
+    number: fc.nat(2),
+    /** Who remembers a home remembers this one, or one from before. */
+    age: fc.nat(1),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const table = new HomeTable(HomeTable.allocate(3))
+      const model = [0, 1, 2].map(() => ({ generation: 0, isThere: false, users: 0 }))
+      for (const { what, number, age } of steps) {
+        const home = model[number]!
+        if (what === 'publish' && !home.isThere) {
+          Object.assign(home, { generation: home.generation + 1, isThere: true })
+          table.publish(number, home.generation, 10 + home.generation, number)
+        } else if (what === 'acquire' && home.generation > age) {
+          const isTaken = home.isThere && age === 0
+          expect(table.acquire(number, home.generation - age)).toBe(isTaken)
+          if (isTaken) home.users++
+        } else if (what === 'release' && home.users > 0) {
+          home.users--
+          table.release(number)
+        } else if (what === 'retire') {
+          const isRetired = home.isThere && home.users === 0
+          // A number that no home ever had is no business of the keeper's.
+          if (home.generation > 0) expect(table.retire(number)).toBe(isRetired)
+          if (isRetired) home.isThere = false
+        }
+        table.checkInvariants()
+        if (!home.isThere) continue
+        expect([table.users(number), table.generation(number)]).toEqual([home.users, home.generation])
+        expect([table.fd(number), table.backing(number)]).toEqual([10 + home.generation, number])
+      }
+    }),
+  )
+})
+
+test('the check finds what is wrong', () => {
+  // Words of a record: users, generation, fd, backing.
+  for (const [word, value] of [
+    [0, -1],
+    [1, 0],
+    [2, -9],
+    [3, -22],
+  ] as const) {
+    const buffer = HomeTable.allocate(2)
+    const table = new HomeTable(buffer)
+    table.publish(1, 1, 17, 0)
+    table.acquire(1, 1)
+    table.checkInvariants()
+    new Int32Array(buffer)[8 + word] = value
+    expect(() => table.checkInvariants()).toThrow('home table: 1 is wrong')
+  }
 })
 
 test('who comes for the last home of a number while the next one is published does not spoil its count', async () => {

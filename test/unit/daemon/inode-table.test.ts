@@ -1,7 +1,7 @@
 /** The inodes that the kernel knows: random commands against a simple model, and threads that work on one table. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { HANDLE_BYTES_MAX, InodeKey, InodeTable, SLOT, SLOT_FLAG } from '../../../src/daemon/inode-table.ts'
+import { HANDLE_BYTES_MAX, InodeKey, InodeTable, KIND_ONCE, SLOT, SLOT_FLAG } from '../../../src/daemon/inode-table.ts'
 import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
 
 /** Inode `number` of a file system in its `life`-th life: numbers are used again, with another handle. */
@@ -74,13 +74,19 @@ function command(
   }
 }
 
-function acquire(inode: Inode): Command {
-  return command(`acquire ${nameOf(inode)}`, (model, { table }) => {
+function acquire(inode: Inode & { tenant: number }): Command {
+  const domain = 2 ** 40 * inode.tenant + inode.number
+  return command(`acquire ${nameOf(inode)} for ${inode.tenant}`, (model, { table }) => {
     const known = model.slotOf(inode)
-    const slot = table.acquire(keyOf(inode), -1, 2 ** 40 + inode.number, 0)
+    const before = known === undefined ? undefined : { domain: table.domain(known), kind: table.get(known, SLOT.KIND) }
+    const slot = table.acquire(keyOf(inode), -1, domain, 0)
+    if (slot >= 0) expect(table.domain(slot)).toBe(domain)
     if (known !== undefined) {
       expect([slot, table.created]).toEqual([known, false])
       model.slots.get(known)!.lookups++
+      // What was decided for one tenant is not for the next.
+      const kind = before!.domain === domain ? before!.kind : before!.kind | KIND_ONCE
+      expect(table.get(slot, SLOT.KIND)).toBe(kind)
       return
     }
     // The number means another inode now, whoever had it.
@@ -94,7 +100,6 @@ function acquire(inode: Inode): Command {
     const generation = table.get(slot, SLOT.GENERATION)
     expect(generation).toBe((model.generations.get(slot) ?? 0) + 1)
     model.generations.set(slot, generation)
-    expect(table.domain(slot)).toBe(2 ** 40 + inode.number)
     expect([table.get(slot, SLOT.KIND), table.get(slot, SLOT.MAP), table.get(slot, SLOT.PINS)]).toEqual([0, 0, 0])
     model.slots.set(slot, { inode, lookups: 1, opens: 0, hashed: true, generation })
   })
@@ -122,7 +127,7 @@ function afterUse(slot: number, isUnused: boolean, model: Model, { table }: Real
 
 const pick = fc.nat(30)
 const commands: fc.Arbitrary<Command>[] = [
-  fc.record({ fs: fc.nat(1), number: fc.nat(5), life: fc.nat(2) }).map(acquire),
+  fc.record({ fs: fc.nat(1), number: fc.nat(5), life: fc.nat(2), tenant: fc.nat(1) }).map(acquire),
   fc.tuple(pick, fc.integer({ min: 1, max: 4 })).map(([slot, count]) =>
     onSlot(`forget ${count}`, slot, (at, model, real) => {
       const known = model.slots.get(at)!

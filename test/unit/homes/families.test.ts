@@ -191,6 +191,15 @@ describe('what is served from where', () => {
     expect(await quiet.how(clone)).toBe('pristine home 1')
     expect(await quiet.how(file)).toBe('diverged 2+4 → home 1 2, 8+2 → home 1 8')
   })
+
+  it('a file that shares compressed extents only is told from one that shares nothing', async () => {
+    start()
+    const file = quiet.file('file', 10)
+    const clone = quiet.clone(file, 'clone')
+    for (let page = 0; page < 10; page += 2) quiet.volume.compress(clone, page)
+    expect(await quiet.how(clone)).toBe('private: compressed')
+    expect(await quiet.how(file)).toBe('private: little shared')
+  })
 })
 
 describe('superseding', () => {

@@ -14,7 +14,7 @@ export function documents(): Map<string, string> {
 }
 
 /** Folders of the repository: what begins with one of them, in backticks, is meant as a path. */
-const FOLDERS = ['src', 'docs', 'test', 'bench', 'scripts', 'share', '.ci']
+const FOLDERS = ['src', 'docs', 'test', 'torture', 'bench', 'scripts', 'packaging', '.ci']
 
 /** The statements of a document that are not true, each as `document: what`. */
 export function untrueStatements(document: string, text: string): string[] {
@@ -36,7 +36,7 @@ function pathsNamed(text: string): string[] {
 }
 
 /** Relative links of Markdown, without their anchors. */
-function linksOf(text: string): string[] {
+export function linksOf(text: string): string[] {
   return [...withoutFences(text).matchAll(/\]\(([^)\s]+)\)/g)]
     .map((match) => (match[1] as string).replace(/#.*$/, ''))
     .filter((link) => link !== '' && !/^[a-z]+:/.test(link))
