@@ -96,7 +96,11 @@ function belowProcesses(): number {
 /** What changes below is to be seen at once, not when the kernel's memory of it has run out. */
 function mountArguments(): string[] {
   const seesBelow = values['read-only'] || values.below
-  return [...(seesBelow ? ['--timeout', '0'] : []), ...values['mount-args'].split(' ').filter(Boolean)]
+  return [
+    ...(seesBelow ? ['--timeout', '0'] : []),
+    ...(values.strict ? ['--consistency', 'strict'] : []),
+    ...values['mount-args'].split(' ').filter(Boolean),
+  ]
 }
 
 /** Plays the rounds; returns how many failed. */

@@ -18,6 +18,7 @@ interface MountFlags {
   homes: boolean
   cross?: true
   domain: 'mount' | 'uid' | 'dir'
+  consistency: 'close-to-open' | 'strict'
   diverged: 'direct' | 'cached'
   minShare: number
   maxHomes: number
@@ -55,6 +56,14 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       )
         .choices(['mount', 'uid', 'dir'])
         .default('mount'),
+    )
+    .addOption(
+      new Option(
+        '--consistency <what>',
+        'who has a file open when somebody else opens it for writing: keeps what he opened, and reads shared files at native speed; or sees each write, and reads them through the daemon',
+      )
+        .choices(['close-to-open', 'strict'])
+        .default('close-to-open'),
     )
     .addOption(
       new Option(
@@ -119,6 +128,7 @@ async function mountHere(
       homeIdleMs: flags.homeIdle * 1000,
       cross: flags.cross === true,
       domain: flags.domain,
+      strict: flags.consistency === 'strict',
       divergedCached: flags.diverged === 'cached',
       minShareBytes: flags.minShare,
       timeoutSeconds: flags.timeout,

@@ -17,7 +17,7 @@ import type { DivergedServing, PristineServing, Serving } from '../homes/serving
 import { ERRNO } from '../linux/errors.ts'
 import { close, reopen } from '../linux/file.ts'
 import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
-import { Statx } from '../linux/statx.ts'
+import { STATX_ATTR, Statx } from '../linux/statx.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
 import { DecidedFiles } from './decided-files.ts'
 import type { HomeTable } from './home-table.ts'
@@ -112,14 +112,15 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     else if (message.type === 'interrupt') this.#interrupt(requestKey(message.uniqueLow, message.uniqueHigh))
   }
 
-  /** To be called every few seconds: tells families which homes were used, and lets them drop others. */
-  async sweep(): Promise<void> {
+  /** To be called every few seconds: tells families which homes were used, and lets them drop others; all that nobody uses where space is `short`. */
+  async sweep(short: boolean): Promise<void> {
     for (const { number, generation } of this.families.homes()) {
       const taken = this.#parts.homes.taken(number)
       if (this.#takenBefore.get(number) !== taken) this.families.touched(number, generation)
       this.#takenBefore.set(number, taken)
     }
     await this.families.sweep()
+    if (short) await this.families.dropUnused()
   }
 
   async #open(request: OpenRequest): Promise<void> {
@@ -247,7 +248,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         return this.#opening.open(slot, fd, flags, this.#reply)
       }
       if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
-      const isPassable = !isWriting(flags) && options.passthrough
+      const canChange = options.strict && (this.#stat.attributesLow & STATX_ATTR.VERITY) === 0
+      const isPassable = !isWriting(flags) && options.passthrough && !canChange
       if (decided.kind === 'pristine' && isPassable && this.#backing(decided.home) > 0) {
         this.#opening.decide(slot, SERVED.PRISTINE, this.#stat, remember, recheck)
         inodes.set(slot, SLOT.HOME, decided.home.number)

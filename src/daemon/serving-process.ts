@@ -24,6 +24,7 @@ import { ServingState } from './serving.ts'
 import type { FromServing, ServingStart, SharedState } from './shared-state.ts'
 import { openSharing } from './sharing.ts'
 import { openSource } from './source.ts'
+import { isNearlyFull, Space } from './space.ts'
 import { Status } from './status.ts'
 import { Threads } from './threads.ts'
 
@@ -53,12 +54,14 @@ async function main(): Promise<void> {
     crew: Crew.allocate(workers),
     stats: RequestStats.allocate(workers),
     locks: LockCounts.allocate(),
+    space: Space.allocate(),
     source: source.source,
     options: {
       timeoutSeconds: start.timeoutSeconds,
       passthrough: session.passthrough,
       directIoMmap: session.directIoMmap,
       divergedCached: start.divergedCached,
+      strict: start.strict && !source.filesystem.isFrozen,
       maxReadBytes: session.maxReadBytes,
       writable: start.writable,
       privileged: start.privileged,
@@ -90,6 +93,7 @@ async function main(): Promise<void> {
     fuseFd: start.fuseFd,
     toWorkers: (message) => threads.toWorkers(message),
   })
+  const space = new Space(shared.space)
   const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {
     parallel: Math.min(workers, os.availableParallelism()),
@@ -107,6 +111,7 @@ async function main(): Promise<void> {
       else if (message.type === 'serving') workerIsReady()
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
+      else if (message.type === 'makeSpace') void keeper.families.dropUnused().finally(() => space.made())
       else if (!lockRequests.receive(message)) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
@@ -134,7 +139,7 @@ async function main(): Promise<void> {
     if (inodes.count > start.directoriesMax) evictFrom = files.evict(evictFrom, start.directoriesMax)
     if (sweeping) return
     sweeping = true
-    keeper.sweep().then(
+    keeper.sweep(isNearlyFull(source.directoryFd)).then(
       () => {
         sweeping = false
       },

@@ -11,6 +11,8 @@ export interface ServingOptions {
   /** Whether the kernel may keep its own copy of diverged files: faster, at the price of memory. */
   readonly divergedCached: boolean
   readonly maxReadBytes: number
+  /** Files that can change are never passed through to a home: who has them open then sees what others write. */
+  readonly strict: boolean
   /** Whether the mount can be written to. */
   readonly writable: boolean
   /** Whether files can be created as whoever asks: the daemon is root. */
@@ -41,6 +43,8 @@ export interface ServingStart {
   readonly homeIdleMs: number
   readonly cross: boolean
   readonly domain: Source['domain']
+  /** Whether readers of a file that lies in homes see what is written after they opened it. */
+  readonly strict: boolean
   readonly divergedCached: boolean
   readonly minShareBytes: number
   readonly timeoutSeconds: number
@@ -78,6 +82,8 @@ export interface SharedState {
   readonly stats: SharedArrayBuffer
   /** See {@link LockCounts}. */
   readonly locks: SharedArrayBuffer
+  /** See {@link Space}. */
+  readonly space: SharedArrayBuffer
   readonly source: Source
   readonly options: ServingOptions
 }
@@ -110,6 +116,8 @@ export type ToKeeper =
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */
   | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })
+  /** A file system is full: homes that nobody uses are to go, see {@link Space}. */
+  | { readonly type: 'makeSpace' }
   | { readonly type: 'released'; readonly key: string; readonly open: number }
   | { readonly type: 'interrupt'; readonly uniqueLow: number; readonly uniqueHigh: number }
   /** No inode uses the run map any more. */

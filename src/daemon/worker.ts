@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { DeviceChannel } from '../fuse/channel.ts'
 import { OPCODE_ROWS, type OpcodeName } from '../fuse/protocol.ts'
 import { type Handler, Server } from '../fuse/server.ts'
+import { syncfs } from '../linux/change.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { Credentials } from './credentials.ts'
 import { Crew } from './crew.ts'
@@ -26,6 +27,7 @@ import { RequestStats } from './request-stats.ts'
 import { RunMaps } from './run-maps.ts'
 import { ServingState } from './serving.ts'
 import type { ToKeeper, WorkerStart } from './shared-state.ts'
+import { retryWithSpace, Space } from './space.ts'
 
 /** How often a parked worker reads its messages. */
 const DRAIN_MS = 5000
@@ -41,6 +43,7 @@ const homes = new HomeTable(shared.homes)
 const serving = new ServingState(inodes)
 const maps = new RunMaps(port)
 const locks = new LockCounts(shared.locks)
+const space = new Space(shared.space)
 const stats = new RequestStats(shared.stats)
 const crew = new Crew(shared.crew)
 const tellKeeper = (message: ToKeeper) => {
@@ -80,12 +83,18 @@ for (const row of OPCODE_ROWS) handlers[row.code] = byName[row.name]
 
 function changeHandlers(): Partial<Record<OpcodeName, Handler>> {
   const credentials = new Credentials(shared.options.privileged)
-  return {
+  const handlers = {
     ...creatingHandlers(context, credentials),
     ...changingHandlers(context, credentials),
     ...writingHandlers(context, credentials),
-    ...lockingHandlers(context),
   }
+  const makeSpace = () => {
+    space.wait(() => tellKeeper({ type: 'makeSpace' }))
+    // btrfs gives freed blocks out again when the transaction has ended that freed them.
+    syncfs(shared.source.rootFd)
+  }
+  const retried = Object.entries(handlers).map(([name, handler]) => [name, retryWithSpace(handler, makeSpace)] as const)
+  return { ...Object.fromEntries(retried), ...lockingHandlers(context) }
 }
 
 const server = new Server(

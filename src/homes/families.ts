@@ -210,6 +210,11 @@ export class Families<File extends SourceFile, HomeFile> {
     return this.#sweeping
   }
 
+  /** Drops all homes that nobody uses now, and waits until their space is free. */
+  dropUnused(): Promise<void> {
+    return this.#lives.dropUnused()
+  }
+
   /** Bytes on disk that only homes refer to, their files having overwritten or lost them. Reads all homes' extents. */
   pinnedBytes(): Promise<number> {
     return this.#lives.pinnedBytes()

@@ -1,4 +1,5 @@
 /** open, read and close by descriptor: the calls that the daemon makes on every request. All return -errno on failure. */
+import fs from 'node:fs'
 import { callAsync, check, cString, errnoOf, libc, type Pointer } from './native.ts'
 
 export const O_RDONLY = 0
@@ -11,8 +12,10 @@ export const O_APPEND = 0o2000
 export const O_DSYNC = 0o10000
 export const O_SYNC = 0o4010000
 export const O_NONBLOCK = 0o4000
-export const O_DIRECTORY = 0o200000
-export const O_NOFOLLOW = 0o400000
+// These differ between architectures.
+export const O_DIRECT = fs.constants.O_DIRECT
+export const O_DIRECTORY = fs.constants.O_DIRECTORY
+export const O_NOFOLLOW = fs.constants.O_NOFOLLOW
 export const O_NOATIME = 0o1000000
 export const O_CLOEXEC = 0o2000000
 export const O_PATH = 0o10000000
