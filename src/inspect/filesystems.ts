@@ -6,15 +6,7 @@ import type { Statx } from '../linux/statx.ts'
 import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 import { InodeSet } from './inode-set.ts'
 import { RangeList } from './ranges.ts'
-
-/** How the kernel is asked for the cached pages of a file. */
-export type ResidencySource =
-  /** cachestat, with mincore for the details. */
-  | 'cachestat'
-  /** mincore alone: the pages belong to another inode than the one that cachestat would look at. */
-  | 'mincore'
-  /** Nobody tells. */
-  | 'unknown'
+import type { ResidencySource } from './residency.ts'
 
 export type SharingSource =
   /** FIEMAP's addresses can be compared. */
@@ -28,6 +20,7 @@ export type SharingSource =
 export interface WalkedFilesystem {
   readonly identified: Filesystem
   readonly sharing: SharingSource
+  /** The best that any of its files allows. */
   readonly residency: ResidencySource
   /** Why its files are left out, if they are. */
   readonly leftOut: string | undefined

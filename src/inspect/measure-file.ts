@@ -22,9 +22,10 @@ import { Statx } from '../linux/statx.ts'
 import { ExtentFlag, ExtentList, isShareable } from '../storage/extents.ts'
 import { whyFileUntrusted } from '../storage/filesystem.ts'
 import { readExtents } from '../storage/read-extents.ts'
-import type { ResidencySource, WalkedFilesystem } from './filesystems.ts'
+import type { WalkedFilesystem } from './filesystems.ts'
 import { DIRTY, PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
 import { PageState, type RangeList } from './ranges.ts'
+import { type ResidencySource, residencySource } from './residency.ts'
 
 /** Holes of files larger than this are not asked about where mincore alone must do. */
 const WHOLE_FILE_MAX = 2 ** 30
@@ -194,39 +195,24 @@ export class FileProbe {
   }
 
   /** Finds out how much of the file is in memory, and whether its pages differ from one another in that. */
-  #countCached(residency: ResidencySource): void {
+  #countCached(best: ResidencySource): void {
+    const counts = this.#counts
+    const source = residencySource(this.#fd, this.stat, best, counts)
+    this.residencyUnknown = source === 'unknown'
+    this.#countable = source === 'cachestat'
     this.#cachedPages = 0
     this.#hasDetails = false
     this.#hasUnstable = false
-    this.#countable = residency === 'cachestat'
-    if (residency === 'unknown') return
-    if (this.#countable) {
-      const counts = this.#counts
-      const error = counts.read(this.#fd)
-      if (error === 0) {
-        this.#cachedPages = counts.cached
-        this.cached = counts.cached * PAGE_BYTES
-        const isWhole = counts.cached === 0 || counts.cached >= Math.ceil(this.stat.size / PAGE_BYTES)
-        this.#hasUnstable = counts.dirty + counts.writeback > 0
-        this.#hasDetails = !isWhole || this.#hasUnstable || counts.evicted > 0
-        return
-      }
-      if (error !== -ERRNO.ENOSYS) {
-        // EPERM: not the owner, and may not write it. mincore would lie to us, too.
-        this.residencyUnknown = true
-        return
-      }
-      this.#countable = false
-    }
-    this.#countByMincore()
+    if (source === 'mincore') this.#countByMincore()
+    if (source !== 'cachestat') return
+    this.#cachedPages = counts.cached
+    this.cached = counts.cached * PAGE_BYTES
+    this.#hasUnstable = counts.dirty + counts.writeback > 0
+    this.#hasDetails = this.#isPartlyCached() || this.#hasUnstable || counts.evicted > 0
   }
 
   /** Residency of the whole file where cachestat does not know. */
   #countByMincore(): void {
-    if (!mayKnowResidency(this.stat)) {
-      this.residencyUnknown = true
-      return
-    }
     const { size } = this.stat
     let cachedPages = 0
     let at = 0
@@ -247,7 +233,11 @@ export class FileProbe {
     }
     this.#cachedPages = cachedPages
     this.cached = cachedPages * PAGE_BYTES
-    this.#hasDetails = cachedPages > 0 && cachedPages < Math.ceil(size / PAGE_BYTES)
+    this.#hasDetails = this.#isPartlyCached()
+  }
+
+  #isPartlyCached(): boolean {
+    return this.#cachedPages > 0 && this.#cachedPages < Math.ceil(this.stat.size / PAGE_BYTES)
   }
 
   #hasShareable(): boolean {
@@ -261,10 +251,4 @@ export class FileProbe {
     }
     return found
   }
-}
-
-/** To others than its owner and root the kernel's mincore says that every page of a file is in memory. */
-function mayKnowResidency(stat: Statx): boolean {
-  const uid = process.geteuid?.() ?? 0
-  return uid === 0 || stat.uid === uid
 }

@@ -6,7 +6,7 @@ import type { Report } from './report.ts'
 const NAMED = 4
 
 export function notesOn(report: Report): string[] {
-  const { changes, unknown, leftOut, unreadable, totals } = report
+  const { changes, unknown, leftOut, unreadable, totals, content } = report
   const notes: string[] = []
   if (changes.vanished + changes.files + changes.directories > 0) {
     notes.push(
@@ -27,6 +27,9 @@ export function notesOn(report: Report): string[] {
     notes.push(
       `Of ${plural(unknown.sharingFiles, 'file')} it is not known whether they share storage (it is on XFS and btrfs): they count as sharing nothing.`,
     )
+  }
+  if (unknown.sharingFiles > 0 && content !== null) {
+    notes.push('What is found equal in these files may share storage already: then it is not stored again.')
   }
   if (unknown.incomparableBytes > 0) {
     notes.push(

@@ -326,6 +326,11 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       expect(report.totals).toMatchObject({ files: 2, cachedBytes: (7 + 32) * PAGE, sharedBytes: 0 })
       expect(report.unknown).toMatchObject({ sharingFiles: 2, residencyFiles: 0 })
       expect(new Set(report.filesystems.map(({ residency: source }) => source))).toEqual(new Set(['mincore']))
+
+      // What --content reads it drops again; what was there before stays, though cachestat denies that here.
+      const compared = inspectResident(residency, ['--content', layers.merged])
+      expect(compared.content).toMatchObject({ readBytes: 64 * PAGE, equalBytes: 0 })
+      expect(compared.notes.join()).toContain('may share storage already')
     } finally {
       run('umount', layers.merged)
     }
