@@ -24,6 +24,8 @@ export interface WalkedFilesystem {
   readonly residency: ResidencySource
   /** Why its files are left out, if they are. */
   readonly leftOut: string | undefined
+  /** It shows files that lie elsewhere, at their own paths: to be looked at only where it was asked for, or they count twice. */
+  readonly isView: boolean
   /** The shared ranges of its files. */
   readonly ranges: RangeList
   /** Regular files seen on it, each inode once. */
@@ -44,6 +46,7 @@ const SHOWS_THE_KERNEL = new Set(
   resctrl rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs`.split(/\s+/),
 )
 const LIVES_IN_MEMORY = new Set(['devtmpfs', 'hugetlbfs', 'ramfs', 'tmpfs'])
+const SHOWS_OTHERS = new Set(['overlay', 'fuse.samepage'])
 const NEVER_SHARES = new Set(['ext2', 'ext3', 'ext4', 'exfat', 'f2fs', 'iso9660', 'msdos', 'ntfs3', 'udf', 'vfat'])
 /**
  * On FUSE the pages may be those of a passthrough file below, and opening costs the server work; a dead network server
@@ -67,7 +70,8 @@ export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
       ? 'none'
       : 'unknown'
   const residency = kind === 'overlay' ? 'mincore' : KEEPS_RESIDENCY.test(kind) ? 'unknown' : 'cachestat'
-  return { identified, sharing, residency, leftOut, ranges: new RangeList(), files: 0 }
+  const isView = SHOWS_OTHERS.has(kind)
+  return { identified, sharing, residency, leftOut, isView, ranges: new RangeList(), files: 0 }
 }
 
 /** The devices and file systems met so far. */

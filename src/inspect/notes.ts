@@ -1,5 +1,6 @@
 /** What a reader of the figures has to know about them, as sentences. */
 import { formatBytes, formatCount } from '../util/human.ts'
+import { printableName } from './names.ts'
 import type { Report } from './report.ts'
 
 /** Mounts left out that are named; the others are counted. */
@@ -47,10 +48,11 @@ export function notesOn(report: Report): string[] {
         'outside (snapshots, other trees, deleted files that are open, homes of a Samepage mount) and not in the figures.',
     )
   }
-  if (leftOut.length > 0) {
-    const named = leftOut.slice(0, NAMED).map(({ path, kind }) => `${path} (${kind})`)
-    const more = leftOut.length > NAMED ? ` and ${leftOut.length - NAMED} more` : ''
-    notes.push(`Left out, for they hold no files of a disk: ${named.join(', ')}${more}.`)
+  for (const why of new Set(leftOut.map((mount) => mount.why))) {
+    const mounts = leftOut.filter((mount) => mount.why === why)
+    const named = mounts.slice(0, NAMED).map(({ path, kind }) => `${printableName(path)} (${kind})`)
+    const more = mounts.length > NAMED ? ` and ${formatCount(mounts.length - NAMED)} more` : ''
+    notes.push(`Left out, for ${why}: ${named.join(', ')}${more}.`)
   }
   return notes
 }

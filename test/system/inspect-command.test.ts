@@ -302,37 +302,4 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       fs.rmSync(at('mounts'), { recursive: true })
     }
   })
-
-  test('on overlayfs the cached pages are those of the file below, and sharing is said to be unknown', () => {
-    const layers = Object.fromEntries(
-      ['lower', 'upper', 'work', 'merged'].map((name) => [name, path.join(filesystem.path, name)]),
-    ) as Record<'lower' | 'upper' | 'work' | 'merged', string>
-    for (const layer of Object.values(layers)) fs.mkdirSync(layer)
-    writeSynced(`${layers.lower}/file`, noise(32 * PAGE, 9))
-    writeSynced(`${layers.upper}/own`, noise(32 * PAGE, 10))
-    run('sync', '-f', layers.lower)
-    run(
-      'mount',
-      '-t',
-      'overlay',
-      '-o',
-      `lowerdir=${layers.lower},upperdir=${layers.upper},workdir=${layers.work}`,
-      'overlay',
-      layers.merged,
-    )
-    try {
-      const residency = { [`${layers.lower}/file`]: [[5, 12]], [`${layers.upper}/own`]: [[0, 32]] } as const
-      const report = inspectResident(residency, [layers.merged])
-      expect(report.totals).toMatchObject({ files: 2, cachedBytes: (7 + 32) * PAGE, sharedBytes: 0 })
-      expect(report.unknown).toMatchObject({ sharingFiles: 2, residencyFiles: 0 })
-      expect(new Set(report.filesystems.map(({ residency: source }) => source))).toEqual(new Set(['mincore']))
-
-      // What --content reads it drops again; what was there before stays, though cachestat denies that here.
-      const compared = inspectResident(residency, ['--content', layers.merged])
-      expect(compared.content).toMatchObject({ readBytes: 64 * PAGE, equalBytes: 0 })
-      expect(compared.notes.join()).toContain('may share storage already')
-    } finally {
-      run('umount', layers.merged)
-    }
-  })
 })
