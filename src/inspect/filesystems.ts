@@ -5,7 +5,7 @@
 import type { Statx } from '../linux/statx.ts'
 import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 import { InodeSet } from './inode-set.ts'
-import { RangeList } from './ranges.ts'
+import { RangeTable } from './ranges.ts'
 import type { ResidencySource } from './residency.ts'
 
 export type SharingSource =
@@ -27,7 +27,7 @@ export interface WalkedFilesystem {
   /** It shows files that lie elsewhere, at their own paths: to be looked at only where it was asked for, or they count twice. */
   readonly isView: boolean
   /** The shared ranges of its files. */
-  readonly ranges: RangeList
+  readonly ranges: RangeTable
   /** Regular files seen on it, each inode once. */
   files: number
 }
@@ -71,7 +71,7 @@ export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
       : 'unknown'
   const residency = kind === 'overlay' ? 'mincore' : KEEPS_RESIDENCY.test(kind) ? 'unknown' : 'cachestat'
   const isView = SHOWS_OTHERS.has(kind)
-  return { identified, sharing, residency, leftOut, isView, ranges: new RangeList(), files: 0 }
+  return { identified, sharing, residency, leftOut, isView, ranges: new RangeTable(), files: 0 }
 }
 
 /** The devices and file systems met so far. */

@@ -24,7 +24,7 @@ import { whyFileUntrusted } from '../storage/filesystem.ts'
 import { readExtents } from '../storage/read-extents.ts'
 import type { WalkedFilesystem } from './filesystems.ts'
 import { DIRTY, PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
-import { PageState, type RangeList } from './ranges.ts'
+import { FileRanges, PageState } from './ranges.ts'
 import { type ResidencySource, residencySource } from './residency.ts'
 
 /** Holes of files larger than this are not asked about where mincore alone must do. */
@@ -45,6 +45,8 @@ export class FileProbe {
   /** Of the file, before it was opened. */
   readonly stat = new Statx()
   readonly extents = new ExtentList()
+  /** Where it shares which blocks, after {@link readRanges}. */
+  readonly ranges = new FileRanges()
   /** In memory now. */
   cached = 0
   /** Not known how much is in memory. */
@@ -111,25 +113,25 @@ export class FileProbe {
   }
 
   /**
-   * Adds the shared ranges of the file just measured to `ranges`, as those of `file`. Dirty pages on their way to new
-   * blocks may arrive while we look: then once more. Returns false if they never came to rest.
+   * Finds the shared {@link ranges} of the file just measured. Dirty pages on their way to new blocks may arrive while we
+   * look: then once more. Returns false if they never came to rest.
    */
-  addRanges(ranges: RangeList, file: number): boolean {
-    const before = ranges.count
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      this.unstable = 0
-      this.#addRanges(ranges, file)
+  readRanges(): boolean {
+    for (let attempt = 1; ; attempt++) {
+      this.#mapRanges()
       if (!this.#hasUnstable) return true
       const again = this.#readExtents(this.#extentsAfter)
       if (again >= 0 && this.#extentsAfter.equals(this.extents)) return true
-      if (attempt + 1 === ATTEMPTS || again < 0) return false
-      ranges.count = before
+      if (attempt === ATTEMPTS || again < 0) return false
       this.#readExtents(this.extents)
     }
-    return false
   }
 
-  #addRanges(ranges: RangeList, file: number): void {
+  /** Ranges from extents and the states of pages. */
+  #mapRanges(): void {
+    const { ranges } = this
+    ranges.clear()
+    this.unstable = 0
     const { count, logical, physical, length, flags } = this.extents
     const pages = Math.ceil(this.stat.size / PAGE_BYTES)
     const { states } = this.#pages
@@ -144,7 +146,7 @@ export class FileProbe {
       if (!this.#hasDetails) {
         // All pages of the file are in memory and clean, or none is.
         const state = this.#cachedPages > 0 ? PageState.resident : PageState.absent
-        ranges.add(start + shift, end + shift, file, start, state)
+        ranges.add(start + shift, end + shift, start, state)
         continue
       }
       for (let at = start; at < end; ) {
@@ -159,7 +161,7 @@ export class FileProbe {
         while (next < last && next * PAGE_BYTES < end && states[next - first] === state) next++
         const to = Math.min(end, next * PAGE_BYTES)
         if (state === DIRTY) this.unstable += to - at
-        else ranges.add(at + shift, to + shift, file, at, state as PageState)
+        else ranges.add(at + shift, to + shift, at, state as PageState)
         at = to
       }
     }
