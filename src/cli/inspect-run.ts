@@ -6,6 +6,7 @@ import { SingleBar } from 'cli-progress'
 import { compareContent } from '../inspect/content.ts'
 import { toCsv } from '../inspect/csv.ts'
 import { toHtml } from '../inspect/html.ts'
+import { toJson } from '../inspect/json.ts'
 import { type Measurement, measure } from '../inspect/measure.ts'
 import { printableName } from '../inspect/names.ts'
 import { buildReport, type Report } from '../inspect/report.ts'
@@ -31,6 +32,9 @@ export interface InspectFlags {
   watch?: number
 }
 
+/** Written at once, of outputs that may be long. */
+const OUTPUT_CHARACTERS = 2 ** 16
+
 /** Runs the command; sets process.exitCode. With `watch` it ends with the process. */
 export async function inspect(paths: string[], flags: InspectFlags): Promise<void> {
   // Whoever reads us may have read enough.
@@ -40,7 +44,7 @@ export async function inspect(paths: string[], flags: InspectFlags): Promise<voi
   })
   for (let round = 0; ; round++) {
     const { measurement, report } = await look(paths, flags, round === 0)
-    print(report, flags)
+    print(report, flags, round)
     if (flags.html !== undefined) fs.writeFileSync(flags.html, toHtml(measurement, report))
     for (const { path, error } of report.failed) {
       process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
@@ -78,11 +82,13 @@ async function look(
   return { measurement, report: buildReport(measurement, flags.top, content) }
 }
 
-function print(report: Report, flags: InspectFlags): void {
+function print(report: Report, flags: InspectFlags, round: number): void {
   const { stdout } = process
-  // In a stream of reports each is one line.
-  if (flags.json) stdout.write(`${JSON.stringify(report, null, flags.watch === undefined ? 2 : 0)}\n`)
-  else if (flags.csv) stdout.write(toCsv(report))
+  if (flags.json) {
+    // In a stream of reports each is one line.
+    writeAll(toJson(report, flags.watch === undefined ? 2 : 0))
+    stdout.write('\n')
+  } else if (flags.csv) writeAll(toCsv(report, round === 0))
   else {
     const text = toText(report, {
       color: stdout.isTTY === true && stdout.hasColors(),
@@ -90,6 +96,18 @@ function print(report: Report, flags: InspectFlags): void {
     })
     stdout.write(flags.watch !== undefined && stdout.isTTY ? asScreen(text, stdout.rows) : text)
   }
+}
+
+/** Writes many small pieces to stdout in few large ones. */
+function writeAll(pieces: Iterable<string>): void {
+  let text = ''
+  for (const piece of pieces) {
+    text += piece
+    if (text.length < OUTPUT_CHARACTERS) continue
+    process.stdout.write(text)
+    text = ''
+  }
+  process.stdout.write(text)
 }
 
 /** `text` in the place of what the terminal shows, cut off at its edges. */

@@ -155,6 +155,22 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     expect(Date.parse(reports[1].startedAt) - Date.parse(reports[0].startedAt)).toBeGreaterThanOrEqual(100)
   })
 
+  test('--watch --csv is one table: a heading, then rows that tell when', async () => {
+    const watching = spawn(process.execPath, [SAMEPAGE, 'inspect', '--watch', '100ms', '--csv', '-n', '0', tree])
+    let output = ''
+    watching.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      if (output.split('\n').length > 4) watching.kill('SIGINT')
+    })
+    await once(watching, 'close')
+    const [heading, ...rows] = output.trimEnd().split('\r\n')
+    expect(heading!.split(',').at(-1)).toBe('started_at')
+    expect(rows.length).toBeGreaterThanOrEqual(3)
+    expect(rows.every((row) => row.startsWith('total,,6,,'))).toBe(true)
+    const times = rows.map((row) => Date.parse(row.split(',').at(-1)!))
+    expect(times.every((time, at) => at === 0 || time >= times[at - 1]! + 100)).toBe(true)
+  })
+
   test('exit status: 0 done, 1 a path cannot be read at all, 2 wrong use', () => {
     expect(samepage('inspect', at('sub')).status).toBe(0)
     const missing = samepage('inspect', '--json', at('nothing'), at('sub'))
