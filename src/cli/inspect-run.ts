@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getSystemErrorMap } from 'node:util'
 import { SingleBar } from 'cli-progress'
+import { UserError } from '../daemon/mounting.ts'
 import { compareContent } from '../inspect/content.ts'
 import { toCsv } from '../inspect/csv.ts'
 import { toHtml } from '../inspect/html.ts'
@@ -42,16 +43,26 @@ export async function inspect(paths: string[], flags: InspectFlags): Promise<voi
     if (error.code === 'EPIPE') process.exit(EXIT.OK)
     throw error
   })
+  // Before a walk that may take long: can the page be written?
+  if (flags.html !== undefined) writePage(flags.html, '', 'a')
   for (let round = 0; ; round++) {
     const { measurement, report } = await look(paths, flags, round === 0)
     print(report, flags, round)
-    if (flags.html !== undefined) fs.writeFileSync(flags.html, toHtml(measurement, report))
+    if (flags.html !== undefined) writePage(flags.html, toHtml(measurement, report), 'w')
     for (const { path, error } of report.failed) {
       process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
     }
     process.exitCode = report.failed.length === 0 ? EXIT.OK : EXIT.FAILED
     if (flags.watch === undefined) return
     await sleep(flags.watch * 1000)
+  }
+}
+
+function writePage(file: string, html: string, flag: 'a' | 'w'): void {
+  try {
+    fs.writeFileSync(file, html, { flag })
+  } catch (error) {
+    throw new UserError(`${printableName(file)}: ${describeError((error as NodeJS.ErrnoException).code ?? '')}`)
   }
 }
 
@@ -112,7 +123,8 @@ function writeAll(pieces: Iterable<string>): void {
 
 /** `text` in the place of what the terminal shows, cut off at its edges. */
 function asScreen(text: string, rows: number): string {
-  const lines = text.split('\n').slice(0, Math.max(1, rows - 1))
+  // A terminal that does not know its size says 0.
+  const lines = text.split('\n').slice(0, rows > 0 ? Math.max(1, rows - 1) : undefined)
   return `\x1b[?7l\x1b[H${lines.map((line) => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h`
 }
 

@@ -15,9 +15,6 @@ export function notesOn(report: Report): string[] {
         `${formatCount(changes.vanished)} vanished. The figures are of no single moment.`,
     )
   }
-  if (unreadable.count > 0) {
-    notes.push(`${plural(unreadable.count, 'path')} could not be read and count nowhere.`)
-  }
   if (unknown.residencyFiles > 0) {
     notes.push(
       `Of ${plural(unknown.residencyFiles, 'file')} nobody tells how much is in memory (the kernel tells only their owner, who may ` +
@@ -53,6 +50,10 @@ export function notesOn(report: Report): string[] {
     const named = mounts.slice(0, NAMED).map(({ path, kind }) => `${printableName(path)} (${kind})`)
     const more = mounts.length > NAMED ? ` and ${formatCount(mounts.length - NAMED)} more` : ''
     notes.push(`Left out, for ${why}: ${named.join(', ')}${more}.`)
+  }
+  // Last, for the paths follow it.
+  if (unreadable.count > 0) {
+    notes.push(`${plural(unreadable.count, 'path')} could not be read and count nowhere.`)
   }
   return notes
 }

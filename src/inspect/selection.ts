@@ -129,7 +129,7 @@ export class Selection implements Visitor {
       name: () => name,
       relativePath: () => name,
     }
-    const error = this.#file(entry)
+    const error = this.#wants(entry, false) ? this.#file(entry) : 0
     if (error < 0) this.failed.push({ path: argument, errno: -error })
     this.#handler.leave(directory, false)
   }

@@ -177,6 +177,10 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     expect(missing.status).toBe(1)
     expect(missing.stderr).toBe(`samepage: ${at('nothing')}: no such file or directory\n`)
     expect(JSON.parse(missing.stdout)).toMatchObject({ failed: [{ error: 'ENOENT' }], totals: { files: 1 } })
+    const nowhere = at('nothing/report.html')
+    expect(samepage('inspect', '--html', nowhere, tree)).toEqual({
+      ...{ status: 1, stdout: '', stderr: `samepage: ${nowhere}: no such file or directory\n` },
+    })
     for (const wrong of [
       [],
       ['--top', 'x', tree],
@@ -274,6 +278,8 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       })
       expect(report.unknown.residencyFiles).toBeGreaterThanOrEqual(5)
       expect(report.notes.join()).toContain('nobody tells how much is in memory')
+      // People find the paths below the note that counts them.
+      expect(report.notes.at(-1)).toContain('2 paths could not be read')
     } finally {
       fs.rmSync(at('secret'), { recursive: true })
       fs.rmSync(at('unreadable'))
