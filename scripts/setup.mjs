@@ -28,6 +28,7 @@ const PROGRAMS = [
   { program: 'zsh', package: 'zsh', purposes: ['test'] },
   { program: 'fish', package: 'fish', purposes: ['test'] },
   { program: 'fio', package: 'fio', purposes: ['test', 'bench'] },
+  { program: 'chromium', package: 'chromium', purposes: ['test'] },
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -3,9 +3,11 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getSystemErrorMap } from 'node:util'
 import { SingleBar } from 'cli-progress'
+import { UserError } from '../daemon/mounting.ts'
 import { compareContent } from '../inspect/content.ts'
 import { toCsv } from '../inspect/csv.ts'
 import { toHtml } from '../inspect/html.ts'
+import { toJson } from '../inspect/json.ts'
 import { type Measurement, measure } from '../inspect/measure.ts'
 import { printableName } from '../inspect/names.ts'
 import { buildReport, type Report } from '../inspect/report.ts'
@@ -31,6 +33,9 @@ export interface InspectFlags {
   watch?: number
 }
 
+/** Written at once, of outputs that may be long. */
+const OUTPUT_CHARACTERS = 2 ** 16
+
 /** Runs the command; sets process.exitCode. With `watch` it ends with the process. */
 export async function inspect(paths: string[], flags: InspectFlags): Promise<void> {
   // Whoever reads us may have read enough.
@@ -38,16 +43,26 @@ export async function inspect(paths: string[], flags: InspectFlags): Promise<voi
     if (error.code === 'EPIPE') process.exit(EXIT.OK)
     throw error
   })
+  // Before a walk that may take long: can the page be written?
+  if (flags.html !== undefined) writePage(flags.html, '', 'a')
   for (let round = 0; ; round++) {
     const { measurement, report } = await look(paths, flags, round === 0)
-    print(report, flags)
-    if (flags.html !== undefined) fs.writeFileSync(flags.html, toHtml(measurement, report))
+    print(report, flags, round)
+    if (flags.html !== undefined) writePage(flags.html, toHtml(measurement, report), 'w')
     for (const { path, error } of report.failed) {
       process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
     }
     process.exitCode = report.failed.length === 0 ? EXIT.OK : EXIT.FAILED
     if (flags.watch === undefined) return
     await sleep(flags.watch * 1000)
+  }
+}
+
+function writePage(file: string, html: string, flag: 'a' | 'w'): void {
+  try {
+    fs.writeFileSync(file, html, { flag })
+  } catch (error) {
+    throw new UserError(`${printableName(file)}: ${describeError((error as NodeJS.ErrnoException).code ?? '')}`)
   }
 }
 
@@ -78,11 +93,13 @@ async function look(
   return { measurement, report: buildReport(measurement, flags.top, content) }
 }
 
-function print(report: Report, flags: InspectFlags): void {
+function print(report: Report, flags: InspectFlags, round: number): void {
   const { stdout } = process
-  // In a stream of reports each is one line.
-  if (flags.json) stdout.write(`${JSON.stringify(report, null, flags.watch === undefined ? 2 : 0)}\n`)
-  else if (flags.csv) stdout.write(toCsv(report))
+  if (flags.json) {
+    // In a stream of reports each is one line.
+    writeAll(toJson(report, flags.watch === undefined ? 2 : 0))
+    stdout.write('\n')
+  } else if (flags.csv) writeAll(toCsv(report, round === 0))
   else {
     const text = toText(report, {
       color: stdout.isTTY === true && stdout.hasColors(),
@@ -92,9 +109,22 @@ function print(report: Report, flags: InspectFlags): void {
   }
 }
 
+/** Writes many small pieces to stdout in few large ones. */
+function writeAll(pieces: Iterable<string>): void {
+  let text = ''
+  for (const piece of pieces) {
+    text += piece
+    if (text.length < OUTPUT_CHARACTERS) continue
+    process.stdout.write(text)
+    text = ''
+  }
+  process.stdout.write(text)
+}
+
 /** `text` in the place of what the terminal shows, cut off at its edges. */
 function asScreen(text: string, rows: number): string {
-  const lines = text.split('\n').slice(0, Math.max(1, rows - 1))
+  // A terminal that does not know its size says 0.
+  const lines = text.split('\n').slice(0, rows > 0 ? Math.max(1, rows - 1) : undefined)
   return `\x1b[?7l\x1b[H${lines.map((line) => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h`
 }
 

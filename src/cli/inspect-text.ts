@@ -3,7 +3,7 @@ import { styleText } from 'node:util'
 import Table from 'cli-table3'
 import type { ContentReport } from '../inspect/content.ts'
 import { printableName } from '../inspect/names.ts'
-import { type FileRow, groupName, type Report } from '../inspect/report.ts'
+import { type FileRow, groupName, type Report, shownSums } from '../inspect/report.ts'
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../util/human.ts'
 
 export interface TextOptions {
@@ -61,32 +61,35 @@ function aligned(rows: [label: string, amount: string, remark: string, style?: S
     .join('\n')
 }
 
-function sums({ totals }: Report, paint: Paint): string {
+function sums(report: Report, paint: Paint): string {
+  const { totals, unknown } = report
   const { cachedBytes, duplicateBytes, diskBytes, allocatedBytes } = totals
   const duplicateShare = cachedBytes === 0 ? 0 : duplicateBytes / cachedBytes
+  const shown = shownSums(report)
+  const noSharing = unknown.sharingFiles === 0 ? 'no file shares storage with another' : ''
   return aligned(
     [
-      ['On disk', formatBytes(diskBytes), allocatedBytes === diskBytes ? '' : `${formatBytes(allocatedBytes)} for du`],
+      ['On disk', shown.disk, allocatedBytes === diskBytes ? '' : `${formatBytes(allocatedBytes)} for du`],
       [
         'Shared by clones',
-        formatBytes(totals.sharedBytes),
+        shown.shared,
         totals.sharingFiles === 0
-          ? 'no file shares storage with another'
+          ? noSharing
           : `${formatCount(totals.sharingFiles)} files in ${formatCount(totals.groups)} ${totals.groups === 1 ? 'group' : 'groups'}`,
       ],
-      ['Cached now', formatBytes(cachedBytes), ''],
+      ['Cached now', shown.cached, ''],
       [
         'Cached more than once now',
-        formatBytes(duplicateBytes),
+        shown.duplicate,
         duplicateBytes === 0
           ? ''
           : `${formatShare(duplicateShare)} of what is cached: copies of ${formatBytes(totals.cachedAgainBytes)}`,
         colorOfShare(duplicateShare),
       ],
-      ['If all were read', formatBytes(totals.potentialBytes), totals.potentialBytes === 0 ? '' : 'would be copies'],
+      ['If all were read', shown.potential, totals.potentialBytes === 0 ? '' : 'would be copies'],
       [
         'Read more than once',
-        formatBytes(totals.rereadBytes),
+        shown.reread,
         totals.rereadBytes === 0 ? '' : 'from the device, as far as the kernel remembers',
       ],
     ],

@@ -34,6 +34,7 @@ import type { Measurement } from './measure.ts'
 import { PageClasses } from './page-classes.ts'
 import { PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
 import { PageState } from './ranges.ts'
+import { type ResidencySource, residencySource } from './residency.ts'
 import { type Handler, Selection } from './selection.ts'
 import { coverOnce } from './sweep.ts'
 import type { Entry } from './walk.ts'
@@ -94,6 +95,8 @@ class ContentReading implements Handler {
   readonly #pages = new PageStates()
   readonly #buffer = new Uint8Array(READ_BYTES)
   readonly #total: number
+  /** How to ask which pages of the file at hand are in memory. */
+  #residency: ResidencySource = 'unknown'
   #bytes = 0
   #failedFiles = 0
   #nextProgress_ms = 0
@@ -147,6 +150,7 @@ class ContentReading implements Handler {
     if (fd === -ERRNO.EPERM) fd = openat(entry.directoryFd, entry.pointer, flags)
     if (fd < 0) return fd
     try {
+      this.#residency = residencySource(fd, this.#stat, device.filesystem.residency, this.#counts)
       // A read brings in what it asks for and nothing beyond.
       fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
       const hasExtents = device.filesystem.sharing === 'extents' && this.#mapExtents(fd, size)
@@ -210,18 +214,19 @@ class ContentReading implements Handler {
 
   /** Notes which pages of a window are in memory. False if nothing need, or may, be dropped after reading it. */
   #notePresent(fd: number, first: number, count: number): boolean {
-    if (this.#counts.read(fd, first * PAGE_BYTES, count * PAGE_BYTES) < 0) return false
-    return this.#counts.cached < count && this.#pages.read(fd, first, count, true) >= 0
+    if (this.#residency === 'unknown') return false
+    if (this.#pages.read(fd, first, count, this.#residency === 'cachestat') < 0) return false
+    return this.#pages.states.subarray(0, count).some(isAbsent)
   }
 
   /** Drops the pages of a window that were not in memory before. */
   #dropOthers(fd: number, first: number, count: number): void {
     const { states } = this.#pages
-    const isAbsent = (page: number) => states[page]! < PageState.resident
     for (let page = 0; page < count; ) {
       let next = page + 1
-      while (next < count && isAbsent(next) === isAbsent(page)) next++
-      if (isAbsent(page)) fadvise(fd, (first + page) * PAGE_BYTES, (next - page) * PAGE_BYTES, POSIX_FADV_DONTNEED)
+      while (next < count && isAbsent(states[next]!) === isAbsent(states[page]!)) next++
+      if (isAbsent(states[page]!))
+        fadvise(fd, (first + page) * PAGE_BYTES, (next - page) * PAGE_BYTES, POSIX_FADV_DONTNEED)
       page = next
     }
   }
@@ -254,6 +259,10 @@ class ContentReading implements Handler {
     this.#nextProgress_ms = now + PROGRESS_INTERVAL_MS
     this.#options.onProgress?.(this.#bytes, Math.max(this.#total, this.#bytes))
   }
+}
+
+function isAbsent(state: number): boolean {
+  return state < PageState.resident
 }
 
 function indexByInode({ files }: Measurement): Map<number, Map<number, number>> {

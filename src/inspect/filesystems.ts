@@ -5,16 +5,8 @@
 import type { Statx } from '../linux/statx.ts'
 import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 import { InodeSet } from './inode-set.ts'
-import { RangeList } from './ranges.ts'
-
-/** How the kernel is asked for the cached pages of a file. */
-export type ResidencySource =
-  /** cachestat, with mincore for the details. */
-  | 'cachestat'
-  /** mincore alone: the pages belong to another inode than the one that cachestat would look at. */
-  | 'mincore'
-  /** Nobody tells. */
-  | 'unknown'
+import { RangeTable } from './ranges.ts'
+import type { ResidencySource } from './residency.ts'
 
 export type SharingSource =
   /** FIEMAP's addresses can be compared. */
@@ -28,11 +20,14 @@ export type SharingSource =
 export interface WalkedFilesystem {
   readonly identified: Filesystem
   readonly sharing: SharingSource
+  /** The best that any of its files allows. */
   readonly residency: ResidencySource
   /** Why its files are left out, if they are. */
   readonly leftOut: string | undefined
+  /** It shows files that lie elsewhere, at their own paths: to be looked at only where it was asked for, or they count twice. */
+  readonly isView: boolean
   /** The shared ranges of its files. */
-  readonly ranges: RangeList
+  readonly ranges: RangeTable
   /** Regular files seen on it, each inode once. */
   files: number
 }
@@ -51,6 +46,7 @@ const SHOWS_THE_KERNEL = new Set(
   resctrl rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs`.split(/\s+/),
 )
 const LIVES_IN_MEMORY = new Set(['devtmpfs', 'hugetlbfs', 'ramfs', 'tmpfs'])
+const SHOWS_OTHERS = new Set(['overlay', 'fuse.samepage'])
 const NEVER_SHARES = new Set(['ext2', 'ext3', 'ext4', 'exfat', 'f2fs', 'iso9660', 'msdos', 'ntfs3', 'udf', 'vfat'])
 /**
  * On FUSE the pages may be those of a passthrough file below, and opening costs the server work; a dead network server
@@ -74,7 +70,8 @@ export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
       ? 'none'
       : 'unknown'
   const residency = kind === 'overlay' ? 'mincore' : KEEPS_RESIDENCY.test(kind) ? 'unknown' : 'cachestat'
-  return { identified, sharing, residency, leftOut, ranges: new RangeList(), files: 0 }
+  const isView = SHOWS_OTHERS.has(kind)
+  return { identified, sharing, residency, leftOut, isView, ranges: new RangeTable(), files: 0 }
 }
 
 /** The devices and file systems met so far. */

@@ -39,7 +39,8 @@ button[aria-selected=true] { border-color: var(--ink); font-weight: 600; }
   background: linear-gradient(to right in oklab, var(--none), var(--all));
 }
 nav { min-height: 20px; font-size: 12px; color: var(--faint); overflow-wrap: anywhere; }
-.map { position: relative; aspect-ratio: 1200 / 660; overflow: hidden; background: var(--line); border-radius: 6px; }
+/* Never so low that a directory's heading, a fixed part of the height, were lower than its text. */
+.map { position: relative; height: clamp(560px, 52vw, 660px); overflow: hidden; background: var(--line); border-radius: 6px; }
 .tile {
   position: absolute; overflow: hidden; padding: 1px 4px; white-space: nowrap; text-overflow: ellipsis;
   font-size: 12px; line-height: 16px; border-radius: 2px; color: var(--tile-ink);
@@ -111,7 +112,7 @@ for (const view of document.querySelectorAll('.view')) {
     tile.element.addEventListener('keydown', (event) => { if (event.key === 'Enter') enter(tile); });
   }
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && history.length > 1) { history.pop(); show(history.at(-1)); }
+    if (event.key === 'Escape' && !view.hidden && history.length > 1) { history.pop(); show(history.at(-1)); }
   });
   show(whole);
 }

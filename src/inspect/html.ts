@@ -6,7 +6,7 @@ import { formatBytes, formatCount, formatShare } from '../util/human.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './html-assets.ts'
 import type { Measurement } from './measure.ts'
 import { printableName } from './names.ts'
-import { type Figures, groupName, type Report } from './report.ts'
+import { type Figures, groupName, type Report, shownSums } from './report.ts'
 import { type Tile, treemapTiles } from './treemap.ts'
 
 export function toHtml(measurement: Measurement, report: Report): string {
@@ -14,6 +14,7 @@ export function toHtml(measurement: Measurement, report: Report): string {
   const { directories } = measurement
   const title = `samepage inspect ${report.paths.map(printableName).join(' ')}`
   const share = totals.cachedBytes === 0 ? 0 : totals.duplicateBytes / totals.cachedBytes
+  const shown = shownSums(report)
   const views = [
     {
       id: 'now',
@@ -45,12 +46,12 @@ export function toHtml(measurement: Measurement, report: Report): string {
 <p>${formatCount(totals.files)} files in ${formatCount(totals.directories)} directories · ${escapeHtml(report.startedAt)} · samepage ${escapeHtml(report.samepage)}</p>
 </header>
 <dl>
-${sum('Cached more than once now', totals.duplicateBytes, totals.cachedBytes === 0 ? '' : `${formatShare(share)} of what is cached`, true)}
-${sum('Cached now', totals.cachedBytes)}
-${sum('If all were read', totals.potentialBytes, 'would be copies')}
-${sum('Read more than once', totals.rereadBytes, 'from the device')}
-${sum('Shared by clones', totals.sharedBytes, `${formatCount(totals.sharingFiles)} files`)}
-${sum('On disk', totals.diskBytes, `${formatBytes(totals.allocatedBytes)} for du`)}
+${sum('Cached more than once now', shown.duplicate, totals.cachedBytes === 0 ? '' : `${formatShare(share)} of what is cached`, true)}
+${sum('Cached now', shown.cached)}
+${sum('If all were read', shown.potential, 'would be copies')}
+${sum('Read more than once', shown.reread, 'from the device')}
+${sum('Shared by clones', shown.shared, `${formatCount(totals.sharingFiles)} files`)}
+${sum('On disk', shown.disk, `${formatBytes(totals.allocatedBytes)} for du`)}
 </dl>
 ${contentSums(report)}
 <section>
@@ -79,8 +80,8 @@ ${notes(report)}
 `
 }
 
-function sum(label: string, bytes: number, remark = '', isFirst = false): string {
-  return `<div${isFirst ? ' class="first"' : ''}><dt>${label}</dt><dd>${formatBytes(bytes)}</dd>${remark === '' ? '' : `<dd class="remark">${remark}</dd>`}</div>`
+function sum(label: string, amount: string, remark = '', isFirst = false): string {
+  return `<div${isFirst ? ' class="first"' : ''}><dt>${label}</dt><dd>${amount}</dd>${remark === '' ? '' : `<dd class="remark">${remark}</dd>`}</div>`
 }
 
 function contentSums({ content }: Report): string {

@@ -22,9 +22,10 @@ import { Statx } from '../linux/statx.ts'
 import { ExtentFlag, ExtentList, isShareable } from '../storage/extents.ts'
 import { whyFileUntrusted } from '../storage/filesystem.ts'
 import { readExtents } from '../storage/read-extents.ts'
-import type { ResidencySource, WalkedFilesystem } from './filesystems.ts'
+import type { WalkedFilesystem } from './filesystems.ts'
 import { DIRTY, PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
-import { PageState, type RangeList } from './ranges.ts'
+import { FileRanges, PageState } from './ranges.ts'
+import { type ResidencySource, residencySource } from './residency.ts'
 
 /** Holes of files larger than this are not asked about where mincore alone must do. */
 const WHOLE_FILE_MAX = 2 ** 30
@@ -44,6 +45,8 @@ export class FileProbe {
   /** Of the file, before it was opened. */
   readonly stat = new Statx()
   readonly extents = new ExtentList()
+  /** Where it shares which blocks, after {@link readRanges}. */
+  readonly ranges = new FileRanges()
   /** In memory now. */
   cached = 0
   /** Not known how much is in memory. */
@@ -110,25 +113,25 @@ export class FileProbe {
   }
 
   /**
-   * Adds the shared ranges of the file just measured to `ranges`, as those of `file`. Dirty pages on their way to new
-   * blocks may arrive while we look: then once more. Returns false if they never came to rest.
+   * Finds the shared {@link ranges} of the file just measured. Dirty pages on their way to new blocks may arrive while we
+   * look: then once more. Returns false if they never came to rest.
    */
-  addRanges(ranges: RangeList, file: number): boolean {
-    const before = ranges.count
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      this.unstable = 0
-      this.#addRanges(ranges, file)
+  readRanges(): boolean {
+    for (let attempt = 1; ; attempt++) {
+      this.#mapRanges()
       if (!this.#hasUnstable) return true
       const again = this.#readExtents(this.#extentsAfter)
       if (again >= 0 && this.#extentsAfter.equals(this.extents)) return true
-      if (attempt + 1 === ATTEMPTS || again < 0) return false
-      ranges.count = before
+      if (attempt === ATTEMPTS || again < 0) return false
       this.#readExtents(this.extents)
     }
-    return false
   }
 
-  #addRanges(ranges: RangeList, file: number): void {
+  /** Ranges from extents and the states of pages. */
+  #mapRanges(): void {
+    const { ranges } = this
+    ranges.clear()
+    this.unstable = 0
     const { count, logical, physical, length, flags } = this.extents
     const pages = Math.ceil(this.stat.size / PAGE_BYTES)
     const { states } = this.#pages
@@ -143,7 +146,7 @@ export class FileProbe {
       if (!this.#hasDetails) {
         // All pages of the file are in memory and clean, or none is.
         const state = this.#cachedPages > 0 ? PageState.resident : PageState.absent
-        ranges.add(start + shift, end + shift, file, start, state)
+        ranges.add(start + shift, end + shift, start, state)
         continue
       }
       for (let at = start; at < end; ) {
@@ -158,7 +161,7 @@ export class FileProbe {
         while (next < last && next * PAGE_BYTES < end && states[next - first] === state) next++
         const to = Math.min(end, next * PAGE_BYTES)
         if (state === DIRTY) this.unstable += to - at
-        else ranges.add(at + shift, to + shift, file, at, state as PageState)
+        else ranges.add(at + shift, to + shift, at, state as PageState)
         at = to
       }
     }
@@ -194,39 +197,24 @@ export class FileProbe {
   }
 
   /** Finds out how much of the file is in memory, and whether its pages differ from one another in that. */
-  #countCached(residency: ResidencySource): void {
+  #countCached(best: ResidencySource): void {
+    const counts = this.#counts
+    const source = residencySource(this.#fd, this.stat, best, counts)
+    this.residencyUnknown = source === 'unknown'
+    this.#countable = source === 'cachestat'
     this.#cachedPages = 0
     this.#hasDetails = false
     this.#hasUnstable = false
-    this.#countable = residency === 'cachestat'
-    if (residency === 'unknown') return
-    if (this.#countable) {
-      const counts = this.#counts
-      const error = counts.read(this.#fd)
-      if (error === 0) {
-        this.#cachedPages = counts.cached
-        this.cached = counts.cached * PAGE_BYTES
-        const isWhole = counts.cached === 0 || counts.cached >= Math.ceil(this.stat.size / PAGE_BYTES)
-        this.#hasUnstable = counts.dirty + counts.writeback > 0
-        this.#hasDetails = !isWhole || this.#hasUnstable || counts.evicted > 0
-        return
-      }
-      if (error !== -ERRNO.ENOSYS) {
-        // EPERM: not the owner, and may not write it. mincore would lie to us, too.
-        this.residencyUnknown = true
-        return
-      }
-      this.#countable = false
-    }
-    this.#countByMincore()
+    if (source === 'mincore') this.#countByMincore()
+    if (source !== 'cachestat') return
+    this.#cachedPages = counts.cached
+    this.cached = counts.cached * PAGE_BYTES
+    this.#hasUnstable = counts.dirty + counts.writeback > 0
+    this.#hasDetails = this.#isPartlyCached() || this.#hasUnstable || counts.evicted > 0
   }
 
   /** Residency of the whole file where cachestat does not know. */
   #countByMincore(): void {
-    if (!mayKnowResidency(this.stat)) {
-      this.residencyUnknown = true
-      return
-    }
     const { size } = this.stat
     let cachedPages = 0
     let at = 0
@@ -247,7 +235,11 @@ export class FileProbe {
     }
     this.#cachedPages = cachedPages
     this.cached = cachedPages * PAGE_BYTES
-    this.#hasDetails = cachedPages > 0 && cachedPages < Math.ceil(size / PAGE_BYTES)
+    this.#hasDetails = this.#isPartlyCached()
+  }
+
+  #isPartlyCached(): boolean {
+    return this.#cachedPages > 0 && this.#cachedPages < Math.ceil(this.stat.size / PAGE_BYTES)
   }
 
   #hasShareable(): boolean {
@@ -261,10 +253,4 @@ export class FileProbe {
     }
     return found
   }
-}
-
-/** To others than its owner and root the kernel's mincore says that every page of a file is in memory. */
-function mayKnowResidency(stat: Statx): boolean {
-  const uid = process.geteuid?.() ?? 0
-  return uid === 0 || stat.uid === uid
 }

@@ -1,21 +1,19 @@
 /** What a reader of the figures has to know about them, as sentences. */
 import { formatBytes, formatCount } from '../util/human.ts'
+import { printableName } from './names.ts'
 import type { Report } from './report.ts'
 
 /** Mounts left out that are named; the others are counted. */
 const NAMED = 4
 
 export function notesOn(report: Report): string[] {
-  const { changes, unknown, leftOut, unreadable, totals } = report
+  const { changes, unknown, leftOut, unreadable, totals, content } = report
   const notes: string[] = []
   if (changes.vanished + changes.files + changes.directories > 0) {
     notes.push(
       `The tree changed during the walk: ${plural(changes.files, 'file')} and ${plural(changes.directories, 'directory')} changed, ` +
         `${formatCount(changes.vanished)} vanished. The figures are of no single moment.`,
     )
-  }
-  if (unreadable.count > 0) {
-    notes.push(`${plural(unreadable.count, 'path')} could not be read and count nowhere.`)
   }
   if (unknown.residencyFiles > 0) {
     notes.push(
@@ -27,6 +25,9 @@ export function notesOn(report: Report): string[] {
     notes.push(
       `Of ${plural(unknown.sharingFiles, 'file')} it is not known whether they share storage (it is on XFS and btrfs): they count as sharing nothing.`,
     )
+  }
+  if (unknown.sharingFiles > 0 && content !== null) {
+    notes.push('What is found equal in these files may share storage already: then it is not stored again.')
   }
   if (unknown.incomparableBytes > 0) {
     notes.push(
@@ -44,10 +45,15 @@ export function notesOn(report: Report): string[] {
         'outside (snapshots, other trees, deleted files that are open, homes of a Samepage mount) and not in the figures.',
     )
   }
-  if (leftOut.length > 0) {
-    const named = leftOut.slice(0, NAMED).map(({ path, kind }) => `${path} (${kind})`)
-    const more = leftOut.length > NAMED ? ` and ${leftOut.length - NAMED} more` : ''
-    notes.push(`Left out, for they hold no files of a disk: ${named.join(', ')}${more}.`)
+  for (const why of new Set(leftOut.map((mount) => mount.why))) {
+    const mounts = leftOut.filter((mount) => mount.why === why)
+    const named = mounts.slice(0, NAMED).map(({ path, kind }) => `${printableName(path)} (${kind})`)
+    const more = mounts.length > NAMED ? ` and ${formatCount(mounts.length - NAMED)} more` : ''
+    notes.push(`Left out, for ${why}: ${named.join(', ')}${more}.`)
+  }
+  // Last, for the paths follow it.
+  if (unreadable.count > 0) {
+    notes.push(`${plural(unreadable.count, 'path')} could not be read and count nowhere.`)
   }
   return notes
 }

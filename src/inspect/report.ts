@@ -3,7 +3,7 @@
  * documents each field, and FORMAT_VERSION counts changes that break a reader.
  */
 import { errnoName } from '../linux/errors.ts'
-import { formatCount } from '../util/human.ts'
+import { formatBytes, formatCount } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import type { ContentReport } from './content.ts'
 import { joinPath, NO_DIRECTORY } from './directories.ts'
@@ -161,6 +161,33 @@ export function buildReport(measurement: Measurement, top: number, content: Cont
   }
   report.notes = notesOn(report)
   return report
+}
+
+/** A sum for people, of which the part of `unknownFiles` is missing. */
+function sumOfKnown(bytes: number, unknownFiles: number): string {
+  if (unknownFiles === 0) return formatBytes(bytes)
+  return bytes === 0 ? 'unknown' : `≥ ${formatBytes(bytes)}`
+}
+
+/** The sums of a report for people: the same words on the terminal and on the page. */
+export function shownSums({ totals, unknown }: Report): {
+  disk: string
+  shared: string
+  cached: string
+  duplicate: string
+  potential: string
+  reread: string
+} {
+  const { residencyFiles, sharingFiles } = unknown
+  return {
+    // What may be shared counts as if it were not.
+    disk: `${sharingFiles === 0 ? '' : '≤ '}${formatBytes(totals.diskBytes)}`,
+    shared: sumOfKnown(totals.sharedBytes, sharingFiles),
+    cached: sumOfKnown(totals.cachedBytes, residencyFiles),
+    duplicate: sumOfKnown(totals.duplicateBytes, residencyFiles + sharingFiles),
+    potential: sumOfKnown(totals.potentialBytes, sharingFiles),
+    reread: sumOfKnown(totals.rereadBytes, residencyFiles + sharingFiles),
+  }
 }
 
 /** A group for people: the largest member, and what is with it where. */

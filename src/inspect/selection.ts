@@ -77,8 +77,8 @@ export class Selection implements Visitor {
   readonly #wants: (entry: Entry, isDirectory: boolean) => boolean
   /** Looking at these would make the automounter mount something. */
   readonly #automounts = automountPaths()
-  /** The file system of the argument at hand, where others are not to be entered. */
-  #only: WalkedFilesystem | undefined
+  /** The file system of the argument at hand. */
+  #ofArgument: WalkedFilesystem | undefined
 
   /** `stat` is where each file's stat is put. */
   constructor(options: SelectionOptions, handler: Handler, stat: Statx) {
@@ -100,8 +100,7 @@ export class Selection implements Visitor {
       try {
         const error = stat.ofFd(fd)
         if (error < 0) throw new SystemError(-error, 'statx', argument)
-        const { filesystem } = this.filesystems.of(stat, fd)
-        this.#only = this.#options.xdev ? filesystem : undefined
+        this.#ofArgument = this.filesystems.of(stat, fd).filesystem
       } finally {
         close(fd)
       }
@@ -130,7 +129,7 @@ export class Selection implements Visitor {
       name: () => name,
       relativePath: () => name,
     }
-    const error = this.#file(entry)
+    const error = this.#wants(entry, false) ? this.#file(entry) : 0
     if (error < 0) this.failed.push({ path: argument, errno: -error })
     this.#handler.leave(directory, false)
   }
@@ -153,11 +152,12 @@ export class Selection implements Visitor {
       return -1
     }
     const { filesystem } = device
-    if (filesystem.leftOut !== undefined) {
-      this.leftOut.push({ path: directory, kind: filesystem.identified.kind, why: filesystem.leftOut })
+    if (this.#options.xdev && filesystem !== this.#ofArgument) return -1
+    const why = this.#whyLeftOut(filesystem)
+    if (why !== undefined) {
+      this.leftOut.push({ path: directory, kind: filesystem.identified.kind, why })
       return -1
     }
-    if (this.#only !== undefined && filesystem !== this.#only) return -1
     // Seen already: below another argument, or through a bind mount.
     if (!device.directories.add(stat.ino)) return -1
     this.counts.directories++
@@ -200,12 +200,17 @@ export class Selection implements Visitor {
     } catch (error) {
       return -errnoOfError(error)
     }
-    if (device.filesystem.leftOut !== undefined) return 0
+    if (this.#whyLeftOut(device.filesystem) !== undefined) return 0
     if (stat.nlink > 1 && !device.files.add(stat.ino)) {
       this.counts.hardLinks++
       return 0
     }
     return this.#handler.file(entry, device)
+  }
+
+  #whyLeftOut(filesystem: WalkedFilesystem): string | undefined {
+    if (filesystem.isView && filesystem !== this.#ofArgument) return 'it shows files that lie elsewhere'
+    return filesystem.leftOut
   }
 
   /** The file's device: mostly its neighbours'; its own on a file that something is mounted on, and on overlayfs. */

@@ -155,12 +155,32 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     expect(Date.parse(reports[1].startedAt) - Date.parse(reports[0].startedAt)).toBeGreaterThanOrEqual(100)
   })
 
+  test('--watch --csv is one table: a heading, then rows that tell when', async () => {
+    const watching = spawn(process.execPath, [SAMEPAGE, 'inspect', '--watch', '100ms', '--csv', '-n', '0', tree])
+    let output = ''
+    watching.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      if (output.split('\n').length > 4) watching.kill('SIGINT')
+    })
+    await once(watching, 'close')
+    const [heading, ...rows] = output.trimEnd().split('\r\n')
+    expect(heading!.split(',').at(-1)).toBe('started_at')
+    expect(rows.length).toBeGreaterThanOrEqual(3)
+    expect(rows.every((row) => row.startsWith('total,,6,,'))).toBe(true)
+    const times = rows.map((row) => Date.parse(row.split(',').at(-1)!))
+    expect(times.every((time, at) => at === 0 || time >= times[at - 1]! + 100)).toBe(true)
+  })
+
   test('exit status: 0 done, 1 a path cannot be read at all, 2 wrong use', () => {
     expect(samepage('inspect', at('sub')).status).toBe(0)
     const missing = samepage('inspect', '--json', at('nothing'), at('sub'))
     expect(missing.status).toBe(1)
     expect(missing.stderr).toBe(`samepage: ${at('nothing')}: no such file or directory\n`)
     expect(JSON.parse(missing.stdout)).toMatchObject({ failed: [{ error: 'ENOENT' }], totals: { files: 1 } })
+    const nowhere = at('nothing/report.html')
+    expect(samepage('inspect', '--html', nowhere, tree)).toEqual({
+      ...{ status: 1, stdout: '', stderr: `samepage: ${nowhere}: no such file or directory\n` },
+    })
     for (const wrong of [
       [],
       ['--top', 'x', tree],
@@ -258,6 +278,8 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       })
       expect(report.unknown.residencyFiles).toBeGreaterThanOrEqual(5)
       expect(report.notes.join()).toContain('nobody tells how much is in memory')
+      // People find the paths below the note that counts them.
+      expect(report.notes.at(-1)).toContain('2 paths could not be read')
     } finally {
       fs.rmSync(at('secret'), { recursive: true })
       fs.rmSync(at('unreadable'))
@@ -300,34 +322,6 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       run('umount', at('mounts/other'))
       run('umount', at('mounts/memory'))
       fs.rmSync(at('mounts'), { recursive: true })
-    }
-  })
-
-  test('on overlayfs the cached pages are those of the file below, and sharing is said to be unknown', () => {
-    const layers = Object.fromEntries(
-      ['lower', 'upper', 'work', 'merged'].map((name) => [name, path.join(filesystem.path, name)]),
-    ) as Record<'lower' | 'upper' | 'work' | 'merged', string>
-    for (const layer of Object.values(layers)) fs.mkdirSync(layer)
-    writeSynced(`${layers.lower}/file`, noise(32 * PAGE, 9))
-    writeSynced(`${layers.upper}/own`, noise(32 * PAGE, 10))
-    run('sync', '-f', layers.lower)
-    run(
-      'mount',
-      '-t',
-      'overlay',
-      '-o',
-      `lowerdir=${layers.lower},upperdir=${layers.upper},workdir=${layers.work}`,
-      'overlay',
-      layers.merged,
-    )
-    try {
-      const residency = { [`${layers.lower}/file`]: [[5, 12]], [`${layers.upper}/own`]: [[0, 32]] } as const
-      const report = inspectResident(residency, [layers.merged])
-      expect(report.totals).toMatchObject({ files: 2, cachedBytes: (7 + 32) * PAGE, sharedBytes: 0 })
-      expect(report.unknown).toMatchObject({ sharingFiles: 2, residencyFiles: 0 })
-      expect(new Set(report.filesystems.map(({ residency: source }) => source))).toEqual(new Set(['mincore']))
-    } finally {
-      run('umount', layers.merged)
     }
   })
 })

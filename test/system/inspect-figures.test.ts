@@ -274,6 +274,7 @@ for (const kind of ['xfs', 'btrfs'] as const) {
         elsewhere: 16,
         duplicate: 2,
       })
+      expect(inspect('--include', 'one', at('a/one'), at('a/two')).totals.files).toBe(1)
       expect(pagesOf(inspectResident(residency, ['--include', 'one', tree]))).toMatchObject({
         shared: 16,
         elsewhere: 0,

@@ -18,6 +18,8 @@ import { describeWith, findProgram } from '../support/requires.ts'
 
 const FILES = 6
 const PAGES_MAX = 48
+/** Trees to have looked at, however busy the machine is. */
+const TREES_MIN = 5
 
 const file = fc.nat(FILES - 1)
 const page = fc.nat(PAGES_MAX - 1)
@@ -204,8 +206,10 @@ for (const kind of ['xfs', 'btrfs'] as const) {
               fs.rmSync(tree, { recursive: true })
             },
           ),
-          { numRuns: 25, interruptAfterTimeLimit: 120_000, markInterruptAsFailure: true },
+          // A busy machine gets through fewer.
+          { numRuns: 25, interruptAfterTimeLimit: 120_000 },
         )
+        expect(trees).toBeGreaterThanOrEqual(TREES_MIN)
         // The trees were worth looking at. How much there was is up to chance.
         expect(seen.shared).toBeGreaterThan(0)
         expect(seen.duplicate).toBeGreaterThan(0)

@@ -4,6 +4,7 @@ import { toCsv } from '../../../src/inspect/csv.ts'
 import { DirectoryTable, NO_DIRECTORY } from '../../../src/inspect/directories.ts'
 import { FileTable } from '../../../src/inspect/files.ts'
 import { toHtml } from '../../../src/inspect/html.ts'
+import { toJson } from '../../../src/inspect/json.ts'
 import type { Measurement } from '../../../src/inspect/measure.ts'
 import { buildReport } from '../../../src/inspect/report.ts'
 import { noSums } from '../../../src/inspect/sweep.ts'
@@ -77,7 +78,15 @@ test('a directory that holds everything of another stands for it', () => {
 test('CSV quotes what needs it', () => {
   const report = buildReport(measurementOf({ top: 1, a: 0, b: 0, c: 0, d: 0 }), 10, null)
   report.directories[0]!.path = 'a,"b"\nc'
-  expect(toCsv(report)).toContain('directory,"a,""b""\nc",5,,1048576,')
+  expect([...toCsv(report, true)].join('')).toContain('directory,"a,""b""\nc",5,,1048576,')
+})
+
+test('JSON in pieces is JSON as a whole, on one line or many', () => {
+  const report = buildReport(measurementOf({ top: 100, a: 0, b: 300, c: 100, d: 500 }), 10, null)
+  report.directories[0]!.path = 'a"\n'
+  for (const indent of [0, 2] as const) {
+    expect([...toJson(report, indent)].join('')).toBe(JSON.stringify(report, null, indent))
+  }
 })
 
 test('sentences are broken between words', () => {

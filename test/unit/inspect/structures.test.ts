@@ -6,7 +6,7 @@ import { GroupTable } from '../../../src/inspect/groups.ts'
 import { InodeSet } from '../../../src/inspect/inode-set.ts'
 import { largest } from '../../../src/inspect/largest.ts'
 import { ascendingOrder } from '../../../src/inspect/order.ts'
-import { PageState, RangeList } from '../../../src/inspect/ranges.ts'
+import { FileRanges, PageState, RangeTable } from '../../../src/inspect/ranges.ts'
 
 test('ascendingOrder sorts stably', () => {
   fc.assert(
@@ -54,17 +54,44 @@ test('largest is the front of a sort', () => {
   )
 })
 
-test('a RangeList joins what continues in device, file and state, and nothing else', () => {
-  const list = new RangeList()
-  list.add(0, 10, 0, 100, PageState.absent)
-  list.add(10, 20, 0, 110, PageState.absent)
-  list.add(20, 20, 0, 120, PageState.absent)
+test('FileRanges join what continues in device, file and state, and nothing else', () => {
+  const list = new FileRanges()
+  list.add(0, 10, 100, PageState.absent)
+  list.add(10, 20, 110, PageState.absent)
+  list.add(20, 20, 120, PageState.absent)
   expect(list.count).toBe(1)
-  list.add(20, 30, 0, 121, PageState.absent)
-  list.add(30, 40, 0, 131, PageState.resident)
-  list.add(40, 50, 1, 141, PageState.resident)
-  expect([...list.start.slice(0, list.count)]).toEqual([0, 20, 30, 40])
-  expect([...list.end.slice(0, list.count)]).toEqual([20, 30, 40, 50])
+  list.add(20, 30, 121, PageState.absent)
+  list.add(30, 40, 131, PageState.resident)
+  expect([...list.start.slice(0, list.count)]).toEqual([0, 20, 30])
+  expect([...list.end.slice(0, list.count)]).toEqual([20, 30, 40])
+})
+
+test('a RangeTable grows with distinct ranges, not with the clones that use them', () => {
+  const table = new RangeTable()
+  const ranges = new FileRanges()
+  const extents = 1000
+  const addClone = (file: number, rewritten = -1) => {
+    ranges.clear()
+    for (let i = 0; i < extents; i++) {
+      const start = (i === rewritten ? 2 ** 40 + file : i) * 8192
+      ranges.add(start, start + 4096, i * 4096, PageState.absent)
+    }
+    table.addFile(file, ranges)
+  }
+  for (let file = 0; file < 100; file++) addClone(file)
+  expect(table.count).toBe(extents)
+  expect(table.uses.length).toBeLessThan(4 * extents)
+  expect([...table.users.slice(0, extents)]).toEqual(Array(extents).fill(100))
+  // One that was rewritten in one place has uses of its own, and one range more.
+  addClone(100, 500)
+  expect(table.count).toBe(extents + 1)
+  expect([table.users[499], table.users[500], table.users[extents]]).toEqual([101, 100, 1])
+  const usesOf = (row: number) => [
+    ...table.uses.slice(table.firstUse[row], table.firstUse[row]! + table.useCount[row]!),
+  ]
+  expect(usesOf(99)).toEqual(usesOf(0))
+  expect(usesOf(100)).toEqual(usesOf(0).with(500, extents))
+  for (let range = 0; range < table.count; range++) expect(usesOf(table.row[range]!)).toContain(range)
 })
 
 describe('DirectoryTable', () => {

@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type FileFacts, FileTable } from '../../../src/inspect/files.ts'
-import { PageState, RangeList } from '../../../src/inspect/ranges.ts'
+import { FileRanges, PageState, RangeTable } from '../../../src/inspect/ranges.ts'
 import { coverOnce, noSums, type SweepSums, sweep } from '../../../src/inspect/sweep.ts'
 
 const BLOCK = 4096
+const FILES = 6
 
 interface Range {
   start: number
@@ -23,13 +24,20 @@ function tableOf(count: number): FileTable {
   return files
 }
 
-function listOf(ranges: Range[]): RangeList {
-  const list = new RangeList()
-  // Offsets that never continue one another, so that each range stays a record of its own.
-  ranges.forEach(({ start, length, file, state }, i) => {
-    list.add(start * BLOCK, (start + length) * BLOCK, file, i * 2 ** 30, state)
-  })
-  return list
+/** In the order of files, as the walk meets them. */
+function rangesOf(ranges: Range[]): RangeTable {
+  const table = new RangeTable()
+  const own = new FileRanges()
+  for (let file = 0; file < FILES; file++) {
+    own.clear()
+    // Offsets that never continue one another, so that each range stays a record of its own.
+    ranges.forEach((range, i) => {
+      const start = range.start * BLOCK
+      if (range.file === file) own.add(start, start + range.length * BLOCK, i * 2 ** 30, range.state)
+    })
+    table.addFile(file, own)
+  }
+  return table
 }
 
 /** The definition, block by block. */
@@ -79,14 +87,14 @@ function groupsOf(neighbours: Set<string>, fileCount: number): number[] {
   return group
 }
 
-const FILES = 6
+const file = fc.nat(FILES - 1)
+const state = fc.constantFrom(PageState.absent, PageState.evicted, PageState.resident)
 const arbitraryRanges = fc.array(
-  fc.record({
-    start: fc.nat(40),
-    length: fc.integer({ min: 1, max: 20 }),
-    file: fc.nat(FILES - 1),
-    state: fc.constantFrom(PageState.absent, PageState.evicted, PageState.resident),
-  }),
+  fc.oneof(
+    fc.record({ start: fc.nat(40), length: fc.integer({ min: 1, max: 20 }), file, state }),
+    // Of clones: often the same ones.
+    fc.record({ start: fc.constantFrom(0, 20), length: fc.constant(10), file, state }),
+  ),
   { maxLength: 30 },
 )
 
@@ -96,7 +104,7 @@ describe('sweep', () => {
       fc.property(arbitraryRanges, (ranges) => {
         const files = tableOf(FILES)
         const sums = noSums()
-        sweep(listOf(ranges), files, sums)
+        sweep(rangesOf(ranges), files, sums)
         const model = modelOf(ranges, FILES)
         expect(sums).toEqual(model.sums)
         for (const [name, expected] of Object.entries(model.columns)) {
@@ -115,7 +123,7 @@ describe('sweep', () => {
       fc.property(arbitraryRanges, (ranges) => {
         const files = tableOf(FILES)
         const sums = noSums()
-        sweep(listOf(ranges), files, sums)
+        sweep(rangesOf(ranges), files, sums)
         const { neighbours } = modelOf(ranges, FILES)
         const expected = groupsOf(neighbours, FILES)
         expect(expected.map((_, file) => files.groupOf(file))).toEqual(expected)
@@ -133,8 +141,10 @@ describe('sweep', () => {
   test('ten thousand clones of one extent: exact, and no slower per range', () => {
     const count = 10_000
     const bytes = 2 ** 30
-    const ranges = new RangeList()
-    for (let file = 0; file < count; file++) ranges.add(2 ** 50, 2 ** 50 + bytes, file, 0, PageState.resident)
+    const ranges = new RangeTable()
+    const own = new FileRanges()
+    own.add(2 ** 50, 2 ** 50 + bytes, 0, PageState.resident)
+    for (let file = 0; file < count; file++) ranges.addFile(file, own)
     const files = tableOf(count)
     const sums = noSums()
     sweep(ranges, files, sums)
@@ -147,9 +157,11 @@ describe('sweep', () => {
   })
 
   test('a file that uses a block twice holds it twice', () => {
-    const ranges = new RangeList()
-    ranges.add(0, BLOCK, 0, 0, PageState.resident)
-    ranges.add(0, BLOCK, 0, 8 * BLOCK, PageState.resident)
+    const own = new FileRanges()
+    own.add(0, BLOCK, 0, PageState.resident)
+    own.add(0, BLOCK, 8 * BLOCK, PageState.resident)
+    const ranges = new RangeTable()
+    ranges.addFile(0, own)
     const sums = noSums()
     sweep(ranges, tableOf(1), sums)
     expect(sums).toMatchObject({ shared: BLOCK, duplicate: BLOCK, potential: BLOCK, elsewhere: 0 })
@@ -159,7 +171,7 @@ describe('sweep', () => {
 test('coverOnce visits every byte exactly once, through a file that has it', () => {
   fc.assert(
     fc.property(arbitraryRanges, (ranges) => {
-      const list = listOf(ranges)
+      const list = rangesOf(ranges)
       const seen = new Map<number, number>()
       coverOnce(list, (file, offset, length) => {
         const range = ranges[Math.floor(offset / 2 ** 30)]!
