@@ -9,6 +9,10 @@ import { MAPPINGS, SLOTS } from './program.ts'
 
 /** Operations between two looks at the trees as wholes. */
 const AUDIT_EVERY = 250
+/**
+ * What a file lets whom do is not changed by who works below the mount: for an open file the kernel goes by what it was told when it last asked.
+ */
+const PERMISSIONS = new Set(['chmod', 'fchmod', 'chown', 'fchown', 'setxattr'])
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const
 
 export type Kind = 'file' | 'directory' | 'symlink' | 'other'
@@ -63,6 +67,10 @@ export class Generator {
   }
 
   emit(call: string, ...args: Argument[]): void {
+    const { processes, belowProcesses } = this.recipe
+    if (PERMISSIONS.has(call) && this.#process >= processes - belowProcesses) return
+    // Likewise for its size: then less is copied, and the trees stay different.
+    if (call === 'copyRange' && belowProcesses > 0) return
     this.#program.push({ index: this.#program.length, process: this.#process, call, args })
   }
 

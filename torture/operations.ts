@@ -376,7 +376,9 @@ const SAME_DOOR: Row[] = [
     10,
     (g, random) => {
       const path = g.anyName()
-      const type = random.pick([0o100000, 0o010000, 0o140000, 0o020000, 0o060000])
+      // A FIFO below the mount and through it are two: who works below finds nobody at its other end.
+      const fifos = g.recipe.belowProcesses === 0 ? [0o010000] : []
+      const type = random.pick([0o100000, 0o140000, 0o020000, 0o060000, ...fifos])
       // A device that no driver serves.
       g.emit('mknod', path, type | random.pick(MODES), type === 0o020000 || type === 0o060000 ? (250 << 8) | 7 : 0)
       g.add(path, type === 0o100000 ? 'file' : 'other')

@@ -82,7 +82,8 @@ async function main(): Promise<number> {
     users: Number(values.users),
     belowProcesses: belowProcesses(),
     readOnly: values['read-only'],
-    closeToOpen: !values.native && !values.strict,
+    // Strict or not, what changes below is seen by who opens the file after that.
+    closeToOpen: !values.native && !(values.strict && belowProcesses() === 0),
     fault: values.fault,
   }
   using player = new Player(stage)
