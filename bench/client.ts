@@ -7,6 +7,8 @@ export interface ClientTypes {
   map: { task: MapTask; answer: Rate }
   names: { task: NamesTask; answer: Rate }
   probe: { task: ProbeTask; answer: ProbeAnswer }
+  write: { task: WriteTask; answer: Rate }
+  change: { task: ChangeTask; answer: Rate }
 }
 
 export interface ReadTask {
@@ -34,6 +36,25 @@ export interface NamesTask {
   readonly passes: number
   /** Seconds to wait before the last pass, which alone is timed; 0: all are. */
   readonly pauseSeconds: number
+}
+
+export interface WriteTask {
+  /** Is there, and at least `blockBytes` long. */
+  readonly file: string
+  readonly order: 'random' | 'sequential'
+  readonly blockBytes: number
+  /** Blocks to write, within what the file has. */
+  readonly blocks: number
+  /** fsync(2) after each block, or once at the end, within the time that is measured. */
+  readonly sync: 'each' | 'at the end'
+}
+
+export interface ChangeTask {
+  /** An empty directory; it is empty again afterwards. */
+  readonly directory: string
+  /** The call that is timed; what it needs is made before. */
+  readonly what: 'create' | 'rename' | 'unlink'
+  readonly files: number
 }
 
 export interface ProbeTask {

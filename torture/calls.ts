@@ -4,7 +4,7 @@
 import { cloneFile, dedupeRange } from '../src/linux/clone.ts'
 import { errnoName } from '../src/linux/errors.ts'
 import { addressOf } from '../src/linux/native.ts'
-import { S_ISGID, S_IXGRP, Statx } from '../src/linux/statx.ts'
+import { S_ISGID, S_ISUID, Statx } from '../src/linux/statx.ts'
 import { fill, pageHashes } from './bytes.ts'
 import { ANY, ANY_SUCCESS, MAPPINGS, type Outcome, SLOTS } from './program.ts'
 import { iovec, sys } from './syscalls.ts'
@@ -184,13 +184,10 @@ export function describe(record: Statx): string {
 }
 
 /**
- * The mode, without the set-group-id bit of a file that its group cannot execute: whether a change of data takes that away depends, natively,
- * on what the kernel happens to remember of the inode (S_NOSEC).
+ * The mode, without the set-id bits of files: when a change of data takes them away depends, natively, on the file system (punching holes) and
+ * on what the kernel happens to remember of the inode (S_NOSEC). test/system/set-id.test.ts looks at what does not.
  */
-function settledMode(record: Statx): number {
-  const { mode } = record
-  return record.isFile && (mode & S_IXGRP) === 0 ? mode & ~S_ISGID : mode
-}
+const settledMode = ({ isFile, mode }: Statx): number => (isFile ? mode & ~(S_ISUID | S_ISGID) : mode)
 
 /** Offset of a struct flock's fields: type s16 @0, whence s16 @2, start s64 @8, length s64 @16, pid s32 @24. */
 function flockOf(type: number, start: number, length: number): Buffer {

@@ -21,6 +21,10 @@ export type Kind = 'file' | 'directory' | 'symlink' | 'other'
 export interface Opened {
   path: string
   flags: number
+  /** Has been mapped. A mapping that is passed through does not keep the locks of an open file alive that is closed; natively it does. */
+  mapped?: boolean
+  /** May have such locks. */
+  locked?: boolean
 }
 
 export class Generator {
@@ -69,7 +73,9 @@ export class Generator {
   emit(call: string, ...args: Argument[]): void {
     const { processes, belowProcesses } = this.recipe
     if (PERMISSIONS.has(call) && this.#process >= processes - belowProcesses) return
-    // Likewise for its size: then less is copied, and the trees stay different.
+    // Where a directory was moved below the kernel moves its own entry when it meets it, which it cannot in the middle of a rename (ESTALE).
+    if (call === 'rename' && belowProcesses > 0 && this.names.get(String(args[0])) === 'directory') return
+    // An open file's size is what the kernel heard last: less is copied, and the trees stay different.
     if (call === 'copyRange' && belowProcesses > 0) return
     this.#program.push({ index: this.#program.length, process: this.#process, call, args })
   }

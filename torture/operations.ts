@@ -146,6 +146,15 @@ function open(g: Generator): void {
   g.opened[g.process]![slot] = { path, flags }
 }
 
+/** Locks that belong to an open file, which has no mapping. */
+function withOwnLocks(g: Generator, emit: (slot: number) => void): void {
+  const slot = g.openSlot()
+  const opened = g.opened[g.process]![slot]
+  if (opened?.mapped) return
+  if (opened !== undefined) opened.locked = true
+  emit(slot)
+}
+
 function remove(g: Generator, call: 'unlink' | 'rmdir', ...kinds: Parameters<Generator['existing']>): void {
   const path = g.existing(...kinds)
   g.emit(call, path)
@@ -312,7 +321,10 @@ const ALWAYS: Row[] = [
     (g, random) => {
       const slot = g.openSlot(random.chance(0.7) ? isReadable : isWritable)
       const mapping = random.below(MAPPINGS)
-      const flags = g.opened[g.process]![slot]?.flags ?? 0
+      const opened = g.opened[g.process]![slot]
+      if (opened?.locked) return
+      if (opened !== undefined) opened.mapped = true
+      const flags = opened?.flags ?? 0
       const shared = random.chance(0.8)
       const pages = random.between(1, 64)
       const protection = (flags & O.ACCMODE) === O.RDWR || !shared ? 3 : 1
@@ -367,9 +379,10 @@ const SAME_DOOR: Row[] = [
     8,
     (g, random) => g.emit('sendfile', g.openSlot(isReadable), offset(random), g.openSlot(isWritable), length(random)),
   ],
-  [12, (g, random) => g.emit('flock', g.openSlot(), random.pick([1, 2, 8]) | 4)],
+  [12, (g, random) => withOwnLocks(g, (slot) => g.emit('flock', slot, random.pick([1, 2, 8]) | 4))],
   // F_SETLK and F_OFD_SETLK; F_RDLCK, F_WRLCK, F_UNLCK.
-  [14, (g, random) => g.emit('lock', g.openSlot(), random.pick([6, 6, 37]), random.below(3), ...range(random))],
+  [10, (g, random) => g.emit('lock', g.openSlot(), 6, random.below(3), ...range(random))],
+  [4, (g, random) => withOwnLocks(g, (slot) => g.emit('lock', slot, 37, random.below(3), ...range(random)))],
   [5, (g, random) => g.emit('getLock', g.openSlot(), random.pick([5, 36]), random.below(2), ...range(random))],
   [8, (g, random) => g.emit('access', g.existing('file', 'directory', 'symlink'), random.below(8))],
   [

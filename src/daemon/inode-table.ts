@@ -111,6 +111,7 @@ export class InodeTable {
   readonly #buckets: number
   readonly #slots: number
   readonly #mutex: SharedMutex
+  readonly #successorKey = new InodeKey()
   /** Whether the last {@link acquire} on this thread made a new slot. */
   created = false
 
@@ -261,6 +262,31 @@ export class InodeTable {
     this.#mutex.lock()
     try {
       this.#unhash(slot)
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  isUnhashed(slot: number): boolean {
+    return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) !== 0
+  }
+
+  /** The slot that look-ups find for the inode of `slot`, which they do not find any more; -1 where there is none yet. */
+  successor(slot: number): number {
+    const key = this.#successorKey
+    key.fs = this.get(slot, SLOT.FS)
+    key.inoLow = this.get(slot, SLOT.INO_LOW) >>> 0
+    key.inoHigh = this.get(slot, SLOT.INO_HIGH) >>> 0
+    const handle = this.handle(slot)
+    key.handle.set(handle)
+    key.handleSize = handle.length
+    this.#mutex.lock()
+    try {
+      const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
+      for (let entry = this.words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT)) {
+        if (this.#sameNumber(entry - 1, key) && this.#sameHandle(entry - 1, key)) return entry - 1
+      }
+      return -1
     } finally {
       this.#mutex.unlock()
     }

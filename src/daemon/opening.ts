@@ -117,14 +117,16 @@ export class Opening {
     const kind = this.#serving.kind(slot)
     const opens = this.#inodes.get(slot, SLOT.OPENS)
     if (opens > 0) {
-      // A private file is read as it is now, whatever has happened to it. A deleted one is had by way of an open file, and is what that is.
-      // One that is passed through to its home can't be written.
-      const canJoin = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
-      if (canJoin && !(isWriting(flags) && kind === SERVED.PRISTINE)) {
+      if (this.#canJoin(slot, stat, flags)) {
         if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
         return this.open(slot, fd, flags, reply)
       }
-      this.#inodes.unhash(slot)
+      this.#sendOn(slot, stat, flags)
+      close(fd)
+      return -ERRNO.ESTALE
+    }
+    // By another name, whose look-up the kernel still believes. All opens are to meet where the inode is found now.
+    if (this.#inodes.isUnhashed(slot)) {
       close(fd)
       return -ERRNO.ESTALE
     }
@@ -139,6 +141,35 @@ export class Opening {
       this.decide(slot, SERVED.PRIVATE, stat, true, 0)
     } else if (!this.#acquireHomes(slot)) return UNDECIDED
     return this.open(slot, fd, flags, reply)
+  }
+
+  /**
+   * A private file is read as it is now, whatever has happened to it. A deleted one is had by way of an open file, and is what that is.
+   * One that is passed through to its home can't be written.
+   */
+  #canJoin(slot: number, stat: Statx, flags: number): boolean {
+    const isCurrent = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
+    return isCurrent && !(isWriting(flags) && this.#serving.kind(slot) === SERVED.PRISTINE)
+  }
+
+  /**
+   * Under the slot's lock: the next look-up is to find a slot that can be joined, for the kernel asks again once only. The inode may have
+   * another slot already, which the kernel has not met under this name.
+   */
+  #sendOn(slot: number, stat: Statx, flags: number): void {
+    const inodes = this.#inodes
+    inodes.unhash(slot)
+    const next = inodes.successor(slot)
+    if (next < 0) return
+    // From older slots to newer ones only, so no two threads wait for each other.
+    const lock = inodes.lockOf(next)
+    lock.lock()
+    try {
+      const isStillThat = inodes.successor(slot) === next
+      if (isStillThat && inodes.get(next, SLOT.OPENS) > 0 && !this.#canJoin(next, stat, flags)) inodes.unhash(next)
+    } finally {
+      lock.unlock()
+    }
   }
 
   /** As {@link ServingState.dueLook}, of the file now: `fd` is open on it, `stat` gets what it is. */
