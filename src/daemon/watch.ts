@@ -4,7 +4,7 @@
  * The file system is marked, not the mount: whoever changes a file below comes through some other mount than the daemon's own, and
  * names are told of file systems only. What happens outside of the source comes too, and is thrown away by the watcher.
  */
-import { ERRNO } from '../linux/errors.ts'
+import { ERRNO, errnoName } from '../linux/errors.ts'
 import { FAN, markFilesystem, openEventGroup } from '../linux/fanotify.ts'
 import { close, O_DIRECTORY, O_RDONLY } from '../linux/file.ts'
 import { BTRFS_TOP_HANDLE, HANDLE_ROOM, handleInode, nameToHandle, openByHandle } from '../linux/handle.ts'
@@ -64,6 +64,6 @@ export function whyNotWatched(error: number): string {
     case ERRNO.EXDEV:
       return 'the top of this btrfs cannot be reached: mount that (subvolid=5), or use Linux 6.2 or newer'
     default:
-      return `the kernel cannot watch this file system (errno ${-error})`
+      return `the kernel cannot watch this file system (${errnoName(-error)})`
   }
 }
