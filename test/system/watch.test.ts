@@ -2,7 +2,6 @@
  * `mount --watch`: what is changed below the mount is seen through it although the kernel has been told that it may believe what it knows for an hour.
  * How soon is for the benchmark to say.
  */
-import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,27 +14,10 @@ import { type Mounted, mounted } from '../support/mounted.ts'
 import { pythonProgram } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 import { samepage } from '../support/samepage.ts'
+import { digest, seen, statOf } from '../support/seen.ts'
 
 const AN_HOUR = 3600
 const SETTLED_MS = 60
-
-/** What anybody can see of a tree, but for what happens without anybody's doing: times of access, blocks. */
-function seen(directory: string): unknown {
-  const entries = fs.readdirSync(directory).sort()
-  return Object.fromEntries([['.', statOf(directory)], ...entries.map((name) => [name, entry(`${directory}/${name}`)])])
-}
-
-function entry(file: string): unknown {
-  const stat = fs.lstatSync(file)
-  if (stat.isDirectory()) return seen(file)
-  const content = stat.isSymbolicLink() ? fs.readlinkSync(file) : fs.readFileSync(file, 'latin1')
-  return { ...statOf(file), content }
-}
-
-function statOf(file: string): object {
-  const { mode, nlink, uid, gid, size, mtimeNs, ctimeNs } = fs.lstatSync(file, { bigint: true })
-  return { mode, nlink, uid, gid, size, mtime: String(mtimeNs), ctime: String(ctimeNs) }
-}
 
 /** Two files, one of which has two names, a directory with a file in it, a symlink. */
 function plant(directory: string): void {
@@ -183,8 +165,6 @@ describeWith(['root', 'loop', 'fuse', 'xfs'], 'without --watch', () => {
     expect((await mount.status()).watch).toBe(null)
   })
 })
-
-const digest = (content: Uint8Array) => createHash('sha256').update(content).digest('hex')
 
 /** So much shared data makes a home at once. */
 const SIZE = 2 * MEBIBYTE
