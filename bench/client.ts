@@ -7,6 +7,7 @@ export interface ClientTypes {
   map: { task: MapTask; answer: Rate }
   names: { task: NamesTask; answer: Rate }
   probe: { task: ProbeTask; answer: ProbeAnswer }
+  notice: { task: NoticeTask; answer: NoticeAnswer }
 }
 
 export interface ReadTask {
@@ -46,6 +47,23 @@ export interface ProbeTask {
 export interface ProbeAnswer {
   /** When each answer came (milliseconds since the epoch), and how long it took (milliseconds). */
   readonly atMs: number[]
+  readonly tookMs: number[]
+}
+
+export interface NoticeTask {
+  /** The same directory, directly and through the mount, with files f0, f1, … in it. */
+  readonly below: string
+  readonly above: string
+  readonly files: number
+  readonly changes: number
+  /** After so long without having seen a change it fails. */
+  readonly patienceMs: number
+  /** Between a change that was seen and the next. */
+  readonly pauseMs: number
+}
+
+export interface NoticeAnswer {
+  /** From each change to when it was seen (milliseconds). */
   readonly tookMs: number[]
 }
 
