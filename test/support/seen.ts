@@ -13,8 +13,9 @@ export function seen(directory: string): unknown {
 function entry(file: string): unknown {
   const stat = fs.lstatSync(file)
   if (stat.isDirectory()) return seen(file)
-  const content = stat.isSymbolicLink() ? fs.readlinkSync(file) : digest(fs.readFileSync(file))
-  return { ...statOf(file), content }
+  if (stat.isSymbolicLink()) return { ...statOf(file), target: fs.readlinkSync(file) }
+  // Nobody writes into FIFOs here.
+  return stat.isFile() ? { ...statOf(file), content: digest(fs.readFileSync(file)) } : statOf(file)
 }
 
 export function statOf(file: string): object {

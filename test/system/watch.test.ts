@@ -19,12 +19,13 @@ import { digest, seen, statOf } from '../support/seen.ts'
 const AN_HOUR = 3600
 const SETTLED_MS = 60
 
-/** Two files, one of which has two names, a directory with a file in it, a symlink. */
+/** Two files, one of which has two names, a directory with a file in it, a symlink, a FIFO. */
 function plant(directory: string): void {
   fs.mkdirSync(`${directory}/inner`, { recursive: true })
   for (const name of ['file', 'other', 'inner/deep']) fs.writeFileSync(`${directory}/${name}`, noise(10_000, 1))
   fs.linkSync(`${directory}/file`, `${directory}/link`)
   fs.symlinkSync('file', `${directory}/symlink`)
+  run('mkfifo', `${directory}/fifo`)
 }
 
 const CHANGES: Record<string, (directory: string) => void> = {
@@ -43,6 +44,8 @@ const CHANGES: Record<string, (directory: string) => void> = {
   chmod: (d) => fs.chmodSync(`${d}/file`, 0o4711),
   'chmod of a directory': (d) => fs.chmodSync(`${d}/inner`, 0o700),
   'chmod of the top': (d) => fs.chmodSync(d, 0o711),
+  'chmod of a FIFO': (d) => fs.chmodSync(`${d}/fifo`, 0o600),
+  'rename a FIFO': (d) => fs.renameSync(`${d}/fifo`, `${d}/inner/fifo`),
   chown: (d) => fs.chownSync(`${d}/other`, 1, 2),
   utimes: (d) => fs.utimesSync(`${d}/other`, 1000, 2000),
   create: (d) => fs.writeFileSync(`${d}/new`, 'new'),
@@ -192,7 +195,7 @@ const WAYS: Record<string, { flags: object; args?: string[] }> = {
   'with passthrough': { flags: {} },
   'through the daemon': { flags: { passthrough: false } },
   'diverged cached': { flags: {}, args: ['--diverged', 'cached'] },
-  writable: { flags: { readWrite: true } },
+  'read-only': { flags: { readOnly: true } },
 }
 
 describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3'], 'files that are open while they change below', () => {
@@ -272,7 +275,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3'], 'a watched moun
     await using filesystem = await loopFilesystem('xfs')
     fs.mkdirSync(`${filesystem.path}/d`)
     await using mount = await mounted(filesystem.path, {
-      flags: { watch: true, timeout: AN_HOUR, readWrite: true, passthrough: false },
+      flags: { watch: true, timeout: AN_HOUR, passthrough: false },
     })
     const above = `${mount.path}/d`
     const below = `${filesystem.path}/d`
@@ -294,7 +297,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3'], 'a watched moun
     writeSynced(`${below}.original`, noise(16 * MEBIBYTE, 2))
     clone(`${below}.original`, below)
     await sleep(SETTLED_MS)
-    await using mount = await mounted(filesystem.path, { flags: { watch: true, timeout: AN_HOUR, readWrite: true } })
+    await using mount = await mounted(filesystem.path, { flags: { watch: true, timeout: AN_HOUR } })
     await using client = startClient()
     await client.run(
       `

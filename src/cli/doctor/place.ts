@@ -203,8 +203,7 @@ function examineTree(treeFd: number): Finding {
 function examineWatch(directoryFd: number): Finding {
   const here = about('watch', 'changes below')
   const watchFd = openWatch(directoryFd)
-  if (watchFd < 0)
-    return here.limited(`noticed at the next open; --watch cannot be had, for ${whyNotWatched(watchFd)}`)
+  if (watchFd < 0) return here.limited(`noticed at the next open; --watch cannot be had, for ${whyNotWatched(watchFd)}`)
   close(watchFd)
   return here.ok('noticed at the next open, or at once (--watch)')
 }
