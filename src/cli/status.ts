@@ -76,7 +76,7 @@ function describe(report: StatusReport): string {
       'read by the daemon',
       `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files`,
     ],
-    ...(watch === null
+    ...(watch === undefined
       ? []
       : ([
           [

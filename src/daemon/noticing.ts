@@ -73,12 +73,13 @@ export class Noticing {
 
   /**
    * A file that is open and read in pieces has changed: none of its pages is read from a home any more until the last close, and who opens
-   * it meanwhile joins. Events of closing come also where nothing was written: the time of change tells.
+   * it meanwhile joins. Events of closing come also where nothing was written: the time of change tells, unless the file is changed through the
+   * mount as well, whose changes move it too.
    */
   #readFromItself(slot: number): void {
     const { inodes, serving, files, stat } = this.#parts
     if (serving.kind(slot) !== SERVED.MAPPED || inodes.get(slot, SLOT.OPENS) === 0) return
-    if (files.stat(slot, stat) === 0 && serving.matches(slot, stat)) return
+    if (!serving.isWritten(slot) && files.stat(slot, stat) === 0 && serving.matches(slot, stat)) return
     becomeOwn(this.#parts, slot)
   }
 }

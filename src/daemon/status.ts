@@ -46,15 +46,15 @@ export interface StatusReport {
   }
   readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
-  /** Changes below the mount; null where they are not watched for. */
-  readonly watch: {
+  /** Changes below the mount; absent where they are not watched for. */
+  readonly watch?: {
     /** Anywhere on the source's file system, by others than the daemon. */
     readonly events: number
     /** Times that the queue ran over, and everything was looked at anew. */
     readonly overflows: number
     /** Names and inodes that the kernel was told to ask about again. */
     readonly notices: number
-  } | null
+  }
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -105,7 +105,9 @@ export class Status {
       files: this.files(),
       bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
       requests: this.requests(),
-      watch: watch === undefined ? null : { events: watch.events, overflows: watch.overflows, notices: watch.notices },
+      ...(watch === undefined
+        ? {}
+        : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
