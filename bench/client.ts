@@ -9,6 +9,7 @@ export interface ClientTypes {
   probe: { task: ProbeTask; answer: ProbeAnswer }
   write: { task: WriteTask; answer: Rate }
   change: { task: ChangeTask; answer: Rate }
+  notice: { task: NoticeTask; answer: NoticeAnswer }
 }
 
 export interface ReadTask {
@@ -67,6 +68,23 @@ export interface ProbeTask {
 export interface ProbeAnswer {
   /** When each answer came (milliseconds since the epoch), and how long it took (milliseconds). */
   readonly atMs: number[]
+  readonly tookMs: number[]
+}
+
+export interface NoticeTask {
+  /** The same directory, directly and through the mount, with files f0, f1, … in it. */
+  readonly below: string
+  readonly above: string
+  readonly files: number
+  readonly changes: number
+  /** After so long without having seen a change it fails. */
+  readonly patienceMs: number
+  /** Between a change that was seen and the next. */
+  readonly pauseMs: number
+}
+
+export interface NoticeAnswer {
+  /** From each change to when it was seen (milliseconds). */
   readonly tookMs: number[]
 }
 

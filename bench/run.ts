@@ -25,6 +25,7 @@ import { firstOpen } from './sections/first-open.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
+import { watch } from './sections/watch.ts'
 import { writes } from './sections/writes.ts'
 
 const SECTIONS: readonly Section[] = [
@@ -36,6 +37,7 @@ const SECTIONS: readonly Section[] = [
   openClose,
   firstOpen,
   writes,
+  watch,
   inspectSpeed,
 ]
 

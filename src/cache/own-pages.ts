@@ -6,7 +6,7 @@
  * itself holds the rest too. What lies behind the map's size is the file's own anyway and has no bits.
  *
  * ```
- *   word 0        1 once anything was added: until then nobody has to look further
+ *   word 0        EMPTY until anything was added: nobody has to look further; COMPLETE once all pages were at once
  *   word 1 …      a bit per page of the map
  * ```
  * Context: any thread, without locks. Whoever looks after {@link add} has returned sees it.
@@ -14,6 +14,9 @@
 import { PAGE_BYTES } from './entry.ts'
 
 const ALL = -1
+const EMPTY = 0
+const SOME = 1
+const COMPLETE = 2
 
 export class OwnPages {
   readonly #words: Int32Array
@@ -31,12 +34,13 @@ export class OwnPages {
 
   /** Nothing was added yet: the run map alone says where the bytes are, and how long the file is. */
   get isEmpty(): boolean {
-    return Atomics.load(this.#words, 0) === 0
+    return Atomics.load(this.#words, 0) === EMPTY
   }
 
   /** The pages that bytes [start, end) touch become own; `end` may be Infinity. Also with none: the file may be longer than its map. */
   add(start: number, end: number): void {
     const words = this.#words
+    if (Atomics.load(words, 0) === COMPLETE) return
     const to = Math.min(Math.ceil(end / PAGE_BYTES), this.#pages)
     for (let page = Math.floor(start / PAGE_BYTES); page < to; ) {
       const bit = page & 31
@@ -45,7 +49,8 @@ export class OwnPages {
       Atomics.or(words, 1 + (page >>> 5), mask)
       page += count
     }
-    Atomics.store(words, 0, 1)
+    if (start <= 0 && to === this.#pages) Atomics.store(words, 0, COMPLETE)
+    else Atomics.compareExchange(words, 0, EMPTY, SOME)
   }
 
   /** Whether page `page` is own by this bitmap. */

@@ -1,8 +1,11 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { UserError } from '../daemon/mounting.ts'
 import { supervise } from '../daemon/supervisor.ts'
+import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
+import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
 import { version } from '../util/version.ts'
@@ -14,6 +17,7 @@ import { notifyReady } from './systemd.ts'
 interface MountFlags {
   daemon?: true
   readOnly?: true
+  watch?: true
   passthrough: boolean
   homes: boolean
   cross?: true
@@ -46,6 +50,12 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .argument('[mountpoint]', 'an empty directory; default: SOURCE itself')
     .option('-d, --daemon', 'return when the mount is ready and serve in the background')
     .option('--read-only', 'let nobody change the source through the mount')
+    .addOption(
+      new Option(
+        '--watch',
+        'notice what is changed directly in SOURCE, below the mount, at once and not only at the next open (root; fanotify)',
+      ).conflicts('cross'),
+    )
     .option('--no-homes', 'never write to the source: no homes (hidden clones), so no sharing')
     .option('--no-passthrough', 'read everything through the daemon, even where the kernel could pass it through')
     .option('--cross', 'show other file systems that are mounted below SOURCE too')
@@ -114,6 +124,7 @@ async function mountHere(
   const sourceFd = open(source, O_RDONLY | O_DIRECTORY)
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
+  if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
@@ -123,6 +134,7 @@ async function mountHere(
       mountpoint,
       passthrough: flags.passthrough,
       writable,
+      watch: flags.watch === true,
       homes: flags.homes,
       homesMax: flags.maxHomes,
       homeIdleMs: flags.homeIdle * 1000,

@@ -47,7 +47,7 @@ function privateReasons(counts: StatusReport['homes']['private']): [string, stri
 }
 
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead } = report
+  const { homes, files, bytesRead, watch } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -76,6 +76,14 @@ function describe(report: StatusReport): string {
       'read by the daemon',
       `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files`,
     ],
+    ...(watch === undefined
+      ? []
+      : ([
+          [
+            'changes below',
+            `${watch.events} seen, ${watch.notices} times the kernel was told${watch.overflows > 0 ? `, ${watch.overflows} times too many at once` : ''}`,
+          ],
+        ] satisfies [string, string][])),
     ['the daemon itself', formatBytes(report.memory.residentBytes)],
   ]
   if (report.workers.restarts + report.workers.failures > 0)

@@ -73,3 +73,20 @@ function finish(
     lock.unlock()
   }
 }
+
+/**
+ * The file was changed by somebody else, who knows where: none of its pages is read from a home any more until the last close. Its map has a bitmap
+ * where such changes are watched for.
+ */
+export function becomeOwn({ inodes, serving, maps }: Parts, slot: number): void {
+  const lock = inodes.lockOf(slot)
+  lock.lock()
+  try {
+    const map = inodes.get(slot, SLOT.MAP)
+    if (map === 0) return
+    maps.get(map).own?.add(0, Infinity)
+    if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
+  } finally {
+    lock.unlock()
+  }
+}

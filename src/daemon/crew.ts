@@ -28,6 +28,8 @@ const STATE = 0
 const SERVED = 1
 const UNIQUE_LOW = 2
 const UNIQUE_HIGH = 3
+/** No count of served requests. */
+const NOTHING = -0.5
 
 export class Crew {
   readonly size: number
@@ -139,6 +141,25 @@ export class Crew {
     // Who began before that has woken nobody.
     if (!this.#anyBusy()) Atomics.wait(this.#words, ASLEEP, 1, 1000)
     Atomics.store(this.#words, ASLEEP, 0)
+  }
+
+  // Watcher side.
+
+  /** Whether anybody has a request in hand. */
+  get isBusy(): boolean {
+    return this.#anyBusy()
+  }
+
+  /** What each worker has in hand now, for {@link haveAnswered}. */
+  inHand(): number[] {
+    return Array.from({ length: this.size }, (_, w) => (this.state(w) === WORKER_STATE.BUSY ? this.served(w) : NOTHING))
+  }
+
+  /** Whether all requests in `inHand` have been answered, or handed on. */
+  haveAnswered(inHand: readonly number[]): boolean {
+    return inHand.every(
+      (served, w) => served === NOTHING || this.state(w) !== WORKER_STATE.BUSY || this.served(w) !== served,
+    )
   }
 
   // Keeper side.

@@ -79,6 +79,14 @@ export class FilesystemTable {
     }
   }
 
+  /** Index of the source's btrfs subvolume `id`, or -1 where it has not been seen, or is the source's own, whose id is not kept. */
+  findSubvolume(id: number): number {
+    const count = this.count
+    for (let index = 1; index < count; index++)
+      if (this.#words[HEADER_WORDS + index * RECORD_WORDS + 4] === id && this.hasHandles(index)) return index
+    return -1
+  }
+
   hasHandles(index: number): boolean {
     return this.#words[HEADER_WORDS + index * RECORD_WORDS + 5] === 1
   }

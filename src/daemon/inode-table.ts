@@ -83,6 +83,10 @@ export const SLOT_FLAG = {
   DIRECTORY: 8,
 } as const
 
+/** Nodeid ↔ slot. */
+export const slotOf = (nodeid: number): number => nodeid - 1
+export const nodeidOf = (slot: number): number => slot + 1
+
 /** In {@link SLOT.PINS}: the descriptor is being taken away; whoever wants to pin it waits for a moment. */
 export const PINS_EVICTING = -1
 
@@ -213,6 +217,19 @@ export class InodeTable {
       words[bucket] = slot + 1
       this.created = true
       return slot
+    } finally {
+      this.#mutex.unlock()
+    }
+  }
+
+  /** The slot by which the kernel knows the inode, or -1. It is not kept: another thread may give it to another inode at any time. */
+  find(key: InodeKey): number {
+    this.#mutex.lock()
+    try {
+      const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
+      for (let entry = this.words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT))
+        if (this.#sameNumber(entry - 1, key) && this.#sameHandle(entry - 1, key)) return entry - 1
+      return -1
     } finally {
       this.#mutex.unlock()
     }

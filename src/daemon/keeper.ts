@@ -275,7 +275,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   #postMap(runs: RunMap | undefined, refs: readonly HomeRef[]): number {
     if (runs === undefined) throw new Error('a mapped file without a run map')
     const map = ++this.#lastMap
-    const own = this.#parts.options.writable ? OwnPages.allocate(runs.sizeBytes) : undefined
+    const { writable, watch } = this.#parts.options
+    const own = writable || watch ? OwnPages.allocate(runs.sizeBytes) : undefined
     this.#maps.set(map, { refs, runs, own })
     this.#parts.toWorkers(mapMessage(map, runs, refs, own))
     return map

@@ -7,7 +7,7 @@ export class Metrics {
   readonly #registry = new Registry()
 
   constructor(status: Status) {
-    const { keeper, stats, threads } = status.parts
+    const { keeper, stats, watch, threads } = status.parts
     const registers = [this.#registry]
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -30,7 +30,22 @@ export class Metrics {
     )
     gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', residentBytes)
-    gauge('worker_restarts', 'Workers that died and were replaced', () => threads.restarts)
+    gauge('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
+    if (watch !== undefined)
+      for (const [name, help, value] of [
+        ['events', 'Changes on the source’s file system by others than the daemon', () => watch.events],
+        ['overflows', 'Times that the queue of changes ran over', () => watch.overflows],
+        ['notices', 'Names and inodes that the kernel was told to ask about again', () => watch.notices],
+      ] as const)
+        new Counter({
+          name: `samepage_watch_${name}_total`,
+          help,
+          registers,
+          collect() {
+            this.reset()
+            this.inc(value())
+          },
+        })
 
     new Gauge({
       name: 'samepage_files',

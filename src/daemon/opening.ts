@@ -4,6 +4,7 @@
  */
 
 import type { Reply } from '../fuse/messages.ts'
+import { invalidateInode } from '../fuse/notify.ts'
 import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
 import {
@@ -22,7 +23,7 @@ import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import type { Statx } from '../linux/statx.ts'
 import type { HomeTable } from './home-table.ts'
 import type { InodeFiles } from './inode-files.ts'
-import { type InodeTable, SLOT } from './inode-table.ts'
+import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
@@ -32,6 +33,9 @@ export const UNDECIDED = 1
 
 /** A ctime may be that much too early on kernels before 6.13. */
 const CTIME_GRANULARITY_SECONDS = 0.02
+
+/** After so long the kernel has been told of a change below that is watched for: ten times what it takes. */
+const NOTICED_SECONDS = 1
 
 /**
  * A file that shares and is smaller than that is passed through to itself when it is opened for writing: native speed is worth more than the
@@ -105,7 +109,8 @@ export class Opening {
   /** Whether a deleted file has been so, its ctime says since when, for longer than the kernel believes names. */
   #isNamelessFor(stat: Statx): boolean {
     const nameless = Date.now() / 1000 - (stat.ctimeSec + stat.ctimeNsec / 1e9)
-    return nameless > this.#options.timeoutSeconds + CTIME_GRANULARITY_SECONDS
+    const { watch, timeoutSeconds } = this.#options
+    return nameless > (watch ? Math.min(timeoutSeconds, NOTICED_SECONDS) : timeoutSeconds) + CTIME_GRANULARITY_SECONDS
   }
 
   /**
@@ -158,7 +163,7 @@ export class Opening {
    */
   #sendOn(slot: number, stat: Statx, flags: number): void {
     const inodes = this.#inodes
-    inodes.unhash(slot)
+    this.#unhash(slot)
     const next = inodes.successor(slot)
     if (next < 0) return
     // From older slots to newer ones only, so no two threads wait for each other.
@@ -166,10 +171,16 @@ export class Opening {
     lock.lock()
     try {
       const isStillThat = inodes.successor(slot) === next
-      if (isStillThat && inodes.get(next, SLOT.OPENS) > 0 && !this.#canJoin(next, stat, flags)) inodes.unhash(next)
+      if (isStillThat && inodes.get(next, SLOT.OPENS) > 0 && !this.#canJoin(next, stat, flags)) this.#unhash(next)
     } finally {
       lock.unlock()
     }
+  }
+
+  #unhash(slot: number): void {
+    this.#inodes.unhash(slot)
+    // From now on it hears of no change: see setValidity.
+    invalidateInode(this.#fuseFd, nodeidOf(slot), -1, 0)
   }
 
   /** As {@link ServingState.dueLook}, of the file now: `fd` is open on it, `stat` gets what it is. */

@@ -12,7 +12,7 @@ import type { HomeRef, ToKeeper, ToWorker } from './shared-state.ts'
 export interface MappedFile {
   readonly runs: RunMap
   readonly homes: readonly HomeRef[]
-  /** Pages that were written since; on a mount that can be written to. */
+  /** Pages that were changed since; where the mount can be written to, or is watched from below. */
   readonly own: OwnPages | undefined
   /** Shared memory that both take. */
   readonly bytes: number

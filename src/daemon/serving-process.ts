@@ -3,6 +3,8 @@
  * supervisor, owns the mount and passes /dev/fuse and the source directory down as descriptors.
  */
 import os from 'node:os'
+import type { Session } from '../fuse/init.ts'
+import { MINOR_VERSION_EPOCH } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
@@ -23,10 +25,12 @@ import { RequestStats } from './request-stats.ts'
 import { ServingState } from './serving.ts'
 import type { FromServing, ServingStart, SharedState } from './shared-state.ts'
 import { openSharing } from './sharing.ts'
-import { openSource } from './source.ts'
+import { type OpenedSource, openSource } from './source.ts'
 import { isNearlyFull, Space } from './space.ts'
 import { Status } from './status.ts'
 import { Threads } from './threads.ts'
+import { openWatch, whyNotWatched } from './watch.ts'
+import { WatchStats } from './watch-stats.ts'
 
 /** Inodes that the kernel may know at once. Address space is reserved for them, memory used as they come. */
 const INODES_MAX = 1 << 23
@@ -37,6 +41,7 @@ async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
   const descriptorsMax = raiseDescriptorLimit()
   const source = openSource(start)
+  const watchFd = start.watch ? watchSource(source) : -1
   const session = negotiate(start.fuseFd, {
     passthrough: start.passthrough && start.privileged,
     posixAcl: true,
@@ -55,15 +60,17 @@ async function main(): Promise<void> {
     stats: RequestStats.allocate(workers),
     locks: LockCounts.allocate(),
     space: Space.allocate(),
+    watch: WatchStats.allocate(),
     source: source.source,
     options: {
-      timeoutSeconds: start.timeoutSeconds,
+      timeoutSeconds: believableSeconds(start, session),
       passthrough: session.passthrough,
       directIoMmap: session.directIoMmap,
       divergedCached: start.divergedCached,
       strict: start.strict && !source.filesystem.isFrozen,
       maxReadBytes: session.maxReadBytes,
       writable: start.writable,
+      watch: start.watch,
       privileged: start.privileged,
       minShareBytes: start.minShareBytes,
       sharing: start.homes && source.sharing.possible,
@@ -105,7 +112,7 @@ async function main(): Promise<void> {
   const firstWorker = new Promise<void>((resolve) => {
     workerIsReady = resolve
   })
-  const threads = new Threads(start.fuseFd, shared, monitor, {
+  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, {
     message(message) {
       if (message.type === 'unmounted') void (message.aborted ? giveUp() : end())
       else if (message.type === 'serving') workerIsReady()
@@ -115,9 +122,9 @@ async function main(): Promise<void> {
       else if (!lockRequests.receive(message)) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
-    died(worker, error) {
+    died(thread, error) {
       const why = error instanceof Error ? error.message : String(error)
-      process.stderr.write(`samepage: worker ${worker} died and was replaced: ${why}\n`)
+      process.stderr.write(`samepage: ${thread} died and was replaced: ${why}\n`)
     },
   })
 
@@ -129,6 +136,7 @@ async function main(): Promise<void> {
     homes,
     keeper,
     stats: new RequestStats(shared.stats),
+    watch: start.watch ? new WatchStats(shared.watch) : undefined,
     threads,
   })
   const control = await startControl(status, start)
@@ -169,6 +177,21 @@ async function main(): Promise<void> {
   // Whoever waits for the ready line means that it answers.
   await firstWorker
   tell({ type: 'ready', passthrough: session.passthrough, minor: session.minor, sharing: source.sharing })
+}
+
+function watchSource({ source, directoryFd, filesystem }: OpenedSource): number {
+  // Events name files by handle: without those nobody knows whose they are.
+  const watchFd = source.handleMountFd < 0 ? -ERRNO.EPERM : openWatch(directoryFd)
+  if (watchFd >= 0) return watchFd
+  throw new Error(`--watch cannot be had on this ${filesystem.kind}: ${whyNotWatched(watchFd)}`)
+}
+
+/**
+ * For how long the kernel may believe names and attributes. After an overflow of the watch's queue all names are to be looked up again: a kernel that
+ * cannot be told so is not to believe them for long.
+ */
+function believableSeconds({ watch, timeoutSeconds }: ServingStart, { minor }: Session): number {
+  return watch && minor < MINOR_VERSION_EPOCH ? Math.min(timeoutSeconds, 1) : timeoutSeconds
 }
 
 /** Whether files may be registered for passthrough: not by the root of a user namespace. */

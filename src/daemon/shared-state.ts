@@ -15,6 +15,8 @@ export interface ServingOptions {
   readonly strict: boolean
   /** Whether the mount can be written to. */
   readonly writable: boolean
+  /** Whether changes below the mount are noticed as they happen. */
+  readonly watch: boolean
   /** Whether files can be created as whoever asks: the daemon is root. */
   readonly privileged: boolean
   readonly minShareBytes: number
@@ -37,6 +39,8 @@ export interface ServingStart {
   readonly passthrough: boolean
   /** Whether the mount can be written to. */
   readonly writable: boolean
+  /** Whether to notice changes below the mount as they happen. */
+  readonly watch: boolean
   /** False: never write anything to the source. */
   readonly homes: boolean
   readonly homesMax: number
@@ -84,6 +88,8 @@ export interface SharedState {
   readonly locks: SharedArrayBuffer
   /** See {@link Space}. */
   readonly space: SharedArrayBuffer
+  /** What {@link WatchStats} takes. */
+  readonly watch: SharedArrayBuffer
   readonly source: Source
   readonly options: ServingOptions
 }
@@ -128,14 +134,14 @@ export type ToKeeper =
   /** The connection has ended: unmounted, or aborted by hand, which leaves the mount behind. */
   | { readonly type: 'unmounted'; readonly worker: number; readonly aborted: boolean }
 
-/** From the keeper to every worker. */
+/** From the keeper to every worker, and to the watcher. */
 export type ToWorker =
   | {
       readonly type: 'map'
       readonly map: number
       readonly runs: SharedArrayBuffer
       readonly homes: readonly HomeRef[]
-      /** What {@link OwnPages} takes; absent on a read-only mount. */
+      /** What {@link OwnPages} takes; absent where a file cannot change while it is open: read-only, and not watched. */
       readonly own?: SharedArrayBuffer
     }
   | { readonly type: 'unmap'; readonly map: number }

@@ -13,6 +13,7 @@ import type { ServingStart, Sharing } from './shared-state.ts'
 import type { MountKeeper } from './sharing.ts'
 import type { OpenedSource } from './source.ts'
 import type { Threads } from './threads.ts'
+import type { WatchStats } from './watch-stats.ts'
 
 /** The answer to `samepage status --json`, schema 1. Sizes in bytes, times in seconds. */
 export interface StatusReport {
@@ -45,6 +46,15 @@ export interface StatusReport {
   }
   readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
+  /** Changes below the mount; absent where they are not watched for. */
+  readonly watch?: {
+    /** Anywhere on the source's file system, by others than the daemon. */
+    readonly events: number
+    /** Times that the queue ran over, and everything was looked at anew. */
+    readonly overflows: number
+    /** Names and inodes that the kernel was told to ask about again. */
+    readonly notices: number
+  }
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -65,6 +75,7 @@ export interface StatusParts {
   readonly homes: HomeTable
   readonly keeper: MountKeeper
   readonly stats: RequestStats
+  readonly watch: WatchStats | undefined
   readonly threads: Threads
 }
 
@@ -78,7 +89,7 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, stats, threads } = this.parts
+    const { start, source, session, keeper, stats, watch, threads } = this.parts
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -94,6 +105,9 @@ export class Status {
       files: this.files(),
       bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
       requests: this.requests(),
+      ...(watch === undefined
+        ? {}
+        : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }

@@ -1,6 +1,6 @@
 /**
- * The threads of the serving process: workers, monitor, notifier. A worker that dies is replaced, and the request that it had in
- * hand is answered with EIO, so no client waits for ever. Where one after the other dies, the process does, and all get an error.
+ * The threads of the serving process: workers, monitor, notifier, watcher. A worker that dies is replaced, and the request that it had in
+ * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
 import { performance } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
@@ -12,14 +12,15 @@ import { Crew } from './crew.ts'
 import type { MonitorStart } from './monitor.ts'
 import type { NotifierStart } from './notifier.ts'
 import type { SharedState, ToKeeper, ToWorker, WorkerStart } from './shared-state.ts'
+import type { WatcherStart } from './watcher.ts'
 
 export interface ThreadEvents {
   /** A message for the keeper. */
   message(message: ToKeeper): void
-  /** A worker that replaces another one starts: it has to be told what the others know. */
+  /** A thread that replaces another one starts: it has to be told what the others know. */
   started(post: (message: ToWorker) => void): void
-  /** A worker died and was replaced. */
-  died(worker: number, error: unknown): void
+  /** A thread, `worker 3` for example, died and was replaced. */
+  died(thread: string, error: unknown): void
 }
 
 /** Few: a worker's heap is small, its buffers are outside of it. */
@@ -36,31 +37,44 @@ export class Threads {
   readonly #crew: Crew
   readonly #notifier: Worker
   readonly #workers: Worker[] = []
+  /** What the watcher reads from, or -1: there is none. */
+  readonly #watchFd: number
+  #watcher: Worker | undefined
   readonly #descriptors: number[] = []
   /** When the last of them died. */
   readonly #deaths: number[] = []
   #restarts = 0
 
-  constructor(fuseFd: number, shared: SharedState, monitor: Omit<MonitorStart, 'crew'>, events: ThreadEvents) {
+  /** `watchFd`: what `openWatch` gave, or -1 where changes below are not watched for. */
+  constructor(
+    fuseFd: number,
+    watchFd: number,
+    shared: SharedState,
+    monitor: Omit<MonitorStart, 'crew'>,
+    events: ThreadEvents,
+  ) {
     this.#fuseFd = fuseFd
+    this.#watchFd = watchFd
     this.#shared = shared
     this.#events = events
     this.#crew = new Crew(shared.crew)
     const notifierStart: NotifierStart = { fuseFd }
     this.#notifier = startThread('notifier', notifierStart)
+    if (watchFd >= 0) this.#startWatcher(false)
     for (let w = 0; w < this.#crew.size; w++) this.#start(w)
     this.#crew.callAnyIn()
     const monitorStart: MonitorStart = { crew: shared.crew, ...monitor }
     startThread('monitor', monitorStart)
   }
 
-  /** Workers that died so far. */
+  /** Threads that died so far. */
   get restarts(): number {
     return this.#restarts
   }
 
   toWorkers(message: ToWorker): void {
     for (const worker of this.#workers) worker.postMessage(message)
+    this.#watcher?.postMessage(message)
   }
 
   #start(w: number): void {
@@ -76,23 +90,33 @@ export class Threads {
       this.#crew.heard()
       this.#events.message(message)
     })
-    let failure: unknown
-    thread.on('error', (error) => {
-      failure = error
-    })
-    thread.on('exit', (code) => {
-      if (code !== 0 || failure !== undefined) this.#replace(w, failure)
-    })
+    onDeath(thread, (failure) => this.#replace(w, failure))
     this.#workers[w] = thread
   }
 
-  #replace(w: number, failure: unknown): void {
+  #startWatcher(replaces: boolean): void {
+    const start: WatcherStart = { fuseFd: this.#fuseFd, watchFd: this.#watchFd, shared: this.#shared, replaces }
+    const watcher = startThread('watcher', start)
+    onDeath(watcher, (failure) => {
+      this.#countDeath(failure)
+      this.#startWatcher(true)
+      this.#events.died('the watcher', failure)
+    })
+    this.#watcher = watcher
+    if (replaces) this.#events.started((message) => watcher.postMessage(message))
+  }
+
+  #countDeath(failure: unknown): void {
     this.#restarts++
     this.#deaths.push(performance.now())
     if (this.#deaths.length > DEATHS_MAX && performance.now() - this.#deaths.shift()! < DEATHS_MS) {
-      process.stderr.write(`samepage: workers die as soon as they start: the mount is given up: ${String(failure)}\n`)
+      process.stderr.write(`samepage: threads die as soon as they start: the mount is given up: ${String(failure)}\n`)
       exitNow(1)
     }
+  }
+
+  #replace(w: number, failure: unknown): void {
+    this.#countDeath(failure)
     const abandoned = this.#crew.abandonedBy(w)
     this.#crew.bury(w)
     if (abandoned !== undefined) {
@@ -102,11 +126,26 @@ export class Threads {
     this.#start(w)
     this.#events.started((message) => this.#workers[w]?.postMessage(message))
     if (this.#crew.workersIn === 0) this.#crew.callAnyIn()
-    this.#events.died(w, failure)
+    this.#events.died(`worker ${w}`, failure)
   }
 }
 
-function startThread(name: 'worker' | 'monitor' | 'notifier', start: object, transfer: MessagePort[] = []): Worker {
+/** Calls `then` when the thread has ended as it should not have. */
+function onDeath(thread: Worker, then: (failure: unknown) => void): void {
+  let failure: unknown
+  thread.on('error', (error) => {
+    failure = error
+  })
+  thread.on('exit', (code) => {
+    if (code !== 0 || failure !== undefined) then(failure)
+  })
+}
+
+function startThread(
+  name: 'worker' | 'monitor' | 'notifier' | 'watcher',
+  start: object,
+  transfer: MessagePort[] = [],
+): Worker {
   // The file lies beside this one, compiled (.js) or not (.ts).
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   return new Worker(new URL(`./${name}.${extension}`, import.meta.url), {

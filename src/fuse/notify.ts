@@ -1,11 +1,12 @@
 /**
- * Messages that the server sends unasked. One that drops pages may wait in the kernel for a request that reads them: never send it from a request's
- * handler. One that drops attributes only waits for nobody.
+ * Messages that the server sends unasked. One that drops pages may wait in the kernel for a request that reads them, and one that lets a name expire
+ * for a request that uses its directory: never send these from a request's handler. One that drops attributes only waits for nobody.
  */
 import { write } from '../linux/fuse-device.ts'
-import { NOTIFY, OUT_HEADER_BYTES } from './protocol.ts'
+import { EXPIRE_ONLY, NOTIFY, OUT_HEADER_BYTES } from './protocol.ts'
 
-const message = new ArrayBuffer(64)
+/** Room for the longest name that Linux knows. */
+const message = new ArrayBuffer(512)
 const words = new Uint32Array(message)
 const bytes = new Uint8Array(message)
 
@@ -14,16 +15,39 @@ const bytes = new Uint8Array(message)
  * (length 0: to the end; offset < 0: attributes only). Returns 0 or -errno (ENOENT: the kernel does not know it).
  */
 export function invalidateInode(fuseFd: number, nodeid: number, offset: number, length: number): number {
-  const total = OUT_HEADER_BYTES + 24
-  words[0] = total
-  words[1] = NOTIFY.INVAL_INODE
-  words[2] = 0
-  words[3] = 0
   set64(4, nodeid)
   set64(6, offset)
   set64(8, length)
-  const result = write(fuseFd, bytes, total)
-  return Math.min(result, 0)
+  return send(fuseFd, NOTIFY.INVAL_INODE, 24)
+}
+
+/**
+ * The kernel is to look `name` (without a NUL) in directory `parent` up again before it believes it, and the directory's attributes too. Returns 0 or
+ * -errno (ENOENT: it does not know the name). Before Linux 6.2 it also forgets what lies below that name.
+ */
+export function expireName(fuseFd: number, parent: number, name: Uint8Array): number {
+  set64(4, parent)
+  words[6] = name.length
+  words[7] = EXPIRE_ONLY
+  const nameAt = OUT_HEADER_BYTES + 16
+  bytes.set(name, nameAt)
+  bytes[nameAt + name.length] = 0
+  return send(fuseFd, NOTIFY.INVAL_ENTRY, 16 + name.length + 1)
+}
+
+/** The kernel is to look all names up again before it believes them. Returns 0 or -errno (EINVAL before Linux 6.16). */
+export function expireAllNames(fuseFd: number): number {
+  return send(fuseFd, NOTIFY.INC_EPOCH, 0)
+}
+
+/** The header's error says what a message is where its `unique` is 0. */
+function send(fuseFd: number, code: number, bodyBytes: number): number {
+  const total = OUT_HEADER_BYTES + bodyBytes
+  words[0] = total
+  words[1] = code
+  words[2] = 0
+  words[3] = 0
+  return Math.min(write(fuseFd, bytes, total), 0)
 }
 
 function set64(at: number, value: number): void {

@@ -113,7 +113,11 @@ export const LK_FLOCK = 1 << 0
 
 export const FSYNC_FDATASYNC = 1 << 0
 
-export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const
+export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const
+/** Flag of INVAL_ENTRY: whoever uses the name next asks, and nothing is taken from those who use it now. */
+export const EXPIRE_ONLY = 1
+/** From then on the kernel knows INC_EPOCH (Linux 6.16). */
+export const MINOR_VERSION_EPOCH = 44
 
 /** One row per opcode: its name in traces and metrics, and the least bytes that must follow the header. */
 export interface Opcode {

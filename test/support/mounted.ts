@@ -29,6 +29,7 @@ export const PROGRAM = path.join(process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'd
 /** Flags of `samepage mount`, in camel case; `false` means `--no-…`, as in `{ passthrough: false, homeIdle: 1 }`. */
 export interface MountFlags {
   readOnly?: true
+  watch?: true
   passthrough?: false
   homes?: false
   cross?: true

@@ -85,6 +85,7 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'samepage doctor as root'
       homes: 'ok',
       'file-handles': 'ok',
       'detached-mount': 'ok',
+      watch: 'ok',
     })
     if (requires('passthrough').length === 0)
       expect(answer.states).toMatchObject({ kernel: 'ok', passthrough: 'ok', 'direct-io-mmap': 'ok' })
@@ -246,6 +247,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:fusermount3'], 'samepage d
       homes: 'ok',
       'file-handles': 'limited',
       'detached-mount': 'limited',
+      watch: 'limited',
     })
     expect(findingOf(answer, 'passthrough')).toMatch(/not for this user.*as root/)
     expect(traces(`${xfs.path}/own`)).toEqual([])

@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { FS_TYPE, UserError } from '../../daemon/mounting.ts'
+import { openWatch, whyNotWatched } from '../../daemon/watch.ts'
 import { type LinuxHome, LinuxHomeStorage } from '../../homes/linux-home-storage.ts'
 import { openUnnamed } from '../../linux/clone.ts'
 import { SystemError } from '../../linux/errors.ts'
@@ -52,6 +53,7 @@ export async function examinePlace(argument: string): Promise<Place> {
       examineHandles(directoryFd),
       examineTree(treeFd),
       examineCtime(scratch),
+      examineWatch(directoryFd),
     ].flatMap((finding) => finding ?? []),
     async close() {
       if (home !== undefined) await storage.dropHome(home)
@@ -196,6 +198,14 @@ function examineTree(treeFd: number): Finding {
     `not to be had (${new SystemError(-treeFd, 'open_tree').code}): clones are read through the daemon, not passed through`,
     'mount as root (CAP_SYS_ADMIN) on Linux 5.12 or newer',
   )
+}
+
+function examineWatch(directoryFd: number): Finding {
+  const here = about('watch', 'changes below')
+  const watchFd = openWatch(directoryFd)
+  if (watchFd < 0) return here.limited(`noticed at the next open; --watch cannot be had, for ${whyNotWatched(watchFd)}`)
+  close(watchFd)
+  return here.ok('noticed at the next open, or at once (--watch)')
 }
 
 /** Changes a file several times at once, and looks at the time of change after each. */

@@ -6,7 +6,7 @@ import { Statx } from '../../linux/statx.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
-import { type InodeTable, SLOT } from '../inode-table.ts'
+import { type InodeTable, nodeidOf, SLOT, SLOT_FLAG, slotOf } from '../inode-table.ts'
 import type { LockCounts } from '../locks/lock-counts.ts'
 import type { LookupAdvice } from '../lookup-advice.ts'
 import type { Opening } from '../opening.ts'
@@ -36,9 +36,7 @@ export interface Context {
   readonly stat: Statx
 }
 
-/** Nodeid ↔ slot of the inode table. */
-export const slotOf = (nodeid: number): number => nodeid - 1
-export const nodeidOf = (slot: number): number => slot + 1
+export { nodeidOf, slotOf }
 
 /** Writes a struct fuse_attr of what `context.stat` holds for `slot`, and remembers what the kernel is being told. */
 export function setAttr(context: Context, slot: number, reply: Reply, offset: number): void {
@@ -51,7 +49,7 @@ export function setAttr(context: Context, slot: number, reply: Reply, offset: nu
 
 /**
  * Writes how long the kernel may believe the attributes of `slot`. Not at all while somebody may store to the file through a mapping that is
- * passed through: nobody hears of that.
+ * passed through: nobody hears of that; nor where the inode has another nodeid by now, to which its changes are told.
  */
 export function setValidity(
   context: Context,
@@ -61,7 +59,8 @@ export function setValidity(
   nanosecondsAt: number,
 ): void {
   const { inodes, options } = context
-  const believed = inodes.get(slot, SLOT.WRITERS) === 0 ? options.timeoutSeconds : 0
+  const isUnhashed = (inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) !== 0
+  const believed = inodes.get(slot, SLOT.WRITERS) === 0 && !isUnhashed ? options.timeoutSeconds : 0
   const seconds = Math.floor(believed)
   reply.setU64(secondsAt, seconds, 0)
   reply.setU32(nanosecondsAt, Math.round((believed - seconds) * 1e9))

@@ -43,6 +43,17 @@ test('holds the pages that were added, and no others', () => {
   )
 })
 
+test('once all are own, they are for good, however long the file was', () => {
+  for (const size of [1, PAGE, 31 * PAGE, 32 * PAGE, PAGES * PAGE]) {
+    const own = new OwnPages(OwnPages.allocate(size))
+    own.add(0, PAGE / 2)
+    own.add(0, Infinity)
+    own.add(size, size + 1)
+    for (let page = 0; page * PAGE < size; page++) expect(own.has(page)).toBe(true)
+    expect([own.isEmpty, own.runLength(0, Math.ceil(size / PAGE))]).toEqual([false, Math.ceil(size / PAGE)])
+  }
+})
+
 test('every byte of a read comes from the home unless its page became own; behind the map all is own', () => {
   const sizes = fc.integer({ min: 1, max: PAGES * PAGE })
   const reads = fc.record({

@@ -76,6 +76,15 @@ test('a subvolume’s numbers are the same in every mount', () => {
   }
 })
 
+test('a subvolume is found by its id where its files have handles; the source’s own is not', () => {
+  const table = new FilesystemTable(FilesystemTable.allocate(64))
+  table.add(statOf(0, 50, 1), 0, true)
+  table.add(statOf(0, 51, 2), 257, false)
+  table.add(statOf(0, 51, 1), 257, true)
+  table.add(statOf(0, 52, 1), 258, true)
+  expect([0, 256, 257, 258, 259].map((id) => table.findSubvolume(id))).toEqual([-1, -1, 2, 3, -1])
+})
+
 test('says when it is full', () => {
   const table = new FilesystemTable(FilesystemTable.allocate(2))
   expect([0, 1, 2, 1].map((minor) => table.add(statOf(0, minor, 1), 0, false))).toEqual([0, 1, -1, 1])

@@ -68,6 +68,7 @@ function command(
         expect([table.get(slot, SLOT.LOOKUPS), table.get(slot, SLOT.OPENS)]).toEqual([lookups, opens])
         expect((table.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) === 0).toBe(hashed)
         expect([...table.handle(slot)]).toEqual([...keyOf(inode).handle.subarray(0, keyOf(inode).handleSize)])
+        expect(table.find(keyOf(inode))).toBe(model.slotOf(inode) ?? -1)
       }
     },
     toString: () => name,
@@ -190,6 +191,7 @@ describe('one thread', () => {
     expect([...table.handle(slot)]).toEqual([...key.handle])
     expect(table.acquire(key, -1, 0, 0)).toBe(slot)
     key.handle[HANDLE_BYTES_MAX - 1] = 0
+    expect(table.find(key)).toBe(-1)
     expect(table.acquire(key, -1, 0, 0)).not.toBe(slot)
   })
 

@@ -23,6 +23,7 @@ const SIZES: Record<string, number> = {
   fuse_lseek_out: protocol.LSEEK_OUT_BYTES,
   fuse_getxattr_out: protocol.XATTR_SIZE_OUT_BYTES,
   fuse_notify_inval_inode_out: 24,
+  fuse_notify_inval_entry_out: 16,
 }
 
 /** What follows the header in each request: a struct, and names that have at least one byte and a NUL. */
@@ -130,6 +131,8 @@ const OFFSETS: Record<string, number> = {
   'fuse_init_out.max_pages': 28,
   'fuse_init_out.flags2': 32,
   'fuse_open_out.open_flags': 8,
+  'fuse_notify_inval_entry_out.namelen': 8,
+  'fuse_notify_inval_entry_out.flags': 12,
   'fuse_notify_inval_inode_out.off': 8,
   'fuse_notify_inval_inode_out.len': 16,
 }
