@@ -29,6 +29,9 @@ const PROGRAMS = [
   { program: 'fish', package: 'fish', purposes: ['test'] },
   { program: 'fio', package: 'fio', purposes: ['test', 'bench'] },
   { program: 'chromium', package: 'chromium', purposes: ['test'] },
+  { program: 'git', package: 'git', purposes: ['test'] },
+  { program: 'gcc', package: 'gcc', purposes: ['test'] },
+  { program: 'make', package: 'make', purposes: ['test'] },
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
