@@ -25,6 +25,7 @@ import { firstOpen } from './sections/first-open.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
+import { postgres } from './sections/postgres.ts'
 
 const SECTIONS: readonly Section[] = [
   demoSet,
@@ -34,6 +35,7 @@ const SECTIONS: readonly Section[] = [
   names,
   openClose,
   firstOpen,
+  postgres,
   inspectSpeed,
 ]
 

@@ -32,6 +32,7 @@ const PROGRAMS = [
   { program: 'git', package: 'git', purposes: ['test'] },
   { program: 'gcc', package: 'gcc', purposes: ['test'] },
   { program: 'make', package: 'make', purposes: ['test'] },
+  { program: 'initdb', package: 'postgresql', purposes: ['test', 'bench'] },
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -123,6 +124,10 @@ function note(packages, why) {
 /** @param {string} program */
 function isOnPath(program) {
   const directories = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+  // Where Debian puts each version of PostgreSQL.
+  const postgresql = '/usr/lib/postgresql'
+  if (fs.existsSync(postgresql))
+    directories.push(...fs.readdirSync(postgresql).map((version) => path.join(postgresql, version, 'bin')))
   return directories.some((directory) => fs.existsSync(path.join(directory, program)))
 }
 
