@@ -12,9 +12,6 @@ import { runClient } from './client.ts'
 import type { Side } from './figure.ts'
 import { EXERCISE } from './files.ts'
 
-/** Options that make a mount of Samepage one for writing. */
-export const READ_WRITE: readonly string[] = ['--read-write']
-
 export interface SideMount {
   /** Where the files are seen. */
   readonly path: string

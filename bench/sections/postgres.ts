@@ -7,7 +7,7 @@ import { createCluster, type PostgresServer, postgresDirectory, startServer } fr
 import { add, type Bench, compare, load, type Place, type Section, withXfs } from '../bench.ts'
 import { type Side, UNIT } from '../figure.ts'
 import { homesOf, PAGE_BYTES, pagesOf } from '../held.ts'
-import { openSide, READ_WRITE } from '../sides.ts'
+import { openSide } from '../sides.ts'
 
 const CLONES = ['clone-1', 'clone-2', 'clone-3', 'clone-4']
 const SIDES = ['samepage', 'bindfs', 'native'] as const
@@ -60,7 +60,7 @@ async function withServers<Result>(
   place: Place,
   use: (servers: PostgresServer[], mountpoint: string) => Promise<Result>,
 ): Promise<Result> {
-  const mount = await openSide(bench, side, place, PROCESSORS, side === 'samepage' ? READ_WRITE : [])
+  const mount = await openSide(bench, side, place, PROCESSORS)
   const servers: PostgresServer[] = []
   try {
     for (const clone of CLONES) servers.push(await startServer(path.join(mount.path, clone)))
