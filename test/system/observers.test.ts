@@ -41,13 +41,18 @@ for (const passthrough of [true, false])
         twins.expectSame('watched')
       })
 
-      test('inotify sees nothing of changes below the mount', async () => {
+      test('inotify on the mount sees nothing of changes below it; on the source it sees those through the mount', async () => {
         await using twins = await startTwins('xfs', passthrough ? {} : { passthrough: false })
         const { mounted, source } = twins.make('watched')
         fs.mkdirSync(path.join(source, 'inner'))
-        const below = 'echo new > "$1/new"; mv "$1/new" "$1/inner/"'
-        expect(runPython(ROOT_USER, 'watch_names.py', mounted, 'sh', '-ec', below, 'sh', source)).toBe('')
-        expect(fs.readdirSync(path.join(mounted, 'inner'))).toEqual(['new'])
+        const watch = (of: string, changed: string, name: string) => {
+          const change = `echo new > "$1/${name}"; mv "$1/${name}" "$1/inner/"`
+          return runPython(ROOT_USER, 'watch_names.py', of, 'sh', '-ec', change, 'sh', changed)
+        }
+        expect(watch(mounted, source, 'below')).toBe('')
+        const seen = watch(source, mounted, 'above').trim().split('\n')
+        expect(seen).toEqual(expect.arrayContaining(['. create above', '. modify above', 'inner moved_to above']))
+        expect(fs.readdirSync(path.join(mounted, 'inner')).sort()).toEqual(['above', 'below'])
       })
 
       test('no handle of a file can be had that could be opened', async () => {
