@@ -10,6 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe } from 'vitest'
+import { whyNoGuest } from './guest.ts'
 import { postgresDirectory } from './postgres.ts'
 
 interface Need {
@@ -31,6 +32,7 @@ const NEEDS = {
   btrfs: { provided: true, reason: () => withoutProgram('mkfs.btrfs') ?? withoutFilesystem('btrfs') },
   ext4: { provided: true, reason: () => withoutProgram('mkfs.ext4') ?? withoutFilesystem('ext4') },
   fuse: { provided: true, reason: () => (canOpen('/dev/fuse') ? undefined : '/dev/fuse cannot be opened') },
+  'guest-kernel': { provided: process.arch === 'x64', reason: whyNoGuest },
   postgresql: {
     provided: true,
     reason: () => (postgresDirectory() === undefined ? 'no PostgreSQL server' : undefined),
