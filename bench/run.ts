@@ -22,6 +22,7 @@ import { printFigures } from './print.ts'
 import { daemonSpeed } from './sections/daemon-speed.ts'
 import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
+import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
@@ -36,6 +37,7 @@ const SECTIONS: readonly Section[] = [
   openClose,
   firstOpen,
   postgres,
+  guest,
   inspectSpeed,
 ]
 
