@@ -22,9 +22,11 @@ import { printFigures } from './print.ts'
 import { daemonSpeed } from './sections/daemon-speed.ts'
 import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
+import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
+import { postgres } from './sections/postgres.ts'
 import { watch } from './sections/watch.ts'
 import { writes } from './sections/writes.ts'
 
@@ -38,6 +40,8 @@ const SECTIONS: readonly Section[] = [
   firstOpen,
   writes,
   watch,
+  postgres,
+  guest,
   inspectSpeed,
 ]
 

@@ -3,10 +3,12 @@
 //   1. npm dependencies, when node_modules is missing or differs from package-lock.json;
 //   2. Debian packages that the purpose needs, where it runs as root and apt-get exists; else it says what is missing
 //      and goes on: the tests that need it are skipped, each with its reason;
-//   3. for the tests, as root: /dev/fuse for ordinary users, where no udev has seen to it;
-//   4. dist/, from src/.
+//   3. a kernel for virtual machines, unpacked from Debian's package to build/guest and not installed;
+//   4. for the tests, as root: /dev/fuse for ordinary users, where no udev has seen to it;
+//   5. dist/, from src/.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -16,7 +18,7 @@ const PROGRAMS = [
   { program: 'losetup', package: 'mount', purposes: ['test', 'demo', 'bench'] },
   { program: 'mkfs.xfs', package: 'xfsprogs', purposes: ['test', 'demo', 'bench'] },
   { program: 'mkfs.btrfs', package: 'btrfs-progs', purposes: ['test', 'bench'] },
-  { program: 'mkfs.ext4', package: 'e2fsprogs', purposes: ['test'] },
+  { program: 'mkfs.ext4', package: 'e2fsprogs', purposes: ['test', 'bench'] },
   { program: 'fusermount3', package: 'fuse3', purposes: ['test', 'bench'] },
   { program: 'bindfs', package: 'bindfs', purposes: ['test', 'bench'] },
   { program: 'setfattr', package: 'attr', purposes: ['test'] },
@@ -29,6 +31,14 @@ const PROGRAMS = [
   { program: 'fish', package: 'fish', purposes: ['test'] },
   { program: 'fio', package: 'fio', purposes: ['test', 'bench'] },
   { program: 'chromium', package: 'chromium', purposes: ['test'] },
+  { program: 'git', package: 'git', purposes: ['test'] },
+  { program: 'gcc', package: 'gcc', purposes: ['test'] },
+  { program: 'make', package: 'make', purposes: ['test'] },
+  { program: 'qemu-system-x86_64', package: 'qemu-system-x86', purposes: ['test', 'bench'] },
+  { program: 'qemu-io', package: 'qemu-utils', purposes: ['test'] },
+  { program: 'busybox', package: 'busybox-static', purposes: ['test', 'bench'] },
+  { program: 'cpio', package: 'cpio', purposes: ['test', 'bench'] },
+  { program: 'initdb', package: 'postgresql', purposes: ['test', 'bench'] },
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -37,6 +47,7 @@ const purpose = process.argv[2]
 checkPlatform()
 installDependencies()
 installPrograms()
+if (purpose === 'test' || purpose === 'bench') unpackGuestKernel()
 if (purpose === 'test') letUsersMount()
 if (purpose === 'test' && process.getuid?.() !== 0)
   say('not root: the system tests are skipped, sudo npm test runs them')
@@ -99,6 +110,29 @@ function installPrograms() {
   }
 }
 
+/** The kernel that Debian makes for virtual machines, for test/support/guest.ts. To install it would set up a boot loader's files. */
+function unpackGuestKernel() {
+  const target = path.join(root, 'build/guest')
+  const alias = 'linux-image-cloud-amd64'
+  if (fs.existsSync(target) || process.arch !== 'x64' || !isOnPath('apt-get') || !isOnPath('dpkg-deb')) return
+  const { stdout } = spawnSync('apt-cache', ['depends', alias], { encoding: 'utf8' })
+  const name = /Depends: (\S+)/.exec(stdout ?? '')?.[1]
+  if (name === undefined) return say(`missing: ${alias} (apt-cache does not know it)`)
+  say(`unpacking ${name}`)
+  const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-kernel-'))
+  try {
+    const options = ['-o', 'APT::Sandbox::User=root', '-q']
+    if (spawnSync('apt-get', [...options, 'download', name], { cwd: scratch, stdio: 'inherit' }).status !== 0) return
+    const file = fs.readdirSync(scratch)[0] ?? ''
+    if (spawnSync('dpkg-deb', ['-x', file, 'unpacked'], { cwd: scratch, stdio: 'inherit' }).status !== 0) return
+    fs.mkdirSync(path.dirname(target), { recursive: true })
+    fs.cpSync(path.join(scratch, 'unpacked'), `${target}.new`, { recursive: true })
+    fs.renameSync(`${target}.new`, target)
+  } finally {
+    fs.rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
 /**
  * Tests mount as an ordinary user. Where udev runs, its rule for fuse makes the device everybody's; in a container or a small
  * virtual machine without it the node is as the kernel made it: root's alone.
@@ -120,6 +154,10 @@ function note(packages, why) {
 /** @param {string} program */
 function isOnPath(program) {
   const directories = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+  // Where Debian puts each version of PostgreSQL.
+  const postgresql = '/usr/lib/postgresql'
+  if (fs.existsSync(postgresql))
+    directories.push(...fs.readdirSync(postgresql).map((version) => path.join(postgresql, version, 'bin')))
   return directories.some((directory) => fs.existsSync(path.join(directory, program)))
 }
 

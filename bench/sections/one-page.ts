@@ -1,17 +1,13 @@
 /** One page of one clone was rewritten before anybody opened it: that page, and no other, is held once more. Exact, in pages. */
-import { execFileSync } from 'node:child_process'
-import fs from 'node:fs'
 import path from 'node:path'
-import type { StatusReport } from '../../src/daemon/status.ts'
 import { forgetFile } from '../../src/demo/reading.ts'
-import { cachedPages } from '../../src/linux/cachestat.ts'
 import { APART, add, type Bench, describePinning, load, type Place, type Section, withXfs } from '../bench.ts'
 import { UNIT } from '../figure.ts'
 import { cloneMany, warm, writeClones } from '../files.ts'
+import { homesOf, PAGE_BYTES, pagesOf } from '../held.ts'
 import { openSide } from '../sides.ts'
 
 const SIZE = 64 << 20
-const PAGE_BYTES = 4096
 
 export const onePage: Section = {
   name: 'one-page',
@@ -40,7 +36,7 @@ async function pagesMore(bench: Bench, side: 'samepage' | 'native', place: Place
   try {
     const held = () =>
       files.reduce((sum, file) => sum + pagesOf(path.join(place.source, file)), 0) +
-      (side === 'native' ? 0 : pagesOfHomes(bench, mount.path))
+      (side === 'native' ? 0 : homesOf(bench, mount.path).cachedBytes / PAGE_BYTES)
     warm(mount.path, 'image')
     const first = held()
     warm(mount.path, 'rewritten/f0')
@@ -48,17 +44,4 @@ async function pagesMore(bench: Bench, side: 'samepage' | 'native', place: Place
   } finally {
     mount.stop()
   }
-}
-
-function pagesOf(file: string): number {
-  const fd = fs.openSync(file, 'r')
-  const pages = cachedPages(fd)
-  fs.closeSync(fd)
-  return pages
-}
-
-function pagesOfHomes(bench: Bench, mountpoint: string): number {
-  const [command = '', ...args] = bench.program
-  const output = execFileSync(command, [...args, 'status', '--json', mountpoint], { encoding: 'utf8' })
-  return (JSON.parse(output) as StatusReport[])[0]!.homes.cachedBytes / PAGE_BYTES
 }

@@ -141,7 +141,7 @@ export class Status {
       if (homes.users(home.number) > 0) inUse++
       const cached = this.#cacheStat.read(home.file.fd) === 0 ? this.#cacheStat.cached * PAGE_BYTES : 0
       cachedBytes += cached
-      nativeBytes += home.size > 0 ? (cached * home.memberBytes) / home.size : 0
+      nativeBytes += home.dataBytes > 0 ? (cached * home.memberBytes) / home.dataBytes : 0
     }
     return { inUse, cachedBytes, nativeBytes: Math.max(cachedBytes, Math.round(nativeBytes)) }
   }

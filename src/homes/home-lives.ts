@@ -127,7 +127,7 @@ export class HomeLives<File extends SourceFile, HomeFile> {
       if (await plan.window.fileStayed()) {
         index.deleteHome(home)
         index.claim(home, extents, plan.takesOver)
-        home.complete(clone)
+        home.complete(clone, extents.writtenBytes())
         this.made++
         return undefined
       }

@@ -24,6 +24,8 @@ export interface Home<HomeFile> {
   readonly file: HomeFile
   /** Bytes. */
   readonly size: number
+  /** Bytes of data, holes not counted. */
+  readonly dataBytes: number
   readonly fileSystem: string
   readonly domain: string | number
   readonly state: HomeState
@@ -43,6 +45,7 @@ export class HomeRecord<File, HomeFile> implements Home<HomeFile> {
   readonly isMakerShareable: boolean
   state: HomeState = 'making'
   readonly size: number
+  dataBytes = 0
   lastUsedMs: number
   /** When it was last looked where its blocks are. */
   addressesReadMs: number
@@ -89,8 +92,9 @@ export class HomeRecord<File, HomeFile> implements Home<HomeFile> {
   }
 
   /** The clone exists: the home can serve. */
-  complete(file: HomeFile): void {
+  complete(file: HomeFile, dataBytes: number): void {
     this.#file = file
+    this.dataBytes = dataBytes
     this.state = 'live'
   }
 

@@ -186,6 +186,13 @@ export class ExtentList {
     return true
   }
 
+  /** Bytes that were ever written: no holes, and nothing that is only allocated. */
+  writtenBytes(): number {
+    let bytes = 0
+    for (let i = 0; i < this.count; i++) if ((this.flags[i]! & ExtentFlag.UNWRITTEN) === 0) bytes += this.length[i]!
+    return bytes
+  }
+
   toArray(): Extent[] {
     return Array.from({ length: this.count }, (_, i) => ({
       logical: this.logical[i]!,

@@ -10,6 +10,8 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe } from 'vitest'
+import { whyNoGuest } from './guest.ts'
+import { postgresDirectory } from './postgres.ts'
 
 interface Need {
   /** May `.ci/run` be expected to provide it? */
@@ -30,6 +32,11 @@ const NEEDS = {
   btrfs: { provided: true, reason: () => withoutProgram('mkfs.btrfs') ?? withoutFilesystem('btrfs') },
   ext4: { provided: true, reason: () => withoutProgram('mkfs.ext4') ?? withoutFilesystem('ext4') },
   fuse: { provided: true, reason: () => (canOpen('/dev/fuse') ? undefined : '/dev/fuse cannot be opened') },
+  'guest-kernel': { provided: process.arch === 'x64', reason: whyNoGuest },
+  postgresql: {
+    provided: true,
+    reason: () => (postgresDirectory() === undefined ? 'no PostgreSQL server' : undefined),
+  },
   'xfs-realtime': {
     provided: false,
     reason: () => (hasXfsRealtime() ? undefined : 'the kernel is built without CONFIG_XFS_RT'),

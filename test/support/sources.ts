@@ -3,8 +3,10 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The root of the repository, without a slash at its end. */
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+const above = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+
+/** The root of the repository, without a slash at its end. Compiled for the benchmark this file lies below build/. */
+export const ROOT = fs.existsSync(path.join(above, 'package.json')) ? above : path.dirname(above)
 
 /** Text of the files below `directory` whose name ends in `suffix`, by their path from the root. */
 export function readTree(directory: string, suffix: string): Map<string, string> {
