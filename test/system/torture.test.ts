@@ -41,8 +41,14 @@ describeWith(['root', 'loop', 'xfs'], 'the torture test', () => {
 })
 
 describeWith(['root', 'loop', 'fuse', 'xfs', 'btrfs'], 'the mount under torture', () => {
-  test.each(['xfs', 'btrfs'])('reads what is changed below it, on %s', (kind) => {
-    const { status, output } = torture('--read-only', '--fs', kind, '--ops', '4000', '--seed', '21')
-    expect(status, output).toBe(0)
+  test.each([
+    ['reads what is changed below it', '--read-only'],
+    ['is written by some, while others write below it', '--below'],
+    ['is written, and strict', '--strict'],
+  ])('%s', (_, mode) => {
+    for (const kind of ['xfs', 'btrfs']) {
+      const { status, output } = torture(mode, '--fs', kind, '--ops', '4000', '--seed', '21')
+      expect(status, output).toBe(0)
+    }
   })
 })
