@@ -13,12 +13,13 @@ import { close, lseek, O_ACCMODE, O_NONBLOCK, O_RDWR, pread, SEEK_DATA, SEEK_HOL
 import { SLOT } from '../inode-table.ts'
 import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
+import { SERVED } from '../serving.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
 import { lockKeyOf } from './locking.ts'
 
 export function readingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, homes, locks, maps, opening, options, stat, stats, worker } = context
+  const { inodes, files, homes, locks, maps, opening, options, serving, stat, stats, worker } = context
 
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
@@ -102,6 +103,12 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     return sent === 0 || sent === -ERRNO.ENOENT
   }
 
+  function position(result: number, reply: Reply): number {
+    if (result < 0) return result
+    reply.setFloat64(0, result)
+    return LSEEK_OUT_BYTES
+  }
+
   return {
     OPEN(request, reply) {
       const slot = slotOf(request.nodeid)
@@ -168,18 +175,23 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       return length
     },
 
-    /** Only SEEK_DATA and SEEK_HOLE come here. A file passed through has no descriptor here: one is opened for the question. */
+    /**
+     * Only SEEK_DATA and SEEK_HOLE come here. Who is passed through to a home is told of that: it is what he reads. A file passed through to
+     * itself has no descriptor here: one is opened for the question.
+     */
     LSEEK(request, reply) {
       const whence = request.u32(16)
       if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
       const handle = request.u32(0)
-      const fd = handle > 0 ? handle - 1 : files.open(slotOf(request.nodeid), O_NONBLOCK)
+      const slot = slotOf(request.nodeid)
+      if (handle > 0) return position(lseek(handle - 1, request.u64(8), whence), reply)
+      if (serving.kind(slot) === SERVED.PRISTINE)
+        return position(lseek(homes.fd(inodes.get(slot, SLOT.HOME)), request.u64(8), whence), reply)
+      const fd = files.open(slot, O_NONBLOCK)
       if (fd < 0) return fd
-      const result = lseek(fd, request.u64(8), whence)
-      if (handle === 0) close(fd)
-      if (result < 0) return result
-      reply.setFloat64(0, result)
-      return LSEEK_OUT_BYTES
+      const result = position(lseek(fd, request.u64(8), whence), reply)
+      close(fd)
+      return result
     },
 
     RELEASE(request) {
