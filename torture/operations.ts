@@ -107,12 +107,13 @@ function length(random: Random): number {
   return random.between(1, 96) * PAGE
 }
 
-/** For a descriptor opened with O_DIRECT nearly always whole pages. */
+/** For a descriptor opened with O_DIRECT whole pages; natively nearly always. A mount that reads in pieces takes what is misaligned. */
 function place(g: Generator, slot: number): [offset: number, length: number] {
   const at = offset(g.random)
   const size = length(g.random)
   const opened = g.opened[g.process]![slot]
-  if (opened === undefined || (opened.flags & O.DIRECT) === 0 || g.random.chance(0.03)) return [at, size]
+  if (opened === undefined || (opened.flags & O.DIRECT) === 0 || (g.recipe.isNative && g.random.chance(0.03)))
+    return [at, size]
   return [at - (at % PAGE), Math.ceil(size / PAGE) * PAGE]
 }
 
