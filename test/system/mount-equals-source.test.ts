@@ -24,11 +24,11 @@ import { describeWith } from '../support/requires.ts'
 const MEBIBYTE = 2 ** 20
 const KINDS: readonly LoopKind[] = ['xfs', 'btrfs', 'ext4']
 
-/** How a mount can be asked to serve. Files from 64 KiB on are looked at for what they share. */
+/** How a mount can be asked to serve; what writing does the torture test compares. Files from 64 KiB on are looked at for what they share. */
 const WAYS: Record<string, MountFlags> = {
-  'with passthrough': { minShare: '64K' },
-  'through the daemon': { minShare: '64K', passthrough: false },
-  'without homes, nothing cached': { homes: false, passthrough: false, timeout: 0 },
+  'with passthrough': { readOnly: true, minShare: '64K' },
+  'through the daemon': { readOnly: true, minShare: '64K', passthrough: false },
+  'without homes, nothing cached': { readOnly: true, homes: false, passthrough: false, timeout: 0 },
 }
 
 const REQUIRED = ['root', 'loop', 'fuse', 'program:python3', 'program:setfacl', 'program:rsync'] as const
