@@ -31,7 +31,7 @@ const PROGRAMS = [
   { program: 'fish', package: 'fish', purposes: ['test'] },
   { program: 'fio', package: 'fio', purposes: ['test', 'bench'] },
   { program: 'chromium', package: 'chromium', purposes: ['test'] },
-  { program: 'git', package: 'git', purposes: ['test'] },
+  { program: 'git', package: 'git', purposes: ['test', 'bench'] },
   { program: 'gcc', package: 'gcc', purposes: ['test'] },
   { program: 'make', package: 'make', purposes: ['test'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', purposes: ['test', 'bench'] },
