@@ -12,6 +12,8 @@ import { Statfs } from '../linux/statfs.ts'
 
 /** Dropping a home in many pieces takes btrfs seconds. */
 const PATIENCE_MS = 20_000
+/** A worker does not ask more often. */
+const AGAIN_MS = 2000
 
 /** A file system with less than this part of it free, and less than so many bytes, is nearly full. */
 const NEARLY_FULL_PART = 0.02
@@ -19,6 +21,7 @@ const NEARLY_FULL_BYTES = 1 << 30
 
 export class Space {
   readonly #words: Int32Array
+  #waitedAtMs = Number.NEGATIVE_INFINITY
 
   static allocate(): SharedArrayBuffer {
     return new SharedArrayBuffer(4)
@@ -34,21 +37,27 @@ export class Space {
     Atomics.notify(this.#words, 0)
   }
 
-  /** A worker waits until the keeper, whom `ask` tells, has made space. */
-  wait(ask: () => void): void {
+  /**
+   * A worker waits until the keeper, whom `ask` tells, has made space. False where it did so a moment ago: what fails again and again, as with a
+   * quota that is used up, is not to cost everybody his homes again and again.
+   */
+  wait(ask: () => void): boolean {
+    const now = performance.now()
+    if (now - this.#waitedAtMs < AGAIN_MS) return false
     const before = Atomics.load(this.#words, 0)
     ask()
     Atomics.wait(this.#words, 0, before, PATIENCE_MS)
+    this.#waitedAtMs = performance.now()
+    return true
   }
 }
 
-/** A handler that tries once more, after `makeSpace`, what fails for want of space. */
-export function retryWithSpace(handler: Handler, makeSpace: () => void): Handler {
+/** A handler that tries once more what fails for want of space, where `makeSpace` has made some. */
+export function retryWithSpace(handler: Handler, makeSpace: () => boolean): Handler {
   return (request, reply) => {
     const result = handler(request, reply)
     if (result !== -ERRNO.ENOSPC && result !== -ERRNO.EDQUOT) return result
-    makeSpace()
-    return handler(request, reply)
+    return makeSpace() ? handler(request, reply) : result
   }
 }
 

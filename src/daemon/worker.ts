@@ -89,9 +89,10 @@ function changeHandlers(): Partial<Record<OpcodeName, Handler>> {
     ...writingHandlers(context, credentials),
   }
   const makeSpace = () => {
-    space.wait(() => tellKeeper({ type: 'makeSpace' }))
+    const isMade = space.wait(() => tellKeeper({ type: 'makeSpace' }))
     // btrfs gives freed blocks out again when the transaction has ended that freed them.
-    syncfs(shared.source.rootFd)
+    if (isMade) syncfs(shared.source.rootFd)
+    return isMade
   }
   const retried = Object.entries(handlers).map(([name, handler]) => [name, retryWithSpace(handler, makeSpace)] as const)
   return { ...Object.fromEntries(retried), ...lockingHandlers(context) }
