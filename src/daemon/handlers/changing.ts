@@ -3,7 +3,7 @@
 import type { Request } from '../../fuse/messages.ts'
 import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
-import { chmodFd, chownFd, ftruncate, truncateFd, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
+import { chmodFd, chownFd, ftruncate, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
 import { close, O_WRONLY } from '../../linux/file.ts'
 import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
@@ -24,9 +24,7 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
     if (fd < 0) return fd
     // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
-    // truncate(2) leaves the times of a file alone that has that size already; ftruncate(2) and O_TRUNC, which come with an open file, do not.
-    const cutFile = valid & FATTR.FH ? ftruncate : truncateFd
-    const cut = () => changeData(context, slot, fd, Number(size), Infinity, () => cutFile(fd, size))
+    const cut = () => changeData(context, slot, fd, Number(size), Infinity, () => ftruncate(fd, size))
     const error = valid & FATTR.KILL_SUIDGID ? changeAndDropSetId(credentials, request, fd, stat, cut) : cut()
     if (handle === 0) close(fd)
     return error
