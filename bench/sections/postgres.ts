@@ -16,7 +16,7 @@ const ANYWHERE = 'all on 0 and 1'
 
 export const postgres: Section = {
   name: 'postgres',
-  title: 'pgbench -S on four clones of a database, by four servers at once',
+  title: 'pgbench -S on four clones of a database, by four servers at once, each with 2 MB of shared_buffers',
   async run(bench) {
     if (postgresDirectory() === undefined) return bench.say('left out: PostgreSQL is not installed')
     await withXfs(bench, 16 * 2 ** 30, async (place) => {

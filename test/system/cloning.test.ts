@@ -18,10 +18,9 @@ const SETTLED_MS = 60
 
 for (const kind of ['xfs', 'btrfs'] as const)
   describeWith(['root', 'loop', 'fuse', kind], `a copy of an image of 10 GiB on ${kind}`, () => {
-    test.each([
-      ['cp', []],
-      ['cp --reflink=auto', ['--reflink=auto']],
-    ])('%s: less than a second, no page more, shared', async (_, flags) => {
+    const ways = ['cp', 'cp --reflink=auto']
+    test.each(kind === 'xfs' ? ways : ways.slice(1))('%s: less than a second, no page more, shared', async (way) => {
+      const [cp = '', ...flags] = way.split(' ')
       await using filesystem = await loopFilesystem(kind, { size: 3 * SIZE })
       await using mount = await mounted(filesystem.path)
       const at = (name: string) => `${filesystem.path}/${name}`
@@ -35,7 +34,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       for (let i = 1; i * STEP < SIZE; i += 2) overwrite(`${mount.path}/image`, i * STEP, noise(PIECE, i), false)
       const before = cachedIn(at('image'))
 
-      const seconds = timed(() => execFileSync('cp', [...flags, `${mount.path}/image`, `${mount.path}/copy`]))
+      const seconds = timed(() => execFileSync(cp, [...flags, `${mount.path}/image`, `${mount.path}/copy`]))
       expect(cachedIn(at('image')) + cachedIn(at('copy'))).toBeLessThanOrEqual(before + 16)
       expect(seconds).toBeLessThan(1)
 
@@ -55,7 +54,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       // The copy of a copy that the daemon has just written. On XFS it has got holes where nothing was ever written.
       run('fallocate', '-l', String(SIZE), at('copy'))
       overwrite(`${mount.path}/copy`, 3 * STEP, noise(PIECE, 1000), false)
-      run('cp', ...flags, `${mount.path}/copy`, `${mount.path}/second`)
+      run(cp, ...flags, `${mount.path}/copy`, `${mount.path}/second`)
       for (const place of [mount.path, filesystem.path])
         for (const [name, seed] of Object.entries({ image: 3, copy: 1000, second: 1000 }))
           expect(readAt(`${place}/${name}`, 3 * STEP, PIECE).equals(noise(PIECE, seed)), `${place}/${name}`).toBe(true)

@@ -23,7 +23,8 @@ const SEED = Number(process.env.SAMEPAGE_SEED ?? Date.now() % 1e6)
 
 interface Writer {
   readonly ready: Promise<unknown>
-  readonly ended: Promise<unknown>
+  /** The signal that ended it, if one did. */
+  readonly ended: Promise<NodeJS.Signals | null>
   lines(): string[]
 }
 
@@ -34,13 +35,17 @@ function startWriter(directory: string, writer: number, seed: number): Writer {
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text
   })
-  return { ready: once(child.stdout, 'data'), ended: once(child, 'close'), lines: () => output.trimEnd().split('\n') }
+  return {
+    ready: once(child.stdout, 'data'),
+    ended: once(child, 'close').then(([, signal]) => signal as NodeJS.Signals | null),
+    lines: () => output.trimEnd().split('\n'),
+  }
 }
 
 for (const kind of ['xfs', 'btrfs'] as const)
   describeWith(['root', 'loop', 'fuse', 'program:python3', kind], `the daemon killed on ${kind} (seed ${SEED})`, () => {
-    for (const whom of ['serving process', 'supervisor', 'both'] as const)
-      for (const passthrough of whom === 'serving process' ? [true, false] : [true])
+    for (const whom of kind === 'xfs' ? ['serving process', 'supervisor', 'both'] : ['serving process'])
+      for (const passthrough of whom === 'serving process' && kind === 'xfs' ? [true, false] : [true])
         test(`${whom}, ${passthrough ? 'with passthrough' : 'everything through the daemon'}`, async () => {
           await using filesystem = await loopFilesystem(kind)
           await killWhileWriting(filesystem, whom, passthrough)
@@ -75,7 +80,8 @@ async function killWhileWriting(filesystem: LoopFilesystem, whom: string, passth
   let told = 0
   for (const writer of writers) {
     const lines = writer.lines()
-    expect(lines.at(-1)).toMatch(/^(done|error (ENOTCONN|ECONNABORTED|EIO))$/)
+    // Who stores to mapped memory that cannot be read any more gets a signal, as when a disk fails.
+    if ((await writer.ended) !== 'SIGBUS') expect(lines.at(-1)).toMatch(/^(done|error (ENOTCONN|ECONNABORTED|EIO))$/)
     for (const line of lines) {
       const [what, name = '', offset, hex = ''] = line.split(' ')
       if (what !== 'data') continue
