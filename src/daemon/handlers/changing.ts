@@ -3,14 +3,14 @@
 import type { Request } from '../../fuse/messages.ts'
 import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
-import { chmodFd, chownFd, ftruncate, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
+import { chmodFd, ftruncate, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
 import { close, O_WRONLY } from '../../linux/file.ts'
 import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
 import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
-import { changeAndDropSetId, changeNothing } from './set-id.ts'
+import { changeAndDropSetId, changeNothing, chownAndDropSetId } from './set-id.ts'
 
 export function changingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   const { files, filesystems, inodes, stat } = context
@@ -57,7 +57,14 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
           error = changeNothing(credentials, request, fd, stat, shownIno(slot))
         // Before the mode, which it may change.
         if (valid & (FATTR.UID | FATTR.GID))
-          error = chownFd(fd, valid & FATTR.UID ? request.u32(76) : -1, valid & FATTR.GID ? request.u32(80) : -1)
+          error = chownAndDropSetId(
+            credentials,
+            request,
+            fd,
+            stat,
+            valid & FATTR.UID ? request.u32(76) : -1,
+            valid & FATTR.GID ? request.u32(80) : -1,
+          )
         if (error === 0 && valid & FATTR.MODE) error = chmodFd(fd, request.u32(68) & 0o7777)
         if (error === 0 && valid & (FATTR.ATIME | FATTR.MTIME)) error = setTimes(request, valid, fd)
         if (error === 0) error = stat.ofFd(fd)

@@ -16,6 +16,27 @@ import { hasOpenForWriting } from '../../linux/open-files.ts'
 import { S_ISGID, S_ISUID, S_IXGRP, type Statx } from '../../linux/statx.ts'
 import type { Credentials } from '../credentials.ts'
 
+/**
+ * chown(2) by the client: as the daemon, which may, but the set-group-id bit of what its group cannot execute goes as it goes for the client. The file
+ * system sees to the other bits.
+ */
+export function chownAndDropSetId(
+  credentials: Credentials,
+  request: Request,
+  fd: number,
+  stat: Statx,
+  uid: number,
+  gid: number,
+): number {
+  let error = stat.ofFd(fd)
+  if (error < 0) return error
+  const { mode } = stat
+  const loses = !stat.isDirectory && mode & S_ISGID && !(mode & S_IXGRP) && request.uid !== 0
+  const isKept = !loses || credentials.isInGroup(request, stat.gid)
+  error = chownFd(fd, uid, gid)
+  return error === 0 && !isKept ? chmodFd(fd, mode & 0o7777 & ~(S_ISUID | S_ISGID)) : error
+}
+
 const hasSetId = (stat: Statx): boolean => stat.isFile && (stat.mode & (S_ISUID | S_ISGID)) !== 0
 
 /** Makes a change of the data of `fd` by `change`; as the client where it takes bits away. `stat` is overwritten. */
