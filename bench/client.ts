@@ -115,3 +115,18 @@ export function runClient<Kind extends keyof ClientTypes>(
 }
 
 export const perSecond = ({ count, seconds }: Rate): number => count / seconds
+
+/** Seconds that a program takes; what it prints is dropped. */
+export function timeProgram(processors: string, program: string, args: readonly string[]): Promise<number> {
+  const began = performance.now()
+  const child = spawn('taskset', ['--cpu-list', processors, program, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (status) => {
+      if (status === 0) resolve((performance.now() - began) / 1000)
+      else reject(new Error(`${program} ended with status ${status}`))
+    })
+  })
+}

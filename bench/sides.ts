@@ -7,9 +7,9 @@ import { waitUntil } from '../src/demo/cleanup.ts'
 import { startMount } from '../src/demo/mount-process.ts'
 import { unmountWhenFree } from '../src/demo/scratch.ts'
 import { readMountInfo } from '../src/linux/mountinfo.ts'
-import type { Bench, Place } from './bench.ts'
+import { type Bench, compare, describePinning, type Pinning, type Place } from './bench.ts'
 import { runClient } from './client.ts'
-import type { Side } from './figure.ts'
+import type { Side, Target, UNIT } from './figure.ts'
 import { EXERCISE } from './files.ts'
 
 export interface SideMount {
@@ -35,6 +35,41 @@ export async function openSide(
   // A server may say that it is ready before it can answer.
   fs.statfsSync(mount.path)
   return mount
+}
+
+const SIDES = ['samepage', 'bindfs', 'native'] as const
+
+/** What {@link compareFreshMounts} measures. */
+export interface FreshMounts {
+  readonly name: string
+  readonly unit: typeof UNIT.PER_SECOND | typeof UNIT.SECONDS
+  readonly targets: readonly Target[]
+  /** Before each measurement, without a mount. */
+  readonly prepare?: () => Promise<unknown>
+  /** `root`: where the files are seen. */
+  readonly measure: (root: string) => Promise<number>
+}
+
+/** Compares Samepage, bindfs and native, each measurement through a fresh mount that has served other names. */
+export function compareFreshMounts(bench: Bench, place: Place, pinning: Pinning, what: FreshMounts): Promise<void> {
+  const { name, unit, targets, prepare, measure } = what
+  return compare(bench, {
+    name,
+    unit,
+    sides: SIDES,
+    targets,
+    processors: describePinning(pinning),
+    async measure(side) {
+      await prepare?.()
+      const mount = await openSide(bench, side, place, pinning.server)
+      try {
+        await exercise(mount, pinning.client)
+        return await measure(mount.path)
+      } finally {
+        mount.stop()
+      }
+    },
+  })
 }
 
 /** Gives the server of a mount some work of all kinds in the directory made by `writeExercise`. */

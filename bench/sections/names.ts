@@ -1,24 +1,12 @@
 /** What trees of files cost: stat, lists of directories, find, open and close. */
-import { spawn } from 'node:child_process'
 import path from 'node:path'
-import {
-  APART,
-  type Bench,
-  compare,
-  describePinning,
-  type Pinning,
-  type Place,
-  type Section,
-  TOGETHER,
-  withXfs,
-} from '../bench.ts'
-import { type NamesTask, perSecond, runClient } from '../client.ts'
-import { type Side, UNIT } from '../figure.ts'
+import { APART, type Bench, type Pinning, type Place, type Section, TOGETHER, withXfs } from '../bench.ts'
+import { type NamesTask, perSecond, runClient, timeProgram } from '../client.ts'
+import { type Target, UNIT } from '../figure.ts'
 import { cloneMany, writeClones, writeExercise, writeMany } from '../files.ts'
-import { exercise, openSide } from '../sides.ts'
+import { compareFreshMounts, type FreshMounts } from '../sides.ts'
 
 const MEBIBYTE = 2 ** 20
-const SIDES = ['samepage', 'bindfs', 'native'] as const
 const NO_SLOWER = [{ against: 'bindfs', min: 1 }] as const
 
 export const names: Section = {
@@ -85,44 +73,20 @@ export const openClose: Section = {
     }),
 }
 
-/** Each measurement through a fresh mount that has served other names, with the file system's own records in memory. */
+/** Each with the file system's own records in memory. */
 function compareMounts(
   bench: Bench,
   place: Place,
   pinning: Pinning,
   name: string,
-  unit: typeof UNIT.PER_SECOND | typeof UNIT.SECONDS,
-  targets: readonly { against: Exclude<Side, 'samepage'>; min: number }[],
-  measure: (root: string) => Promise<number>,
+  unit: FreshMounts['unit'],
+  targets: readonly Target[],
+  measure: FreshMounts['measure'],
 ): Promise<void> {
-  return compare(bench, {
-    name,
-    unit,
-    sides: SIDES,
-    targets,
-    processors: describePinning(pinning),
-    async measure(side) {
-      await find(APART.client, place.source, ['-size', '+1M'])
-      const mount = await openSide(bench, side, place, pinning.server)
-      try {
-        await exercise(mount, pinning.client)
-        return await measure(mount.path)
-      } finally {
-        mount.stop()
-      }
-    },
-  })
+  const prepare = () => find(APART.client, place.source, ['-size', '+1M'])
+  return compareFreshMounts(bench, place, pinning, { name, unit, targets, prepare, measure })
 }
 
 /** Seconds that find(1) takes; what it finds is counted nowhere. */
-function find(processors: string, directory: string, args: readonly string[]): Promise<number> {
-  const began = performance.now()
-  const child = spawn('taskset', ['--cpu-list', processors, 'find', directory, ...args], { stdio: 'ignore' })
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (status) => {
-      if (status === 0) resolve((performance.now() - began) / 1000)
-      else reject(new Error(`find ended with status ${status}`))
-    })
-  })
-}
+const find = (processors: string, directory: string, args: readonly string[]): Promise<number> =>
+  timeProgram(processors, 'find', [directory, ...args])

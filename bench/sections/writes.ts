@@ -1,25 +1,14 @@
 /** What writing costs: data, names, and two programs that people wait for. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import {
-  APART,
-  type Bench,
-  compare,
-  describePinning,
-  type Pinning,
-  type Place,
-  type Section,
-  TOGETHER,
-  withXfs,
-} from '../bench.ts'
-import { perSecond, runClient, type WriteTask } from '../client.ts'
-import { type Side, type Target, UNIT } from '../figure.ts'
+import { APART, type Bench, type Pinning, type Place, type Section, TOGETHER, withXfs } from '../bench.ts'
+import { perSecond, runClient, timeProgram, type WriteTask } from '../client.ts'
+import { type Target, UNIT } from '../figure.ts'
 import { writeClones, writeExercise, writeMany, writePrivate } from '../files.ts'
-import { exercise, openSide } from '../sides.ts'
+import { compareFreshMounts, type FreshMounts } from '../sides.ts'
 
 const MEBIBYTE = 2 ** 20
-const SIDES = ['samepage', 'bindfs', 'native'] as const
 const NO_SLOWER: readonly Target[] = [{ against: 'bindfs', min: 1 }]
 const AS_NATIVE: readonly Target[] = [
   { against: 'bindfs', min: 1 },
@@ -96,15 +85,15 @@ async function programs(bench: Bench, place: Place, pinning: Pinning): Promise<v
   await seconds(`tar -x of ${directories * 100} small files`, async (root) => {
     const target = path.join(root, 'unpacked')
     fs.mkdirSync(target)
-    const took = await timed(pinning.client, 'tar', ['-xf', archive, '-C', target])
+    const took = await timeProgram(pinning.client, 'tar', ['-xf', archive, '-C', target])
     fs.rmSync(target, { recursive: true })
     return took
   })
   await seconds(`git status of ${directories * 100} files`, async (root) => {
     const status = ['-c', 'safe.directory=*', '-C', path.join(root, 'tree'), 'status', '--porcelain']
     // Through each mount the files have other numbers of device and inode: the first status looks at all of them.
-    await timed(pinning.client, 'git', status)
-    return timed(pinning.client, 'git', status)
+    await timeProgram(pinning.client, 'git', status)
+    return timeProgram(pinning.client, 'git', status)
   })
 }
 
@@ -114,38 +103,8 @@ function throughFreshMount(
   pinning: Pinning,
   name: string,
   targets: readonly Target[],
-  measure: (root: string) => Promise<number>,
-  unit: typeof UNIT.PER_SECOND | typeof UNIT.SECONDS = UNIT.PER_SECOND,
+  measure: FreshMounts['measure'],
+  unit: FreshMounts['unit'] = UNIT.PER_SECOND,
 ): Promise<void> {
-  return compare(bench, {
-    name,
-    unit,
-    sides: SIDES,
-    targets,
-    processors: describePinning(pinning),
-    async measure(side: Side) {
-      const mount = await openSide(bench, side, place, pinning.server)
-      try {
-        await exercise(mount, pinning.client)
-        return await measure(mount.path)
-      } finally {
-        mount.stop()
-      }
-    },
-  })
-}
-
-/** Seconds that a program takes. */
-function timed(processors: string, program: string, args: readonly string[]): Promise<number> {
-  const began = performance.now()
-  const child = spawn('taskset', ['--cpu-list', processors, program, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (status) => {
-      if (status === 0) resolve((performance.now() - began) / 1000)
-      else reject(new Error(`${program} ended with status ${status}`))
-    })
-  })
+  return compareFreshMounts(bench, place, pinning, { name, unit, targets, measure })
 }
