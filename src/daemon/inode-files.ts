@@ -40,13 +40,17 @@ export class InodeFiles {
   readonly #handle = new Uint8Array(HANDLE_BYTES_MAX)
   /** The longest that a table of descriptors may get before look-ups of new files are refused. */
   readonly #descriptorsMax: number
+  /** The longest that it may get before clients can open no more files: what is above serves who asks about those that are open. */
+  readonly #openFilesMax: number
   #evictFrom = 0
 
-  constructor(inodes: InodeTable, filesystems: FilesystemTable, source: Source, descriptorsMax: number) {
+  /** `descriptorsLimit`: how many descriptors the process may have. */
+  constructor(inodes: InodeTable, filesystems: FilesystemTable, source: Source, descriptorsLimit: number) {
     this.#inodes = inodes
     this.#filesystems = filesystems
     this.#source = source
-    this.#descriptorsMax = descriptorsMax
+    this.#descriptorsMax = Math.floor(descriptorsLimit * 0.75)
+    this.#openFilesMax = Math.floor(descriptorsLimit * 0.9)
   }
 
   /**
@@ -255,6 +259,21 @@ export class InodeFiles {
     return reopen(this.#inodes.get(slot, SLOT.FD), flags)
   }
 
+  /** As {@link open}, of a descriptor that a client will hold as an open file: -ENFILE where so many do that few are left. */
+  openForClient(slot: number, flags: number): number {
+    const fd = this.open(slot, flags)
+    if (fd <= this.#openFilesMax) return fd
+    close(fd)
+    return -ERRNO.ENFILE
+  }
+
+  /** Whether a client may open one more file. `dirFd`: of any directory. */
+  canOpenForClient(dirFd: number): boolean {
+    const fd = openat(dirFd, HERE, O_PATH)
+    if (fd >= 0) close(fd)
+    return fd >= 0 && fd <= this.#openFilesMax
+  }
+
   /** Whether the slot is an empty directory that stands for something else: it has attributes and an inode number, and nothing to open. */
   isHidden(slot: number): boolean {
     return (this.#inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) !== 0
@@ -340,6 +359,7 @@ export class InodeFiles {
 }
 
 const EMPTY = cString('')
+const HERE = cString('.')
 /** BTRFS_EMPTY_SUBVOL_DIR_OBJECTID. */
 const BTRFS_EMPTY_SUBVOLUME_INO = 2
 

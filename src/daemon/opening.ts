@@ -97,7 +97,7 @@ export class Opening {
   openBelow(files: InodeFiles, slot: number, flags: number, stat: Statx): number {
     if (isWriting(flags) && !this.#options.writable) return -ERRNO.EROFS
     // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
-    const fd = files.open(slot, flagsBelow(flags))
+    const fd = files.openForClient(slot, flagsBelow(flags))
     if (fd < 0) return fd
     const error = stat.ofFd(fd)
     if (error === 0 && stat.nlink > 0) return fd

@@ -39,7 +39,7 @@ const SWEEP_MS = 5000
 
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
-  const descriptorsMax = raiseDescriptorLimit()
+  const descriptorsLimit = raiseDescriptorLimit()
   const source = openSource(start)
   const watchFd = start.watch ? watchSource(source) : -1
   const session = negotiate(start.fuseFd, {
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   session.passthrough &&= mayRegister(start.fuseFd, start.sourceFd)
 
   const workers = start.workers
-  const homesMax = Math.min(start.homesMax, Math.floor(descriptorsMax / 4))
+  const homesMax = Math.min(start.homesMax, Math.floor(descriptorsLimit / 4))
   const shared: SharedState = {
     inodes: InodeTable.allocate(INODES_MAX),
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
@@ -74,7 +74,7 @@ async function main(): Promise<void> {
       privileged: start.privileged,
       minShareBytes: start.minShareBytes,
       sharing: start.homes && source.sharing.possible,
-      descriptorsMax: Math.floor(descriptorsMax * 0.75),
+      descriptorsLimit,
       spins: start.spins,
     },
   }
@@ -82,7 +82,7 @@ async function main(): Promise<void> {
   const filesystems = new FilesystemTable(shared.filesystems)
   const homes = new HomeTable(shared.homes)
   const locks = new LockCounts(shared.locks)
-  const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax)
+  const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit)
   const root = new Statx()
   root.ofFd(shared.source.rootFd)
   files.addRoot(root, shared.source.handleMountFd >= 0)

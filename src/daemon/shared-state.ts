@@ -22,7 +22,8 @@ export interface ServingOptions {
   readonly minShareBytes: number
   /** Whether files can share by address at all here. */
   readonly sharing: boolean
-  readonly descriptorsMax: number
+  /** How many descriptors the process may have. */
+  readonly descriptorsLimit: number
   /** How often an idle worker looks for a request before it sleeps. */
   readonly spins: number
 }

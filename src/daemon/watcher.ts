@@ -52,7 +52,7 @@ const maps = new RunMaps(parentPort)
 const noticing = new Noticing({
   fuseFd,
   inodes,
-  files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax),
+  files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
   serving: new ServingState(inodes),
   maps,
   handles: new HandleLookup(inodes, filesystems, shared.source),

@@ -62,7 +62,7 @@ const context: Context = {
   maps,
   stats,
   tellKeeper,
-  files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsMax),
+  files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
   opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, fuseFd),
   source: shared.source,
   options: shared.options,

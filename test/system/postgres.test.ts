@@ -47,6 +47,11 @@ for (const [kind, passthrough] of [
       if (passthrough)
         test('four clones that are asked share memory', async () => {
           const names = [1, 2, 3, 4].map((n) => `asked ${n}`)
+          {
+            // A reader tidies pages that writers left behind, and so writes them. Here there is nothing to tidy.
+            await using server = await startServer(twins.places('base').mounted)
+            server.sql('VACUUM (FREEZE)')
+          }
           for (const name of names)
             run('cp', '-a', '--reflink=auto', twins.places('base').mounted, twins.places(name).mounted)
           const servers: PostgresServer[] = []
@@ -67,7 +72,7 @@ for (const [kind, passthrough] of [
             // All of the table is in memory, once.
             expect(homes.cachedBytes).toBeGreaterThan(size * 0.9)
             expect(homes.nativeBytes - homes.cachedBytes).toBeGreaterThan(2.5 * size)
-            for (const file of tables) expect(withFd(file, cachedPages) * PAGE).toBeLessThan(size / 20)
+            for (const file of tables) expect(withFd(file, cachedPages) * PAGE, file).toBeLessThan(size / 20)
           } finally {
             for (const server of servers) await server.stop()
           }

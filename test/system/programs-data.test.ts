@@ -70,6 +70,7 @@ for (const [kind, passthrough] of [
                 '--rw=randwrite',
                 '--verify=crc32c',
                 '--verify_fatal=1',
+                '--verify_state_save=0',
                 '--randseed=7',
                 ...ENGINES[engine]!,
                 ...more,

@@ -44,6 +44,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     // A file of that name that the kernel did not know of: it is to look again, and open that.
     const kind = name === undefined ? O_TMPFILE | (flags & O_EXCL) : O_CREAT | O_EXCL | O_NOFOLLOW
     return withPinned(context, parent, (dirFd) => {
+      if (!files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
       const fd = credentials.as(request, request.u32(8), () =>
         openat(dirFd, name ?? HERE, flagsBelow(flags) | kind, mode),
       )
