@@ -1,2 +1,11 @@
+export {
+  type AsyncOptions,
+  CachedFile,
+  type FileAdvice,
+  type ReadOptions,
+  type StreamOptions,
+} from './library/cached-file.ts'
+export { PageCache, type PageCacheHandle, type PageCacheOptions, type PageCacheStats } from './library/page-cache.ts'
+export { View } from './library/view.ts'
 export { SystemError } from './linux/errors.ts'
 export { version } from './util/version.ts'

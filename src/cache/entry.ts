@@ -14,6 +14,14 @@ export const EntryKind = {
   OWN: 0,
   /** The page is a home's, and so are its neighbours in the same run: see run-map.ts. */
   HOME_RUN: 1,
+  /** The mapping's own page, in a frame. */
+  PAGE: 2,
+  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts. */
+  SHARED: 3,
+  /** A page that was in a frame and is not any more; the reclaim policy knows when, see reclaim/. */
+  SHADOW: 4,
+  /** A page of zeros, which needs no frame. */
+  ZERO: 5,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -22,9 +30,15 @@ interface EntryKindRow {
   readonly name: string
   /** One row stands for a run of pages, not for one page. */
   readonly isRun: boolean
+  /** The entry's value is the number of a frame, and its generation is that frame's. */
+  readonly hasFrame: boolean
 }
 
 export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
-  [EntryKind.OWN]: { name: 'own', isRun: true },
-  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true },
+  [EntryKind.OWN]: { name: 'own', isRun: true, hasFrame: false },
+  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true, hasFrame: false },
+  [EntryKind.PAGE]: { name: 'page', isRun: false, hasFrame: true },
+  [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true },
+  [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false },
+  [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false },
 }

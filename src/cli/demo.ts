@@ -8,8 +8,8 @@ import type { StatusReport } from '../daemon/status.ts'
 import { withCleanup } from '../demo/cleanup.ts'
 import { type DemoReport, type FileTimes, type Progress, runDemo, type WayReport } from '../demo/demo.ts'
 import { CannotError } from '../demo/scratch.ts'
-import { formatCount } from '../util/human.ts'
-import { EXIT, formatBytes, formatSeconds, parseBytes } from './output.ts'
+import { formatCount, parseBytes } from '../util/human.ts'
+import { EXIT, formatBytes, formatSeconds } from './output.ts'
 
 interface DemoFlags {
   on?: string

@@ -8,10 +8,11 @@ import { SplicedReply } from '../fuse/spliced-reply.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
+import { parseBytes } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
-import { formatBytes, parseBytes } from './output.ts'
+import { formatBytes } from './output.ts'
 import { notifyReady } from './systemd.ts'
 
 interface MountFlags {

@@ -20,11 +20,3 @@ export function report(error: unknown): number {
   process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
   return EXIT.FAILED
 }
-
-/** A size as users write it: `512MiB`, `64K`, `4096`. Returns bytes, or undefined. */
-export function parseBytes(text: string): number | undefined {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)\s*$/i.exec(text)
-  if (match === null) return undefined
-  const power = 'kmgt'.indexOf(match[2]!.toLowerCase()) + 1
-  return Math.round(Number(match[1]) * 1024 ** (match[2] === '' ? 0 : power))
-}

@@ -53,7 +53,12 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
   readonly #stat = new Statx()
 
   constructor(...places: HomePlace[]) {
-    for (const place of places) this.#places.set(place.filesystem.identity, place)
+    for (const place of places) this.addPlace(place)
+  }
+
+  /** Homes of a file system are made in the place that was added last. */
+  addPlace(place: HomePlace): void {
+    this.#places.set(place.filesystem.identity, place)
   }
 
   async stamp(file: LinuxFile): Promise<Stamp> {

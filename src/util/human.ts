@@ -34,6 +34,14 @@ export function formatShare(share: number): string {
   return `${percent === 0 || percent >= 10 || percent < 0.05 ? Math.round(percent) : percent.toFixed(1)}%`
 }
 
+/** A size as users write it: `512MiB`, `64K`, `4096`. Returns bytes, or undefined. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)\s*$/i.exec(text)
+  if (match === null) return undefined
+  const power = 'kmgt'.indexOf(match[2]!.toLowerCase()) + 1
+  return Math.round(Number(match[1]) * 1024 ** (match[2] === '' ? 0 : power))
+}
+
 const UNIT_SECONDS: Record<string, number> = { ms: 1e-3, s: 1, m: 60, min: 60, h: 3600 }
 
 /** A time as users write it: `2s`, `500ms`, `1.5m`, `2` (seconds). Returns seconds, or undefined. */

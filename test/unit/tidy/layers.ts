@@ -2,6 +2,7 @@
  * Which folder of src/ may import which: dependencies point downwards only.
  *
  *     cli, index        everything
+ *     library           homes, cache, layout; storage and linux in what is loaded where they work only
  *     daemon            fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     inspect, demo     storage, linux
@@ -17,8 +18,9 @@ import path from 'node:path'
 import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
-  index: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'sim', 'daemon'],
+  index: ['linux', 'library'],
   cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'demo', 'sim', 'daemon'],
+  library: ['linux', 'storage', 'layout', 'cache', 'homes'],
   daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect'],
   fuse: ['linux'],
   inspect: ['linux', 'storage'],

@@ -1,0 +1,136 @@
+/**
+ * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
+ *
+ * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page.
+ * 3. The caller **copies**, or pins and hands out.
+ * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
+ *
+ * Steps 2 and 4 are a seqlock's, with the frame's generation as the sequence (H.-J. Boehm, "Can seqlocks get along with programming language
+ * memory models?", 2012). That takes the place of epochs: a reader that stops, sleeps or dies holds nothing up.
+ *
+ * The owner of the frame of a `shared` entry is another page, and a `zero` entry has no frame. What says that such an entry was of
+ * this page is that no node left any index since the walk began: the keeper counts those.
+ */
+import { entryKind, entryValue } from '../layout/entry-word.ts'
+import { AGE_MAX, FRAME, frameAt } from '../layout/frame-record.ts'
+import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../layout/mapping-record.ts'
+import { NODE_SLOTS, nextShift, slotAt, topShift } from '../layout/node.ts'
+import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { type CacheMemory, COUNTER } from './memory.ts'
+
+/** What {@link Lookup.find} returns where there is no frame. */
+export const FOUND = {
+  /** Not in memory, or not as far as this look-up could see. */
+  NOTHING: -1,
+  /** Zeros. */
+  ZERO: -2,
+} as const
+
+export class Lookup {
+  /** Of the frame that was found last: what {@link isStill} takes. */
+  generation = 0
+
+  readonly #frames: Int32Array
+  readonly #nodes: Int32Array
+  readonly #mappings: Int32Array
+  readonly #counters: Int32Array
+  readonly #needsFence: boolean
+
+  /** `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). */
+  constructor(memory: CacheMemory, needsFence: boolean) {
+    this.#frames = new Int32Array(memory.frames)
+    this.#nodes = new Int32Array(memory.nodes)
+    this.#mappings = new Int32Array(memory.mappings)
+    this.#counters = new Int32Array(memory.counters)
+    this.#needsFence = needsFence
+  }
+
+  /** The frame that holds `page` of `mapping`, or one of {@link FOUND}. Raises its age. `page` is an integer from 0 on. */
+  find(mapping: number, page: number): number {
+    const nodes = this.#nodes
+    const root = this.#mappings[mappingAt(mapping) + MAPPING.ROOT]!
+    const height = rootHeight(root)
+    let shift = topShift(height)
+    if (page >= PAGES_MAX || height === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
+    let node = rootNode(root)
+    for (; shift > 0; shift = nextShift(shift)) node = nodes[slotAt(node, page, shift)]!
+    const at = slotAt(node, page, 0)
+    const word = nodes[at]!
+    const kind = entryKind(word)
+    if (kind === EntryKind.PAGE) {
+      const frames = this.#frames
+      const frame = entryValue(word)
+      const record = frameAt(frame)
+      const generation = nodes[at + 1]!
+      if (
+        Atomics.load(frames, record) !== generation ||
+        frames[record + FRAME.MAPPING] !== mapping ||
+        frames[record + FRAME.PAGE] !== page
+      )
+        return FOUND.NOTHING
+      this.generation = generation
+      this.#age(record)
+      return frame
+    }
+    return kind === EntryKind.SHARED || kind === EntryKind.ZERO ? this.#findForeign(mapping, page) : FOUND.NOTHING
+  }
+
+  /** Whether `frame` is still what it was when it was found with `generation`: all that was read from it meanwhile is right. */
+  isStill(frame: number, generation: number): boolean {
+    // An atomic operation that also writes: no load before it can come after it.
+    if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 0)
+    return Atomics.load(this.#frames, frameAt(frame)) === generation
+  }
+
+  /** The size in bytes of what `mapping` maps, as far as this cache knows. */
+  sizeOf(mapping: number): number {
+    const mappings = this.#mappings
+    const at = mappingAt(mapping)
+    for (;;) {
+      const version = Atomics.load(mappings, at + MAPPING.VERSION)
+      const size =
+        Atomics.load(mappings, at + MAPPING.END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
+      if ((version & 1) === 0 && Atomics.load(mappings, at + MAPPING.VERSION) === version) return size
+    }
+  }
+
+  /** Whether `page` lies within the file as a whole: most reads need not know more of its size. */
+  isWhole(mapping: number, page: number): boolean {
+    return page < Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.END_PAGE)
+  }
+
+  /** Changes when a file is to be served in another way: who has it open asks the keeper how. */
+  layoutOf(mapping: number): number {
+    return Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT)
+  }
+
+  #findForeign(mapping: number, page: number): number {
+    const nodes = this.#nodes
+    const freed = Atomics.load(this.#counters, COUNTER.NODES_FREED)
+    const root = Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.ROOT)
+    let shift = topShift(rootHeight(root))
+    let node = rootNode(root)
+    for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
+    const at = slotAt(node, page, 0)
+    const word = Atomics.load(nodes, at)
+    const generation = Atomics.load(nodes, at + 1)
+    // The word again: a torn pair is the old word with the new generation.
+    if (Atomics.load(nodes, at) !== word || Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed)
+      return FOUND.NOTHING
+    if (entryKind(word) === EntryKind.ZERO) return FOUND.ZERO
+    if (entryKind(word) !== EntryKind.SHARED) return FOUND.NOTHING
+    const frame = entryValue(word)
+    const record = frameAt(frame)
+    if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING
+    this.generation = generation
+    this.#age(record)
+    return frame
+  }
+
+  /** Two readers may raise it once, or one it lets go: it is a hint. */
+  #age(record: number): void {
+    const age = this.#frames[record + FRAME.AGE]!
+    if (age < AGE_MAX) this.#frames[record + FRAME.AGE] = age + 1
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * The shared memory of one cache but for its frames: what all threads see. Only the keeper changes it, with two exceptions: ages, which
+ * readers raise, and pins, of which each thread has its own.
+ */
+import { FRAME_RECORD_BYTES } from '../layout/frame-record.ts'
+import { MAPPING_RECORD_BYTES } from '../layout/mapping-record.ts'
+import { NODE_BYTES } from '../layout/node.ts'
+
+/** Sizes of a cache that are fixed for its life. */
+export interface CacheSizes {
+  readonly frames: number
+  /** Nodes of indexes. */
+  readonly nodes: number
+  /** Mappings at once: files and homes. */
+  readonly mappings: number
+  /** Threads attached at once. */
+  readonly threads: number
+  /** Pages that one thread can have pinned at once. */
+  readonly pinsPerThread: number
+}
+
+/** Can be sent to other threads. Untouched parts cost no memory. */
+export interface CacheMemory {
+  readonly sizes: CacheSizes
+  readonly frames: SharedArrayBuffer
+  readonly nodes: SharedArrayBuffer
+  readonly mappings: SharedArrayBuffer
+  readonly pins: SharedArrayBuffer
+  /** Word 0: how often nodes were taken out of an index. */
+  readonly counters: SharedArrayBuffer
+}
+
+export function allocateMemory(sizes: CacheSizes): CacheMemory {
+  return {
+    sizes,
+    frames: new SharedArrayBuffer(sizes.frames * FRAME_RECORD_BYTES),
+    nodes: new SharedArrayBuffer(sizes.nodes * NODE_BYTES),
+    mappings: new SharedArrayBuffer(sizes.mappings * MAPPING_RECORD_BYTES),
+    pins: new SharedArrayBuffer(sizes.threads * sizes.pinsPerThread * 4),
+    counters: new SharedArrayBuffer(64),
+  }
+}
+
+/** {@link CacheMemory.counters} */
+export const COUNTER = { NODES_FREED: 0, FENCE: 1 } as const

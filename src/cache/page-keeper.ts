@@ -1,0 +1,316 @@
+/**
+ * The keeper's side of the cache: every change to indexes and frames is made here, by one thread, one at a time.
+ *
+ * The life of a page in memory:
+ *
+ * ```
+ *   reserve ──▶ (somebody loads it) ──▶ publish ──▶ found by readers ──▶ evicted: its entry becomes a shadow
+ *                       └──▶ abandon                      └──▶ dropped: its entry is emptied
+ * ```
+ * Two loads of one page at a time do not happen: a reserved page is known as such. What is dropped while it is being loaded is not published.
+ *
+ * Pure: whoever calls does the reading. Context: the keeper's thread.
+ */
+import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
+import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
+import { NODE_BYTES } from '../layout/node.ts'
+import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
+import type { CacheMemory } from './memory.ts'
+import { PinnedFrames } from './pins.ts'
+import { NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { XArray } from './xarray.ts'
+
+/** Frames given up at once where one is needed: the keeper looks at all pins each time. */
+const BATCH_MAX = 32
+
+export interface KeeperCounts {
+  /** Frames that hold a page. */
+  resident: number
+  evicted: number
+  /** Loads that were not published: dropped meanwhile, or there was no room in the index. */
+  unpublished: number
+  /** Loads of pages that had been evicted not long before. */
+  refaults: number
+}
+
+export class PageKeeper {
+  readonly frames: Frames
+  readonly pinned: PinnedFrames
+  readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
+
+  readonly #mappings: Int32Array
+  readonly #mappingsMax: number
+  readonly #index: XArray
+  readonly #policy: ReclaimPolicy
+  readonly #inUse = new Set<number>()
+  /** Pages being loaded: their frames. */
+  readonly #loads = new Map<number, number>()
+  /** By frame: dropped while it was being loaded. */
+  readonly #isCancelled: Uint8Array
+  #cancelled = 0
+  /** Bytes for pages and for what leads to them. */
+  #bytesMax: number
+  /** Frames that pages may have, as set last. */
+  #limit = 0
+  #shadows = 0
+  #pruneAt: number
+
+  /** `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. */
+  constructor(memory: CacheMemory, policy: (frames: Frames) => ReclaimPolicy, bytesMax: number) {
+    this.pinned = new PinnedFrames(memory)
+    this.frames = new Frames(memory, this.pinned)
+    this.#mappings = new Int32Array(memory.mappings)
+    this.#mappingsMax = memory.sizes.mappings
+    this.#index = new XArray(memory)
+    this.#policy = policy(this.frames)
+    this.#isCancelled = new Uint8Array(memory.sizes.frames)
+    this.#bytesMax = bytesMax
+    this.#pruneAt = memory.sizes.frames
+    this.#fitLimit()
+  }
+
+  /** A mapping of nothing yet; -1 where there are too many. */
+  createMapping(): number {
+    for (let tries = 0; tries < this.#mappingsMax; tries++) {
+      const mapping = this.#nextMapping
+      this.#nextMapping = (mapping + 1) % this.#mappingsMax
+      if (this.#inUse.has(mapping)) continue
+      this.#inUse.add(mapping)
+      return mapping
+    }
+    return -1
+  }
+  #nextMapping = 0
+
+  /** Nobody reads the mapping any more. */
+  deleteMapping(mapping: number): void {
+    this.drop(mapping, 0, PAGES_MAX)
+    this.setSize(mapping, 0)
+    this.#inUse.delete(mapping)
+  }
+
+  /** Tells readers the size of what is mapped, in bytes. */
+  setSize(mapping: number, bytes: number): void {
+    const at = mappingAt(mapping)
+    const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
+    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
+    Atomics.store(this.#mappings, at + MAPPING.END_PAGE, endPage)
+    Atomics.store(this.#mappings, at + MAPPING.TAIL, Math.min(bytes - endPage * PAGE_BYTES, 2 ** 31 - 1))
+    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
+  }
+
+  /** Makes everybody who has the file open ask how it is served now. */
+  changeLayout(mapping: number): void {
+    Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1)
+  }
+
+  /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
+  frameOf(mapping: number, page: number): number {
+    const word = this.#index.get(mapping, page)
+    if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
+  }
+
+  /** Whether nothing has to be loaded for readers to find the page. */
+  isCached(mapping: number, page: number): boolean {
+    const kind = entryKind(this.#index.get(mapping, page))
+    return kind === EntryKind.PAGE || kind === EntryKind.ZERO
+  }
+
+  isLoading(mapping: number, page: number): boolean {
+    return this.#loads.has(keyOf(mapping, page))
+  }
+
+  /**
+   * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no
+   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache.
+   */
+  reserve(mapping: number, page: number): number {
+    if (page >= PAGES_MAX) return NO_FRAME
+    let frame = this.frames.take(mapping, page)
+    if (frame === NO_FRAME) {
+      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)))
+      frame = this.frames.take(mapping, page)
+    }
+    if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)
+    return frame
+  }
+
+  /**
+   * The frame holds its page now: readers find it. `isWanted`: somebody has asked for it (else it was read ahead). False where it is given up instead,
+   * because the page was dropped meanwhile, or no node is left.
+   */
+  publish(frame: number, isWanted: boolean): boolean {
+    const { frames } = this
+    const mapping = frames.mapping(frame)
+    const page = frames.page(frame)
+    const before = this.#index.get(mapping, page)
+    if (this.#isCancelled[frame] === 1 || !this.#set(mapping, page, EntryKind.PAGE, frame, frames.generation(frame))) {
+      this.abandon(frame)
+      this.counts.unpublished++
+      return false
+    }
+    this.#loads.delete(keyOf(mapping, page))
+    frames.keep(frame)
+    this.counts.resident++
+    const isShadow = entryKind(before) === EntryKind.SHADOW
+    if (isShadow) this.counts.refaults++
+    this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER, isWanted)
+    return true
+  }
+
+  /** As {@link publish}, of a page that turned out to be zeros: the frame is free again. */
+  publishZero(frame: number): boolean {
+    const mapping = this.frames.mapping(frame)
+    const page = this.frames.page(frame)
+    const isCurrent = this.#isCancelled[frame] === 0
+    this.abandon(frame)
+    return isCurrent && this.#set(mapping, page, EntryKind.ZERO, 0, 0)
+  }
+
+  /** The page could not be loaded, or nobody wants it any more. Nobody may write to the frame after this. */
+  abandon(frame: number): void {
+    if (this.#isCancelled[frame] === 1) this.#cancelled--
+    else this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
+    this.#isCancelled[frame] = 0
+    this.frames.discard(frame)
+  }
+
+  /**
+   * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
+   */
+  drop(mapping: number, from: number, to: number): void {
+    this.#index.each(mapping, from, to, (page, word) => {
+      if (entryKind(word) === EntryKind.PAGE) {
+        this.#policy.remove(entryValue(word))
+        this.#giveUp(entryValue(word))
+      } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
+      this.#index.erase(mapping, page)
+    })
+    for (const frame of this.#loads.values()) {
+      const page = this.frames.page(frame)
+      if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
+    }
+    this.#fitLimit()
+  }
+
+  /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
+  share(mapping: number, page: number, frame: number, generation: number): void {
+    if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
+      this.#set(mapping, page, EntryKind.SHARED, frame, generation)
+  }
+
+  /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
+  resize(bytesMax: number): void {
+    this.#bytesMax = bytesMax
+    this.#fitLimit()
+    this.#reclaim(this.frames.excess - 1)
+  }
+
+  get bytesMax(): number {
+    return this.#bytesMax
+  }
+
+  /** Bytes of what leads to pages. */
+  get indexBytes(): number {
+    return this.#index.nodesUsed * NODE_BYTES
+  }
+
+  checkInvariants(): void {
+    this.frames.checkInvariants()
+    this.#index.checkInvariants(this.#inUse)
+    let resident = 0
+    let shadows = 0
+    for (const mapping of this.#inUse)
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
+        if (entryKind(word) === EntryKind.SHADOW) shadows++
+        if (entryKind(word) !== EntryKind.PAGE) return
+        resident++
+        const frame = entryValue(word)
+        const { frames } = this
+        const isSound =
+          frames.state(frame) === FRAME_STATE.RESIDENT &&
+          frames.mapping(frame) === mapping &&
+          frames.page(frame) === page &&
+          frames.generation(frame) === generation
+        if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
+      })
+    if (resident !== this.counts.resident)
+      throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
+    if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
+    if (this.#loads.size + this.#cancelled + resident !== this.frames.used)
+      throw new Error('a frame in use holds no page')
+    this.#policy.checkInvariants()
+  }
+
+  /** Evicts `count` pages, or as many as are not pinned. */
+  #reclaim(count: number): void {
+    if (count <= 0) return
+    this.pinned.look()
+    const isPinned = (frame: number) => this.pinned.has(frame)
+    for (let i = 0; i < count; i++) {
+      const frame = this.#policy.victim(isPinned)
+      if (frame < 0) break
+      // A shadow takes the place of the page's entry, so there is room for it.
+      this.#index.set(
+        this.frames.mapping(frame),
+        this.frames.page(frame),
+        makeEntry(EntryKind.SHADOW, this.#policy.stampOf(frame)),
+        0,
+      )
+      this.#shadows++
+      this.counts.evicted++
+      this.#giveUp(frame)
+    }
+    if (this.#shadows > this.#pruneAt) this.#pruneShadows((stamp) => this.#policy.isWorthKeeping(stamp))
+  }
+
+  #giveUp(frame: number): void {
+    this.counts.resident--
+    this.frames.giveUp(frame)
+  }
+
+  #cancel(frame: number): void {
+    this.#isCancelled[frame] = 1
+    this.#cancelled++
+    // Who asks from now on loads it anew.
+    this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
+  }
+
+  #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
+    const before = this.#index.get(mapping, page)
+    const word = makeEntry(kind, value)
+    if (!this.#index.set(mapping, page, word, generation)) {
+      this.#pruneShadows(() => false)
+      if (!this.#index.set(mapping, page, word, generation)) return false
+    } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
+    this.#fitLimit()
+    return true
+  }
+
+  /** What the nodes take, pages cannot have. */
+  #fitLimit(): void {
+    const limit = Math.max(1, Math.floor((this.#bytesMax - this.indexBytes) / PAGE_BYTES))
+    if (limit === this.#limit) return
+    this.#limit = limit
+    this.frames.setLimit(limit)
+    this.#policy.resize(this.frames.limit)
+  }
+
+  #pruneShadows(isWorthKeeping: (stamp: number) => boolean): void {
+    for (const mapping of this.#inUse)
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word) => {
+        if (entryKind(word) !== EntryKind.SHADOW || isWorthKeeping(entryValue(word))) return
+        this.#shadows--
+        this.#index.erase(mapping, page)
+      })
+    // Each sweep is paid for by as many evictions as it leaves shadows.
+    this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
+  }
+}
+
+/** One number for a page of a mapping; exact up to 2^22 mappings. */
+function keyOf(mapping: number, page: number): number {
+  return mapping * PAGES_MAX + page
+}

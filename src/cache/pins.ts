@@ -1,0 +1,90 @@
+/**
+ * Pins: which frames threads have handed out and may look at for as long as they like.
+ *
+ * They are hazard pointers (M. Michael, 2004): each thread has slots of its own, and writes a frame's number into one before it looks whether the
+ * frame is still what it found. The keeper gives a frame to nobody else while any slot has it. No counts: of a thread that died, the slots are cleared,
+ * and all is as if it had let go.
+ *
+ * ```
+ *   reader:  store slot := frame    load generation      → changed? let go, look up again
+ *   keeper:  store generation + 1   load all slots       → has it? the frame waits
+ * ```
+ * All four are atomic, so at least one of them sees what the other wrote.
+ */
+import type { CacheMemory } from './memory.ts'
+
+/** Of a thread's words the first tells how many of those behind it were ever used: the keeper need not look at the others. */
+const HIGH_WATER = 0
+
+/** A thread's own slots. */
+export class Pins {
+  readonly #words: Int32Array
+  /** Free slots, the next one last. */
+  readonly #free: Int32Array
+  #freeCount = 0
+  #highWater = HIGH_WATER
+
+  /** `thread`: below {@link CacheSizes.threads}, and nobody else's. */
+  constructor(memory: CacheMemory, thread: number) {
+    const { pinsPerThread } = memory.sizes
+    this.#words = new Int32Array(memory.pins, thread * pinsPerThread * 4, pinsPerThread)
+    this.#free = new Int32Array(pinsPerThread)
+  }
+
+  /** Pins `frame`: the slot to {@link unpin}, or -1 where all are in use. Whether it still is what was found must be asked afterwards. */
+  pin(frame: number): number {
+    let slot: number
+    if (this.#freeCount > 0) slot = this.#free[--this.#freeCount]!
+    else if (this.#highWater + 1 < this.#words.length) {
+      slot = ++this.#highWater
+      Atomics.store(this.#words, HIGH_WATER, slot)
+    } else return -1
+    Atomics.store(this.#words, slot, frame + 1)
+    return slot
+  }
+
+  unpin(slot: number): void {
+    Atomics.store(this.#words, slot, 0)
+    this.#free[this.#freeCount++] = slot
+  }
+}
+
+/** The keeper's view of all threads' pins. */
+export class PinnedFrames {
+  readonly #words: Int32Array
+  readonly #pinsPerThread: number
+  readonly #attached = new Set<number>()
+  readonly #pinned = new Set<number>()
+
+  constructor(memory: CacheMemory) {
+    this.#words = new Int32Array(memory.pins)
+    this.#pinsPerThread = memory.sizes.pinsPerThread
+  }
+
+  attach(thread: number): void {
+    this.#attached.add(thread)
+  }
+
+  /** The thread is no more: it lets go of everything. */
+  detach(thread: number): void {
+    this.#attached.delete(thread)
+    const at = thread * this.#pinsPerThread
+    for (let i = Atomics.load(this.#words, at + HIGH_WATER); i >= 0; i--) Atomics.store(this.#words, at + i, 0)
+  }
+
+  /** Looks at all slots; what {@link has} says is as of now. */
+  look(): void {
+    this.#pinned.clear()
+    for (const thread of this.#attached) {
+      const at = thread * this.#pinsPerThread
+      for (let i = Atomics.load(this.#words, at + HIGH_WATER); i > HIGH_WATER; i--) {
+        const word = Atomics.load(this.#words, at + i)
+        if (word !== 0) this.#pinned.add(word - 1)
+      }
+    }
+  }
+
+  has(frame: number): boolean {
+    return this.#pinned.has(frame)
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Readahead: how many pages to load where one is missed, as the kernel's on-demand readahead does it (Fengguang Wu, "Sequential file
+ * prefetching in Linux", 2008), reduced to what needs no look at the index.
+ *
+ * ```
+ *   a sequential reader    |…read…|—wanted—|————— read ahead —————|
+ *                                               ▲ marker: who reads here has the next window loaded meanwhile
+ * ```
+ * A reader is sequential while it misses where the last window ended, or at the beginning of the file. Each window is twice as large as the one before.
+ * Any other miss loads what is wanted and nothing else.
+ *
+ * Pure: one for each open file. Allocates nothing.
+ */
+export const ADVICE = { NORMAL: 0, SEQUENTIAL: 1, RANDOM: 2 } as const
+export type Advice = (typeof ADVICE)[keyof typeof ADVICE]
+
+/** In pages: what the first window has at least. */
+const WINDOW_MIN = 4
+/** 1 MiB: as many pages as one readv(2) takes at most is more. */
+export const WINDOW_MAX = 256
+
+export class Readahead {
+  advice: Advice = ADVICE.NORMAL
+  /** Reading this page or one behind it is the time to load the next window. */
+  marker = Number.POSITIVE_INFINITY
+
+  #end = 0
+  #size = 0
+
+  /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
+  missed(page: number, count: number): number {
+    if (this.advice === ADVICE.RANDOM || (this.advice === ADVICE.NORMAL && page !== this.#end && page !== 0)) {
+      this.#size = 0
+      // Where it would go on, if it were sequential from now on.
+      this.#end = page + count
+      this.marker = Number.POSITIVE_INFINITY
+      return count
+    }
+    if (this.advice === ADVICE.SEQUENTIAL) this.#size = WINDOW_MAX
+    else this.#size = Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, this.#size * 2, count * 2))
+    const pages = Math.max(count, this.#size)
+    this.#end = page + pages
+    this.marker = this.#end - (this.#size >>> 1)
+    return pages
+  }
+
+  /** The reader has come to the {@link marker}: the window after the one that it is in begins at `ahead`, which is returned, and has {@link window} pages. */
+  reached(): number {
+    const ahead = this.#end
+    this.#size = Math.min(WINDOW_MAX, this.#size * 2)
+    this.#end += this.#size
+    this.marker = this.#end - (this.#size >>> 1)
+    return ahead
+  }
+
+  /** Pages of the window that was opened last. */
+  get window(): number {
+    return this.#size
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * The record of a mapping: where its index begins, and how long what it maps is. 32 bytes.
+ *
+ * ```
+ *   word 0  root       bits 0–3 levels, bits 4–31 number of the topmost node: one word, so that they fit each other
+ *   word 1  end page   whole pages of the file
+ *   word 2  tail       bytes behind them: 0 … 4095
+ *   word 3  version    of words 1 and 2; odd while they change
+ *   word 4  layout     bumped when who has the file open must ask how it is served
+ * ```
+ * Written by the keeper, read by anybody.
+ */
+const RECORD_WORDS_BITS = 3
+const HEIGHT_BITS = 4
+
+export const MAPPING_RECORD_BYTES = 4 << RECORD_WORDS_BITS
+export const MAPPING = { ROOT: 0, END_PAGE: 1, TAIL: 2, VERSION: 3, LAYOUT: 4 } as const
+/** Page indexes are below this: files of 8 TiB. */
+export const PAGES_MAX = 2 ** 31
+
+export function mappingAt(mapping: number): number {
+  return mapping << RECORD_WORDS_BITS
+}
+
+export function makeRoot(node: number, height: number): number {
+  return (node << HEIGHT_BITS) | height
+}
+
+export function rootNode(root: number): number {
+  return root >>> HEIGHT_BITS
+}
+
+export function rootHeight(root: number): number {
+  return root & ((1 << HEIGHT_BITS) - 1)
+}

@@ -1,0 +1,115 @@
+/**
+ * What the keeper knows of one inode that is open through the cache, or was not long ago: its descriptors, its mapping, and how it is served.
+ */
+import type fs from 'node:fs'
+import { PAGE_BYTES } from '../cache/entry.ts'
+import { OwnPages } from '../cache/own-pages.ts'
+import type { RunMap } from '../cache/run-map.ts'
+import type { LayoutHandle } from './layout.ts'
+import type { PageSource } from './page-source.ts'
+
+/** The state of a file, as fstat(2) tells: equal stamps, equal bytes. */
+export interface FileStamp {
+  readonly ctimeNs: bigint
+  readonly size: number
+}
+
+export interface FileIdentity {
+  readonly key: string
+  readonly dev: bigint
+  readonly ino: bigint
+}
+
+/** Bytes [start, end) that are being written. */
+interface Writing {
+  readonly start: number
+  readonly end: number
+}
+
+export class CachedInode implements PageSource {
+  readonly key: string
+  readonly path: string
+  readonly mapping: number
+  fd = -1
+  directFd = -1
+  /** Open for writing; -1 until somebody wants to. */
+  writeFd = -1
+  size = 0
+  stamp: FileStamp = NEVER_SEEN
+  /** Open files, and operations under way: the descriptors stay as long as there are any. */
+  uses = 0
+  /** Homes that the layout names. */
+  homes: readonly number[] = []
+  /** When to decide anew, although the file has not changed: it may have clones by then. */
+  recheckAtMs = Number.POSITIVE_INFINITY
+  /** Settles when it is decided how the file is served. */
+  deciding: Promise<void> | undefined
+  #map: RunMap | undefined
+  #own: OwnPages | undefined
+  #handle: LayoutHandle
+  readonly #writings = new Set<Writing>()
+  readonly #onShrunk: (inode: CachedInode) => void
+
+  constructor(key: string, path: string, mapping: number, onShrunk: (inode: CachedInode) => void) {
+    this.key = key
+    this.path = path
+    this.mapping = mapping
+    this.#onShrunk = onShrunk
+    this.#handle = { mapping, version: 0 }
+  }
+
+  get map(): RunMap | undefined {
+    return this.#map
+  }
+
+  get own(): OwnPages | undefined {
+    return this.#own
+  }
+
+  get layout(): LayoutHandle {
+    return this.#handle
+  }
+
+  /** Served by itself alone from now on. `version`: of the mapping's layout. */
+  serveAlone(version: number): void {
+    this.#map = undefined
+    this.#own = undefined
+    this.#handle = { mapping: this.mapping, version }
+  }
+
+  /** Served by homes as `map` says; `homes`: their mappings, by number. */
+  serveByHomes(map: RunMap, homes: Int32Array, version: number): void {
+    const own = OwnPages.allocate(map.sizeBytes)
+    this.#map = map
+    this.#own = new OwnPages(own)
+    this.#handle = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes } }
+  }
+
+  isAtRest(page: number, count: number): boolean {
+    const start = page * PAGE_BYTES
+    const end = start + count * PAGE_BYTES
+    for (const writing of this.#writings) if (writing.start < end && start < writing.end) return false
+    return true
+  }
+
+  /** Pages that bytes [start, end) touch are not loaded until the returned function is called. */
+  beginWriting(start: number, end: number): () => void {
+    const writing = { start, end }
+    this.#writings.add(writing)
+    return () => this.#writings.delete(writing)
+  }
+
+  onShrunk(): void {
+    this.#onShrunk(this)
+  }
+
+  static stampOf({ dev, ino, ctimeNs, size }: fs.BigIntStats): FileStamp & FileIdentity {
+    return { key: `${dev}:${ino}`, dev, ino, ctimeNs, size: Number(size) }
+  }
+}
+
+const NEVER_SEEN: FileStamp = { ctimeNs: -1n, size: -1 }
+
+export function isSameFileStamp(a: FileStamp, b: FileStamp): boolean {
+  return a.ctimeNs === b.ctimeNs && a.size === b.size
+}

@@ -1,0 +1,41 @@
+/**
+ * What a thread asks of the keeper: itself, where it is the thread that made the cache, or by messages.
+ *
+ * All methods reject or throw with the system's error.
+ */
+import type { LayoutHandle } from './layout.ts'
+
+/** A file that the keeper has opened for a thread. */
+export interface OpenedFile {
+  /** Names it to the keeper. */
+  readonly id: number
+  /** For reading past the cache; the keeper's, valid until the file is closed. */
+  readonly fd: number
+  readonly layout: LayoutHandle
+}
+
+export interface Door {
+  open(path: string, writable: boolean): Promise<OpenedFile>
+  /** How the file is served now. */
+  layout(id: number): Promise<LayoutHandle>
+  /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. */
+  load(id: number, page: number, count: number, wanted: number): Promise<void>
+  write(id: number, bytes: Uint8Array, position: number): Promise<void>
+  truncate(id: number, length: number): Promise<void>
+  sync(id: number, dataOnly: boolean): Promise<void>
+  /** Forgets cached pages of the file alone. */
+  forget(id: number, page: number, count: number): void
+  close(id: number): Promise<void>
+  /** The same at once; undefined on threads that would have to wait for another. */
+  readonly now: DoorNow | undefined
+}
+
+export interface DoorNow {
+  openSync(path: string, writable: boolean): OpenedFile
+  layoutSync(id: number): LayoutHandle
+  loadSync(id: number, page: number, count: number, wanted: number): void
+  writeSync(id: number, bytes: Uint8Array, position: number): void
+  truncateSync(id: number, length: number): void
+  syncSync(id: number, dataOnly: boolean): void
+  closeSync(id: number): void
+}

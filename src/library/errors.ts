@@ -1,0 +1,11 @@
+/** Errors as Node.js makes them: `code`, `syscall`, `path`. */
+
+/** An error of a call by descriptor, with the name of the file. */
+export function withPath(error: unknown, path: string): unknown {
+  if (error instanceof Error && 'code' in error && !('path' in error)) Object.assign(error, { path })
+  return error
+}
+
+export function systemError(code: string, why: string, syscall: string, path: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`${code}: ${why}, ${syscall} '${path}'`), { code, syscall, path })
+}

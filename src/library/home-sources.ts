@@ -1,0 +1,87 @@
+/** Homes as sources of pages: each has a mapping, which all files that lie in it read from. */
+import type { PageKeeper } from '../cache/page-keeper.ts'
+import type { Home } from '../homes/home.ts'
+import type { LinuxHome } from '../homes/linux-home-storage.ts'
+import type { Homes } from './homes.ts'
+import type { Native } from './native.ts'
+import type { PageSource } from './page-source.ts'
+
+class HomeSource implements PageSource {
+  readonly mapping: number
+  readonly fd: number
+  directFd: number
+  readonly size: number
+
+  constructor(mapping: number, fd: number, directFd: number, size: number) {
+    this.mapping = mapping
+    this.fd = fd
+    this.directFd = directFd
+    this.size = size
+  }
+
+  /** A home is never written. */
+  isAtRest(): boolean {
+    return true
+  }
+
+  onShrunk(): void {}
+}
+
+/** Context: the keeper's thread. */
+export class HomeSources {
+  readonly homes: Homes
+  readonly #keeper: PageKeeper
+  readonly #native: Native
+  readonly #direct: boolean
+  readonly #sources = new Map<number, HomeSource>()
+
+  /** `onForget`: see {@link HomesEvents}. */
+  constructor(
+    keeper: PageKeeper,
+    native: Native,
+    direct: boolean,
+    minShareBytes: number | undefined,
+    onForget: (key: string) => void,
+  ) {
+    this.#keeper = keeper
+    this.#native = native
+    this.#direct = direct
+    this.homes = native.createHomes(minShareBytes, { onRetired: (number) => this.#forget(number), onForget })
+  }
+
+  get(number: number): PageSource {
+    return this.#sources.get(number)!
+  }
+
+  /** Takes the home for one more inode: its mapping, or -1 where there are too many mappings. */
+  acquire(home: Home<LinuxHome>): number {
+    let source = this.#sources.get(home.number)
+    if (source === undefined) {
+      const mapping = this.#keeper.createMapping()
+      if (mapping < 0) return -1
+      const directFd = this.#direct ? this.#native.reopenDirect(home.file.fd) : -1
+      source = new HomeSource(mapping, home.file.fd, directFd, home.size)
+      this.#keeper.setSize(mapping, home.size)
+      this.#sources.set(home.number, source)
+    }
+    this.homes.hold(home.number)
+    return source.mapping
+  }
+
+  /** The homes of an inode, which has them already, stay for one more user. */
+  hold(numbers: readonly number[]): void {
+    for (const number of numbers) this.homes.hold(number)
+  }
+
+  release(numbers: readonly number[]): void {
+    for (const number of numbers) this.homes.release(number)
+  }
+
+  #forget(number: number): void {
+    const source = this.#sources.get(number)
+    if (source === undefined) return
+    this.#sources.delete(number)
+    this.#keeper.deleteMapping(source.mapping)
+    if (source.directFd >= 0) this.#native.close(source.directFd)
+  }
+}

@@ -1,0 +1,38 @@
+/** How one open file is served, as a thread sees it: which mapping its own pages are in, and which of its pages are homes'. */
+import type { OwnPages } from '../cache/own-pages.ts'
+import { OwnPages as Own } from '../cache/own-pages.ts'
+import { RunMap } from '../cache/run-map.ts'
+
+/** Can be sent to another thread. */
+export interface LayoutHandle {
+  readonly mapping: number
+  /** {@link FileLayout.version} */
+  readonly version: number
+  /** Undefined: all pages are the file's own. */
+  readonly shared?: { readonly map: SharedArrayBuffer; readonly own: SharedArrayBuffer; readonly homes: Int32Array }
+}
+
+export class FileLayout {
+  readonly mapping: number
+  /** As {@link Lookup.layoutOf} says as long as this layout is right. */
+  readonly version: number
+  readonly map: RunMap | undefined
+  /** Pages that have become the file's own since the map was made. */
+  readonly own: OwnPages | undefined
+  /** Mappings of homes, by the home's number. */
+  readonly #homes: Int32Array
+
+  constructor({ mapping, version, shared }: LayoutHandle) {
+    this.mapping = mapping
+    this.version = version
+    this.map = shared && RunMap.attach(shared.map)
+    this.own = shared && new Own(shared.own)
+    this.#homes = shared?.homes ?? NO_HOMES
+  }
+
+  mappingOfHome(number: number): number {
+    return this.#homes[number]!
+  }
+}
+
+const NO_HOMES = new Int32Array(0)

@@ -1,0 +1,197 @@
+/**
+ * Loading: from a file or a home into frames. Pages that lie side by side are read with one readv(2), each into its frame.
+ *
+ * What was asked for beyond what somebody wants (readahead) may fail without anybody noticing: an error of a read with such pages in it makes the wanted ones be
+ * read alone.
+ *
+ * Context: the keeper's thread. A page is loaded once, however many want it: who comes second waits for the first, or, where it cannot wait, reads past the cache.
+ */
+import fs from 'node:fs'
+import { promisify } from 'node:util'
+import { PAGE_BYTES } from '../cache/entry.ts'
+import { NO_FRAME } from '../cache/frames.ts'
+import type { PageKeeper } from '../cache/page-keeper.ts'
+import { WINDOW_MAX } from '../cache/readahead.ts'
+import type { Arena } from './arena.ts'
+import type { PageSource } from './page-source.ts'
+
+const ZEROS = new Uint8Array(PAGE_BYTES)
+const readv = promisify(fs.readv)
+
+/** Frames for pages side by side, reserved. */
+interface Batch {
+  readonly page: number
+  readonly frames: readonly number[]
+  /** Of them, from the first on, those that somebody wants. */
+  readonly wanted: number
+}
+
+/** Bytes that were read, or why none were. */
+type Outcome = number | { readonly error: unknown }
+
+export interface LoaderCounts {
+  /** Read into frames. */
+  bytesLoaded: number
+  reads: number
+}
+
+export class Loader {
+  readonly counts: LoaderCounts = { bytesLoaded: 0, reads: 0 }
+  readonly #keeper: PageKeeper
+  readonly #arena: Arena
+  /** Ends of loads under way, by mapping. */
+  readonly #waiting = new Map<number, Set<Promise<void>>>()
+
+  constructor(keeper: PageKeeper, arena: Arena) {
+    this.#keeper = keeper
+    this.#arena = arena
+  }
+
+  /**
+   * Loads what is missing of `count` pages from `page` on, of which the first `wanted` are asked for. Blocks. Throws the system's error where
+   * one of those cannot be read. They may be missing all the same: where there is no room, or they are being loaded just now.
+   */
+  loadSync(source: PageSource, page: number, count: number, wanted: number): void {
+    const batches = this.#batches(source, page, count, wanted)
+    for (let step = batches.next(); step.done !== true; ) {
+      let outcome: Outcome
+      try {
+        outcome = readBatch(source, this.#arena, step.value)
+      } catch (error) {
+        outcome = { error }
+      }
+      step = batches.next(outcome)
+    }
+  }
+
+  /** The same without blocking; also waits for wanted pages that are being loaded already. */
+  async load(source: PageSource, page: number, count: number, wanted: number): Promise<void> {
+    const batches = this.#batches(source, page, count, wanted)
+    for (let step = batches.next(); step.done !== true; ) {
+      const end = this.#begin(source.mapping)
+      let outcome: Outcome
+      try {
+        outcome = await readBatchAsync(source, this.#arena, step.value)
+      } catch (error) {
+        outcome = { error }
+      }
+      step = batches.next(outcome)
+      end()
+    }
+    while (this.#isAnyLoading(source.mapping, page, wanted)) await Promise.race(this.#waiting.get(source.mapping)!)
+  }
+
+  /** The batches to be read, one after the other; takes what became of each. */
+  *#batches(source: PageSource, page: number, count: number, wanted: number): Generator<Batch, void, Outcome> {
+    const wantedEnd = page + wanted
+    let end = page + count
+    for (;;) {
+      const batch = this.#reserve(source, page, end - page, wantedEnd - page)
+      if (batch === undefined) return
+      const outcome = yield batch
+      if (typeof outcome === 'number') {
+        this.#finish(source, batch, outcome)
+        page = batch.page + batch.frames.length
+        continue
+      }
+      for (const frame of batch.frames) this.#keeper.abandon(frame)
+      if (batch.wanted === 0) return
+      if (batch.wanted === batch.frames.length) throw outcome.error
+      // Again, what is wanted alone.
+      page = batch.page
+      end = wantedEnd
+    }
+  }
+
+  #isAnyLoading(mapping: number, page: number, count: number): boolean {
+    for (let i = 0; i < count; i++) if (this.#keeper.isLoading(mapping, page + i)) return true
+    return false
+  }
+
+  /** A load of a page of `mapping` is under way, until the returned function is called. */
+  #begin(mapping: number): () => void {
+    const waiting = this.#waiting.get(mapping) ?? new Set()
+    this.#waiting.set(mapping, waiting)
+    let end!: () => void
+    const promise = new Promise<void>((resolve) => (end = resolve))
+    waiting.add(promise)
+    return () => {
+      waiting.delete(promise)
+      if (waiting.size === 0) this.#waiting.delete(mapping)
+      end()
+    }
+  }
+
+  /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
+  #reserve(source: PageSource, page: number, count: number, wanted: number): Batch | undefined {
+    const { mapping } = source
+    const keeper = this.#keeper
+    const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
+    let first = page
+    while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
+    const frames: number[] = []
+    for (let at = first; at < end && frames.length < WINDOW_MAX; at++) {
+      if (keeper.isCached(mapping, at) || keeper.isLoading(mapping, at) || !source.isAtRest(at, 1)) break
+      const frame = keeper.reserve(mapping, at)
+      if (frame === NO_FRAME) break
+      frames.push(frame)
+    }
+    if (frames.length === 0) return undefined
+    return { page: first, frames, wanted: Math.max(0, Math.min(frames.length, page + wanted - first)) }
+  }
+
+  /** Publishes what a read of a batch has brought. A read is short at the end of the file only, or where a signal came. */
+  #finish(source: PageSource, batch: Batch, bytes: number): void {
+    this.counts.reads++
+    this.counts.bytesLoaded += bytes
+    const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
+    for (let i = 0; i < batch.frames.length; i++) {
+      const frame = batch.frames[i]!
+      const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
+      const isComplete = valid === Math.min(PAGE_BYTES, expected - i * PAGE_BYTES)
+      if (!isComplete) {
+        this.#keeper.abandon(frame)
+        continue
+      }
+      const page = this.#arena.bytes(frame)
+      if (valid < PAGE_BYTES) page.fill(0, valid)
+      if (isZero(page)) this.#keeper.publishZero(frame)
+      else this.#keeper.publish(frame, i < batch.wanted)
+    }
+    if (bytes < expected) source.onShrunk()
+  }
+}
+
+/** Bytes read, at the file's end fewer than asked for. */
+function readBatch(source: PageSource, arena: Arena, { page, frames }: Batch): number {
+  const buffers = frames.map((frame) => arena.bytes(frame))
+  if (source.directFd >= 0)
+    try {
+      return fs.readvSync(source.directFd, buffers, page * PAGE_BYTES)
+    } catch (error) {
+      if (!isDirectRefused(error)) throw error
+      source.directFd = -1
+    }
+  return fs.readvSync(source.fd, buffers, page * PAGE_BYTES)
+}
+
+async function readBatchAsync(source: PageSource, arena: Arena, { page, frames }: Batch): Promise<number> {
+  const buffers = frames.map((frame) => arena.bytes(frame))
+  if (source.directFd >= 0)
+    try {
+      return (await readv(source.directFd, buffers, page * PAGE_BYTES)).bytesRead
+    } catch (error) {
+      if (!isDirectRefused(error)) throw error
+      source.directFd = -1
+    }
+  return (await readv(source.fd, buffers, page * PAGE_BYTES)).bytesRead
+}
+
+function isZero(page: Uint8Array): boolean {
+  return page[0] === 0 && page[PAGE_BYTES - 1] === 0 && Buffer.compare(page, ZEROS) === 0
+}
+
+/** The file system has no direct I/O for this file after all, or wants another alignment. */
+function isDirectRefused(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EINVAL'
+}

@@ -1,0 +1,29 @@
+/**
+ * The system calls that the library uses where they are there: Linux, and koffi can be loaded. Without them the cache works all the same, in a
+ * SharedArrayBuffer, and nothing is shared by address.
+ */
+import type { Homes, HomesEvents } from './homes.ts'
+
+export interface Native {
+  createMemory(name: string, bytes: number): number
+  mapMemory(fd: number, bytes: number): Uint8Array[]
+  punchHole(fd: number, offset: number, length: number): void
+  close(fd: number): void
+  /** A descriptor for direct reading of what `fd` is open on; negative where the file system has none. */
+  reopenDirect(fd: number): number
+  /** Whether anybody has the file open, or mapped, for writing; undefined where that cannot be told. */
+  isOpenForWriting(fd: number): boolean | undefined
+  /** Sharing by address; `minShareBytes`: fewer shared bytes are not worth a home. */
+  createHomes(minShareBytes: number | undefined, events: HomesEvents): Homes
+}
+
+/** Undefined where there are none. `SAMEPAGE_NATIVE=0` in the environment switches them off. */
+export async function loadNative(): Promise<Native | undefined> {
+  if (process.platform !== 'linux' || process.env.SAMEPAGE_NATIVE === '0') return undefined
+  try {
+    return (await import('./linux-native.ts')).linuxNative
+  } catch {
+    // koffi has no binary for this platform, or it was installed without.
+    return undefined
+  }
+}

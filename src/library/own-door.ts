@@ -1,0 +1,132 @@
+/** The keeper's door on its own thread, for itself and for one other thread each. */
+import fs from 'node:fs'
+import { promisify } from 'node:util'
+import type { CachedInode } from './cached-inode.ts'
+import type { Door, DoorNow, OpenedFile } from './door.ts'
+import { withPath } from './errors.ts'
+import type { FileKeeper } from './file-keeper.ts'
+import type { LayoutHandle } from './layout.ts'
+
+const fsync = promisify(fs.fsync)
+const fdatasync = promisify(fs.fdatasync)
+
+export class OwnDoor implements Door, DoorNow {
+  readonly now = this
+  readonly #keeper: FileKeeper
+  readonly #open = new Map<number, CachedInode>()
+  #nextId = 1
+  #isEnded = false
+
+  constructor(keeper: FileKeeper) {
+    this.#keeper = keeper
+  }
+
+  async open(path: string, writable: boolean): Promise<OpenedFile> {
+    return this.#opened(await this.#keeper.open(path, writable))
+  }
+
+  openSync(path: string, writable: boolean): OpenedFile {
+    return this.#opened(this.#keeper.openSync(path, writable))
+  }
+
+  async layout(id: number): Promise<LayoutHandle> {
+    return this.layoutSync(id)
+  }
+
+  layoutSync(id: number): LayoutHandle {
+    return this.#inode(id).layout
+  }
+
+  load(id: number, page: number, count: number, wanted: number): Promise<void> {
+    return this.#keeper.load(this.#inode(id), page, count, wanted)
+  }
+
+  loadSync(id: number, page: number, count: number, wanted: number): void {
+    this.#keeper.loadSync(this.#inode(id), page, count, wanted)
+  }
+
+  write(id: number, bytes: Uint8Array, position: number): Promise<void> {
+    return this.#keeper.write(this.#inode(id), bytes, position)
+  }
+
+  writeSync(id: number, bytes: Uint8Array, position: number): void {
+    this.#keeper.writeSync(this.#inode(id), bytes, position)
+  }
+
+  async truncate(id: number, length: number): Promise<void> {
+    this.truncateSync(id, length)
+  }
+
+  truncateSync(id: number, length: number): void {
+    this.#keeper.truncateSync(this.#inode(id), length)
+  }
+
+  async sync(id: number, dataOnly: boolean): Promise<void> {
+    const inode = this.#inode(id)
+    inode.uses++
+    try {
+      await (dataOnly ? fdatasync : fsync)(descriptorOf(inode))
+    } catch (error) {
+      throw withPath(error, inode.path)
+    } finally {
+      this.#keeper.close(inode)
+    }
+  }
+
+  syncSync(id: number, dataOnly: boolean): void {
+    const inode = this.#inode(id)
+    try {
+      ;(dataOnly ? fs.fdatasyncSync : fs.fsyncSync)(descriptorOf(inode))
+    } catch (error) {
+      throw withPath(error, inode.path)
+    }
+  }
+
+  forget(id: number, page: number, count: number): void {
+    this.#keeper.forgetPages(this.#inode(id), page, count)
+  }
+
+  async close(id: number): Promise<void> {
+    this.closeSync(id)
+  }
+
+  closeSync(id: number): void {
+    const inode = this.#inode(id)
+    this.#open.delete(id)
+    this.#keeper.close(inode)
+  }
+
+  /** Closes all that is open through this door: the thread behind it is no more. */
+  closeAll(): void {
+    this.#isEnded = true
+    for (const id of [...this.#open.keys()]) this.closeSync(id)
+  }
+
+  get filesOpen(): number {
+    return this.#open.size
+  }
+
+  #opened(inode: CachedInode): OpenedFile {
+    if (this.#isEnded) {
+      this.#keeper.close(inode)
+      throw closedError()
+    }
+    const id = this.#nextId++
+    this.#open.set(id, inode)
+    return { id, fd: inode.fd, layout: inode.layout }
+  }
+
+  #inode(id: number): CachedInode {
+    const inode = this.#open.get(id)
+    if (inode === undefined) throw closedError()
+    return inode
+  }
+}
+
+function closedError(): Error {
+  return Object.assign(new Error('EBADF: the file is closed'), { code: 'EBADF' })
+}
+
+function descriptorOf(inode: CachedInode): number {
+  return inode.writeFd >= 0 ? inode.writeFd : inode.fd
+}

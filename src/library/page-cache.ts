@@ -1,0 +1,339 @@
+/** The cache as its users see it: made on one thread, attached to by others. */
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { PAGE_BYTES } from '../cache/entry.ts'
+import { Lookup } from '../cache/lookup.ts'
+import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
+import { PageKeeper } from '../cache/page-keeper.ts'
+import { Pins } from '../cache/pins.ts'
+import { Clock } from '../cache/reclaim/clock.ts'
+import { Shortcuts } from '../cache/shared-entries.ts'
+import { parseBytes } from '../util/human.ts'
+import { Arena, type ArenaHandle } from './arena.ts'
+import { CachedFile, type FileContext } from './cached-file.ts'
+import type { Door } from './door.ts'
+import { FileKeeper } from './file-keeper.ts'
+import { HomeSources } from './home-sources.ts'
+import { loadNative, type Native } from './native.ts'
+import { OwnDoor } from './own-door.ts'
+import { PageReader } from './page-reader.ts'
+import { watchPressure } from './pressure.ts'
+import { RemoteDoor, serveDoor } from './remote-door.ts'
+
+export interface PageCacheOptions {
+  /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
+  readonly memory: number | string
+  /** Read past the kernel's own cache where the file system can, so that no page is in memory twice. Default true. */
+  readonly direct?: boolean
+  /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
+  readonly share?: boolean
+  /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
+  readonly minShareBytes?: number
+  /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
+  readonly yieldUnderPressure?: boolean
+  /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
+  readonly debug?: boolean
+  /** Threads that can be attached at once, this one included. Default 64. */
+  readonly threads?: number
+  /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
+  readonly pinsPerThread?: number
+}
+
+export interface PageCacheStats {
+  /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
+  readonly arena: 'memfd' | 'buffer'
+  /** Whether files that share storage can share memory here. */
+  readonly shares: boolean
+  /** Bytes that pages and their indexes may take now: less than was asked for under memory pressure. */
+  readonly memoryMax: number
+  /** Bytes of cached pages. */
+  readonly pageBytes: number
+  /** Bytes of indexes. */
+  readonly indexBytes: number
+  /** Bytes of pages that have been evicted while somebody had them pinned. */
+  readonly limboBytes: number
+  readonly filesOpen: number
+  readonly threads: number
+  /** Since the cache was made. */
+  readonly bytesLoaded: number
+  readonly reads: number
+  readonly evicted: number
+  /** Loads of pages that had been evicted not long before: many say that memory is short. */
+  readonly refaults: number
+  readonly homes: number
+  /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
+  readonly sharedBytes: number
+}
+
+/** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
+export interface PageCacheHandle {
+  readonly memory: CacheMemory
+  readonly arena: ArenaHandle
+  readonly thread: number
+  readonly port: MessagePort
+  readonly isDebug: boolean
+  readonly transferList: readonly [MessagePort]
+}
+
+/** The least that a cache can do something with. */
+const MEMORY_MIN = 64 * PAGE_BYTES
+const MAPPINGS_MAX = 8192
+/** V8 keeps the order of loads on x86 only. */
+const NEEDS_FENCE = process.arch !== 'x64'
+
+/**
+ * A page cache in which files that share storage share memory.
+ *
+ *     await using cache = await PageCache.create({ memory: '512MiB' })
+ *     await using file = await cache.open('clones/db-17.img')
+ *     const count = await file.read(buffer, { position: 0 })
+ *
+ * Reads of what is in memory cost no system call, whichever thread makes them. The thread that made the cache reads what is missing and makes every change;
+ * when it ends, the cache does.
+ */
+export class PageCache implements AsyncDisposable {
+  readonly #context: FileContext
+  readonly #keeper: Keeping | undefined
+  #isClosed = false
+
+  private constructor(context: FileContext, keeper: Keeping | undefined) {
+    this.#context = context
+    this.#keeper = keeper
+  }
+
+  /** Makes a cache. Rejects with a RangeError where the options make no sense, or with the system's error where there is no memory. */
+  static async create(options: PageCacheOptions): Promise<PageCache> {
+    const bytes = typeof options.memory === 'number' ? options.memory : parseBytes(options.memory)
+    if (bytes === undefined || !(bytes >= MEMORY_MIN) || !Number.isFinite(bytes))
+      throw outOfRange(
+        `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
+      )
+    const keeping = Keeping.start(bytes, options, await loadNative())
+    return new PageCache(keeping.attachOwn(options.debug === true), keeping)
+  }
+
+  /** Attaches this thread to a cache that another one made. */
+  static async attach(handle: PageCacheHandle): Promise<PageCache> {
+    const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
+    const door = new RemoteDoor(handle.port)
+    return new PageCache(
+      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug),
+      undefined,
+    )
+  }
+
+  /** Opens a regular file, for reading if nothing else is said. Rejects with the system's error. */
+  async open(path: string, flags: 'r' | 'r+' = 'r'): Promise<CachedFile> {
+    this.#checkOpen()
+    const writable = isWritable(flags)
+    return new CachedFile(this.#context, path, writable, await this.#context.door.open(path, writable))
+  }
+
+  /** The same at once, on the thread that made the cache. How the file shares memory is found out meanwhile. */
+  openSync(path: string, flags: 'r' | 'r+' = 'r'): CachedFile {
+    this.#checkOpen()
+    const { now } = this.#context.door
+    if (now === undefined) throw notHere('openSync')
+    const writable = isWritable(flags)
+    return new CachedFile(this.#context, path, writable, now.openSync(path, writable))
+  }
+
+  /** A handle for one other thread. On the thread that made the cache. Throws a RangeError where there are too many. */
+  handle(): PageCacheHandle {
+    this.#checkOpen()
+    return this.#here('handle').attachOther(this.#context.isDebug)
+  }
+
+  /** Sets how much memory the cache may take; pages that are too many go at once. On the thread that made the cache. */
+  resize(memory: number | string): void {
+    this.#checkOpen()
+    const bytes = typeof memory === 'number' ? memory : parseBytes(memory)
+    const keeper = this.#here('resize')
+    if (bytes === undefined || !(bytes >= MEMORY_MIN && bytes <= keeper.bytesMax))
+      throw outOfRange(
+        `memory: ${memory} is not between ${MEMORY_MIN} and ${keeper.bytesMax} bytes, what the cache was made with`,
+      )
+    keeper.resize(bytes)
+  }
+
+  /** What the cache holds and has done. On the thread that made it. */
+  stats(): PageCacheStats {
+    return this.#here('stats').stats()
+  }
+
+  /**
+   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it, all others find theirs closed; views that are still there show zeros.
+   */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    if (this.#keeper !== undefined) await this.#keeper.close()
+    else (this.#context.door as RemoteDoor).disconnect()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** @internal Throws where a structure of the cache does not hold together. For tests. */
+  checkInvariants(): void {
+    this.#here('checkInvariants').pages.checkInvariants()
+  }
+
+  #here(method: string): Keeping {
+    if (this.#keeper === undefined) throw notHere(method)
+    return this.#keeper
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw Object.assign(new Error('the cache is closed'), { code: 'ERR_INVALID_STATE' })
+  }
+}
+
+/** What the thread that made a cache has of it besides. */
+class Keeping {
+  readonly bytesMax: number
+  readonly pages: PageKeeper
+  readonly #memory: CacheMemory
+  readonly #arena: Arena
+  readonly #files: FileKeeper
+  readonly #homes: HomeSources | undefined
+  readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
+  readonly #stopWatching: () => void
+  #bytes: number
+
+  private constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
+    const frames = Math.ceil(bytes / PAGE_BYTES)
+    this.bytesMax = this.#bytes = bytes
+    this.#memory = allocateMemory({
+      frames,
+      // One leaf for each page, and what leads to them: untouched nodes take no memory.
+      nodes: frames + Math.ceil(frames / 32) + 256,
+      mappings: MAPPINGS_MAX,
+      threads: options.threads ?? 64,
+      pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
+    })
+    this.#arena = Arena.create(frames, native)
+    this.pages = new PageKeeper(this.#memory, (ages) => new Clock(frames, ages), bytes)
+    const direct = options.direct !== false && this.#arena.isAligned
+    this.#homes =
+      native === undefined || options.share === false
+        ? undefined
+        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.#files.reconsider(key))
+    this.#files = new FileKeeper(this.pages, this.#arena, native, this.#homes, { direct })
+    this.#stopWatching =
+      options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
+  }
+
+  static start(bytes: number, options: PageCacheOptions, native: Native | undefined): Keeping {
+    return new Keeping(bytes, options, native)
+  }
+
+  attachOwn(isDebug: boolean): FileContext {
+    const thread = this.#attach(undefined)
+    return contextOf(
+      this.#memory,
+      this.#arena,
+      thread,
+      this.#doors.get(thread)!.door,
+      isDebug,
+      new Shortcuts(this.pages),
+    )
+  }
+
+  attachOther(isDebug: boolean): PageCacheHandle {
+    const { port1, port2 } = new MessageChannel()
+    const thread = this.#attach(port1)
+    const { door } = this.#doors.get(thread)!
+    serveDoor(port1, door)
+    port1.on('close', () => this.#detach(thread))
+    port1.unref()
+    return { memory: this.#memory, arena: this.#arena.handle, thread, port: port2, isDebug, transferList: [port2] }
+  }
+
+  resize(bytes: number): void {
+    this.#bytes = bytes
+    this.#resizeTo(bytes)
+  }
+
+  stats(): PageCacheStats {
+    const { pages } = this
+    const { bytesLoaded, reads } = this.#files.loader.counts
+    const homes = this.#homes?.homes.statistics()
+    return {
+      arena: this.#arena.handle.kind,
+      shares: this.#homes !== undefined,
+      memoryMax: pages.bytesMax,
+      pageBytes: pages.counts.resident * PAGE_BYTES,
+      indexBytes: pages.indexBytes,
+      limboBytes: pages.frames.inLimbo * PAGE_BYTES,
+      filesOpen: [...this.#doors.values()].reduce((sum, { door }) => sum + door.filesOpen, 0),
+      threads: this.#doors.size,
+      bytesLoaded,
+      reads,
+      evicted: pages.counts.evicted,
+      refaults: pages.counts.refaults,
+      homes: homes?.homes ?? 0,
+      sharedBytes: homes?.runBytes ?? 0,
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopWatching()
+    for (const { door, port } of this.#doors.values()) {
+      port?.close()
+      door.closeAll()
+    }
+    await this.#files.dispose()
+    this.#arena.destroy()
+  }
+
+  #resizeTo(bytes: number): void {
+    this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
+    this.#arena.giveBack(this.pages.frames.shrink())
+  }
+
+  #attach(port: MessagePort | undefined): number {
+    for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
+      if (this.#doors.has(thread)) continue
+      this.pages.pinned.attach(thread)
+      this.#doors.set(thread, { door: new OwnDoor(this.#files), port })
+      return thread
+    }
+    throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
+  }
+
+  /** The thread is no more, or wants nothing more. */
+  #detach(thread: number): void {
+    this.#doors.get(thread)?.door.closeAll()
+    this.#doors.delete(thread)
+    this.pages.pinned.detach(thread)
+  }
+}
+
+function contextOf(
+  memory: CacheMemory,
+  arena: Arena,
+  thread: number,
+  door: Door,
+  isDebug: boolean,
+  shortcuts?: Shortcuts,
+): FileContext {
+  const reader = new PageReader(new Lookup(memory, NEEDS_FENCE), arena, shortcuts)
+  return { reader, pins: new Pins(memory, thread), door, isDebug }
+}
+
+function isWritable(flags: string): boolean {
+  if (flags === 'r') return false
+  if (flags === 'r+') return true
+  throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
+}
+
+function outOfRange(message: string): RangeError {
+  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
+}
+
+function notHere(method: string): Error {
+  return Object.assign(new Error(`${method} works on the thread that made the cache only`), {
+    code: 'ERR_METHOD_NOT_SUPPORTED',
+  })
+}

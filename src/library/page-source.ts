@@ -1,0 +1,13 @@
+/** Where pages of one mapping are loaded from: a file, or a home. */
+export interface PageSource {
+  readonly mapping: number
+  readonly fd: number
+  /** For direct I/O, past the kernel's own cache; -1: there is none, or it has failed. */
+  directFd: number
+  /** Bytes, as far as known. */
+  readonly size: number
+  /** Whether pages [page, page + count) can be loaded now: a write that is under way could change them meanwhile. */
+  isAtRest(page: number, count: number): boolean
+  /** It is shorter than was known. */
+  onShrunk(): void
+}

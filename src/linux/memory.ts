@@ -1,0 +1,40 @@
+/**
+ * Memory that is a file: memfd_create(2), mapped in segments, given back page by page. Any thread can map the same descriptor.
+ *
+ * A mapping is never taken back: a view over it that somebody still has would kill the process when touched. It costs address space
+ * only, once its pages were given back.
+ */
+import koffi from 'koffi'
+import { check, cString, libc, type Pointer } from './native.ts'
+
+const memfdCreateCall = libc<[name: Pointer, flags: number]>('memfd_create', 'int', ['void*', 'uint'])
+const ftruncateCall = libc<[fd: number, size: number]>('ftruncate', 'int', ['int', 'int64'])
+const mmapCall = libc<
+  [address: Pointer, length: number, protection: number, flags: number, fd: number, offset: number],
+  number | bigint
+>('mmap', 'long', ['void*', 'size_t', 'int', 'int', 'int', 'int64'])
+
+const MFD_CLOEXEC = 1
+const PROT_READ_WRITE = 3
+const MAP_SHARED = 1
+/** koffi on Node.js 20 ends the process over a view of 4 GiB. */
+export const SEGMENT_BYTES = 2 ** 30
+
+/** A descriptor of `bytes` of memory, all zeros and not taken yet. Throws a SystemError. `name` is for /proc/PID/maps. */
+export function createMemory(name: string, bytes: number): number {
+  const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC), 'memfd_create')
+  check(ftruncateCall(fd, bytes), 'ftruncate')
+  return fd
+}
+
+/** Maps `bytes` of what `fd` is open on, in segments of {@link SEGMENT_BYTES} (the last may be shorter). Throws a SystemError. */
+export function mapMemory(fd: number, bytes: number): Uint8Array[] {
+  const segments: Uint8Array[] = []
+  for (let at = 0; at < bytes; at += SEGMENT_BYTES) {
+    const length = Math.min(SEGMENT_BYTES, bytes - at)
+    const address = mmapCall(null, length, PROT_READ_WRITE, MAP_SHARED, fd, at)
+    check(Number(address), 'mmap')
+    segments.push(new Uint8Array(koffi.view(address, length)))
+  }
+  return segments
+}
