@@ -1,5 +1,6 @@
 /** Starts load generators, each a process of its own on its own processors, and collects what they print. */
 import { spawn } from 'node:child_process'
+import type { Side } from './figure.ts'
 
 /** What each client is told, and what it answers. */
 export interface ClientTypes {
@@ -10,6 +11,8 @@ export interface ClientTypes {
   write: { task: WriteTask; answer: Rate }
   change: { task: ChangeTask; answer: Rate }
   notice: { task: NoticeTask; answer: NoticeAnswer }
+  'look-up': { task: LookUpTask; answer: Rates }
+  'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
 export interface ReadTask {
@@ -87,6 +90,15 @@ export interface NoticeAnswer {
   /** From each change to when it was seen (milliseconds). */
   readonly tookMs: number[]
 }
+
+export interface LookUpTask {
+  readonly pages: number
+  /** In each, all sides come once. */
+  readonly rounds: number
+}
+
+/** Of several sides, measured by one client in turns. */
+export type Rates = Partial<Record<Side, Rate>>
 
 export interface Rate {
   readonly count: number

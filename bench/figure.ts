@@ -1,7 +1,19 @@
 /** A figure: what was measured on each side, several times over, and what it was meant to reach. */
 import { formatBytes, formatCount, formatSeconds } from '../src/util/human.ts'
 
-export type Side = 'samepage' | 'native' | 'bindfs' | 'bindfs --multithreaded'
+/** What Samepage is compared with; in this order they are columns. */
+export const OTHER_SIDES = [
+  'native',
+  'bindfs',
+  'bindfs --multithreaded',
+  'Map.get',
+  'one thread',
+  'fs.readSync',
+  'lru-cache',
+  'one sharer',
+] as const
+
+export type Side = 'samepage' | (typeof OTHER_SIDES)[number]
 
 export interface Unit {
   /** For JSON. */
