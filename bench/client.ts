@@ -12,6 +12,7 @@ export interface ClientTypes {
   change: { task: ChangeTask; answer: Rate }
   notice: { task: NoticeTask; answer: NoticeAnswer }
   'look-up': { task: LookUpTask; answer: Rates }
+  hits: { task: HitsTask; answer: HitsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
@@ -97,6 +98,18 @@ export interface LookUpTask {
   readonly rounds: number
 }
 
+export interface HitsTask {
+  readonly file: string
+  readonly rounds: number
+}
+
+export interface HitsAnswer {
+  readonly copied: Rates
+  readonly viewed: Rates
+  /** Bytes. */
+  readonly garbagePerHit: number
+}
+
 /** Of several sides, measured by one client in turns. */
 export type Rates = Partial<Record<Side, Rate>>
 
@@ -124,6 +137,12 @@ export function runClient<Kind extends keyof ClientTypes>(
       else reject(new Error(`the client '${kind}' failed with status ${status}: ${JSON.stringify(task)}`))
     })
   })
+}
+
+/** What clients measured of several sides, one each repetition, as samples of a figure in 1/s. */
+export function samplesOf(all: readonly Rates[]): Partial<Record<Side, number[]>> {
+  const sides = Object.keys(all[0] ?? {}) as Side[]
+  return Object.fromEntries(sides.map((side) => [side, all.map((rates) => perSecond(rates[side]!))]))
 }
 
 export const perSecond = ({ count, seconds }: Rate): number => count / seconds

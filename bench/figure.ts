@@ -27,6 +27,8 @@ export const UNIT = {
   SECONDS: { name: 'seconds', better: 'less', format: formatSeconds },
   BYTES_PER_SECOND: { name: 'bytes/s', better: 'more', format: (value) => `${(value / 1e9).toFixed(2)} GB/s` },
   PER_SECOND: { name: '1/s', better: 'more', format: (value) => `${formatCount(value)}/s` },
+  SHARE: { name: 'share', better: 'more', format: (value) => `${(value * 100).toFixed(1)}%` },
+  NANOSECONDS: { name: 'ns', better: 'less', format: (value) => `${formatCount(value)} ns` },
   PAGES: { name: 'pages', better: 'less', format: (value) => `${formatCount(value)} pages` },
 } as const satisfies Record<string, Unit>
 
@@ -35,6 +37,8 @@ export type Target =
   | { readonly against: Exclude<Side, 'samepage'>; readonly min: number }
   /** Samepage's value is to be `max` at most. */
   | { readonly max: number }
+  /** Samepage's value is to be `min` at least. */
+  | { readonly min: number; readonly against?: never }
 
 export interface Figure {
   readonly name: string
@@ -76,13 +80,15 @@ export function reaches(figure: Figure, target: Target): boolean | undefined {
   const { samepage } = figure.samples
   if (samepage === undefined) return undefined
   if ('max' in target) return spreadOf(samepage).median <= target.max
+  if (target.against === undefined) return spreadOf(samepage).median >= target.min
   return figure.samples[target.against] === undefined
     ? undefined
     : spreadOf(ratiosTo(figure, target.against)).median >= target.min
 }
 
 export function describeTarget(target: Target, unit: Unit): string {
-  return 'max' in target ? `<= ${unit.format(target.max)}` : `>= ${target.min} x ${target.against}`
+  if ('max' in target) return `<= ${unit.format(target.max)}`
+  return target.against === undefined ? `>= ${unit.format(target.min)}` : `>= ${target.min} x ${target.against}`
 }
 
 /** As it stands in the JSON file. */

@@ -24,6 +24,7 @@ import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
+import { libraryHits } from './sections/library-hits.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { postgres } from './sections/postgres.ts'
@@ -43,6 +44,7 @@ const SECTIONS: readonly Section[] = [
   postgres,
   guest,
   inspectSpeed,
+  libraryHits,
 ]
 
 /** The root of the repository: this file runs as build/bench/run.js. */

@@ -24,7 +24,7 @@ const { entryKind, entryValue } = entryWord
 const { AGE_MAX, frameAt } = frameRecord
 const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
-const { ROOT } = MAPPING
+const { ROOT, END_PAGE, LAYOUT } = MAPPING
 const { NODE_SLOTS, nextShift, slotAt, topShift } = nodes
 const { PAGE, SHARED, ZERO } = EntryKind
 const NOTHING = -1
@@ -48,8 +48,8 @@ export class Lookup {
   readonly #needsFence: boolean
 
   /**
-   * `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). Where it may not, plain loads of generations do:
-   * V8 neither merges nor moves loads of array buffers, and calls a function for an atomic one, which costs more than all else here.
+   * `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). Where it may not, a plain load is as good as an
+   * atomic one: V8 neither merges nor moves loads of array buffers. It calls a function for an atomic one, which costs as much as all the rest.
    */
   constructor(memory: CacheMemory, needsFence: boolean) {
     this.#frames = new Int32Array(memory.frames)
@@ -76,7 +76,7 @@ export class Lookup {
       const record = frameAt(frame)
       const generation = nodes[at + 1]!
       if (
-        (this.#needsFence ? Atomics.load(frames, record) : frames[record]) !== generation ||
+        this.#load(frames, record) !== generation ||
         frames[record + OWNER] !== mapping ||
         frames[record + PAGE_OF_OWNER] !== page
       )
@@ -90,8 +90,9 @@ export class Lookup {
 
   /** Whether `frame` is still what it was when it was found with `generation`: all that was read from it meanwhile is right. */
   isStill(frame: number, generation: number): boolean {
-    const record = frameAt(frame)
-    return (this.#needsFence ? this.#loadLast(record) : this.#frames[record]) === generation
+    // An atomic operation that also writes: no load before it can come after it.
+    if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 0)
+    return this.#load(this.#frames, frameAt(frame)) === generation
   }
 
   /** The size in bytes of what `mapping` maps, as far as this cache knows. */
@@ -100,27 +101,24 @@ export class Lookup {
     const at = mappingAt(mapping)
     for (;;) {
       const version = Atomics.load(mappings, at + MAPPING.VERSION)
-      const size =
-        Atomics.load(mappings, at + MAPPING.END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
+      const size = Atomics.load(mappings, at + END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
       if ((version & 1) === 0 && Atomics.load(mappings, at + MAPPING.VERSION) === version) return size
     }
   }
 
   /** Whether `page` lies within the file as a whole: most reads need not know more of its size. */
   isWhole(mapping: number, page: number): boolean {
-    return page < Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.END_PAGE)
+    return page < this.#load(this.#mappings, mappingAt(mapping) + END_PAGE)
   }
 
   /** Changes when a file is to be served in another way: who has it open asks the keeper how. */
   layoutOf(mapping: number): number {
-    return Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT)
+    return this.#load(this.#mappings, mappingAt(mapping) + LAYOUT)
   }
 
-  /** The generation of a frame, after all loads that came before. */
-  #loadLast(record: number): number {
-    // An atomic operation that also writes: no load before it can come after it.
-    Atomics.add(this.#counters, COUNTER.FENCE, 0)
-    return Atomics.load(this.#frames, record)
+  /** An atomic load, for less where a plain one is as good. */
+  #load(words: Int32Array, at: number): number {
+    return this.#needsFence ? Atomics.load(words, at) : words[at]!
   }
 
   #findForeign(mapping: number, page: number): number {
