@@ -12,6 +12,7 @@ export interface ClientTypes {
   change: { task: ChangeTask; answer: Rate }
   notice: { task: NoticeTask; answer: NoticeAnswer }
   'look-up': { task: LookUpTask; answer: Rates }
+  replay: { task: ReplayTask; answer: ReplayAnswer }
   hits: { task: HitsTask; answer: HitsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
@@ -96,6 +97,29 @@ export interface LookUpTask {
   readonly pages: number
   /** In each, all sides come once. */
   readonly rounds: number
+}
+
+/** Pages that are asked for: some more often than others, or as a trace has them, several times over side by side. */
+export type Accesses =
+  | { readonly kind: 'zipf'; readonly pages: number; readonly count: number; readonly skew: number }
+  | { readonly kind: 'trace'; readonly trace: string; readonly copies: number }
+
+export interface ReplayTask {
+  readonly side: 'samepage' | 'lru-cache'
+  readonly file: string
+  readonly accesses: Accesses
+  /** Whether each page is copied, or looked at where it is. */
+  readonly way: 'copy' | 'view'
+  /** For how many pages the cache has room. */
+  readonly pages: number
+}
+
+export interface ReplayAnswer {
+  readonly count: number
+  readonly misses: number
+  readonly seconds: number
+  /** Memory of the process in the end, all in. */
+  readonly residentBytes: number
 }
 
 export interface HitsTask {
