@@ -15,6 +15,7 @@ import {
   O_DSYNC,
   O_NONBLOCK,
   O_RDONLY,
+  O_RDWR,
   O_SYNC,
   POSIX_FADV_RANDOM,
   reopen,
@@ -233,6 +234,7 @@ export class Opening {
     reply.zero(at, OPEN_OUT_BYTES)
     reply.setU32(at + 4, this.#locks.nextOpen())
     if (backing > 0) {
+      if ((flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
       close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
       reply.setU32(at + 12, backing)
