@@ -83,6 +83,8 @@ export class Frames {
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
+    // Who still looks at the frame as it was when it became free is told before it is filled anew.
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
     this.#words[at + FRAME.MAPPING] = mapping
     this.#words[at + FRAME.PAGE] = page
     this.#words[at + FRAME.AGE] = 0

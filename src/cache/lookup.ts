@@ -2,7 +2,7 @@
  * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
  *
  * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
- * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner, and the word is still there. Then the entry was of this page, and whole.
  * 3. The caller **copies**, or pins and hands out.
  * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
  *
@@ -66,7 +66,9 @@ export class Lookup {
       if (
         Atomics.load(frames, record) !== generation ||
         frames[record + FRAME.MAPPING] !== mapping ||
-        frames[record + FRAME.PAGE] !== page
+        frames[record + FRAME.PAGE] !== page ||
+        // Torn: the word of one entry of this page and the generation of the next, which may be that of the frame given up.
+        Atomics.load(nodes, at) !== word
       )
         return FOUND.NOTHING
       this.generation = generation
