@@ -15,6 +15,7 @@ import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
 import type { Invalidate, ServingOptions, ToKeeper } from '../shared-state.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
+import type { WarmFiles } from '../warm-files.ts'
 
 export interface Context {
   readonly worker: number
@@ -26,6 +27,7 @@ export interface Context {
   readonly locks: LockCounts
   readonly serving: ServingState
   readonly opening: Opening
+  readonly warm: WarmFiles
   readonly maps: RunMaps
   readonly stats: RequestStats
   readonly source: Source
