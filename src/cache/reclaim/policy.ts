@@ -38,7 +38,7 @@ export interface ReclaimPolicy {
 
   /**
    * The frame to evict now; it is no longer the policy's. -1: `mayEvict` lets none go. A frame that may not go, being in use, counts
-   * as used. Takes as many steps as there were hits since the last call, and that only now and then; a few otherwise.
+   * as used. Takes a bounded time, but for frames that may not go: those it may have to pass over one by one.
    */
   victim(mayEvict: (frame: number) => boolean): number
 
