@@ -30,6 +30,8 @@ export interface Bench {
   /** Small files and few repetitions: to see whether it works, not for figures. */
   readonly quick: boolean
   readonly repetitions: number
+  /** Files for the section that runs policies over traces; none: those that it brings. */
+  readonly traces: readonly string[]
   /** How to start Samepage, before its arguments. */
   readonly program: readonly string[]
   readonly hasBindfs: boolean

@@ -29,6 +29,7 @@ export const UNIT = {
   PER_SECOND: { name: '1/s', better: 'more', format: (value) => `${formatCount(value)}/s` },
   SHARE: { name: 'share', better: 'more', format: (value) => `${(value * 100).toFixed(1)}%` },
   NANOSECONDS: { name: 'ns', better: 'less', format: (value) => `${formatCount(value)} ns` },
+  POINTS: { name: 'points', better: 'less', format: (value) => value.toFixed(1) },
   PAGES: { name: 'pages', better: 'less', format: (value) => `${formatCount(value)} pages` },
 } as const satisfies Record<string, Unit>
 
@@ -50,6 +51,8 @@ export interface Figure {
   readonly processors: string
   /** Load average over one minute, at the beginning and at the end. */
   readonly load: readonly [number, number]
+  /** Numbers from which the figure was made: columns of their own. */
+  readonly beside?: Readonly<Record<string, number>>
 }
 
 export interface Spread {
@@ -102,6 +105,7 @@ export function toJson(figure: Figure): object {
     processors: figure.processors,
     load: figure.load,
     samples: figure.samples,
+    ...(figure.beside && { beside: figure.beside }),
     spread: Object.fromEntries(sides.map((side) => [side, spreadOf(figure.samples[side] ?? [])])),
     timesAsGoodAs: Object.fromEntries(others.map((side) => [side, spreadOf(ratiosTo(figure, side))])),
     targets: figure.targets.map((target) => ({ ...target, reached: reaches(figure, target) ?? null })),

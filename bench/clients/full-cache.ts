@@ -3,7 +3,7 @@
 import { Lookup } from '../../src/cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../src/cache/memory.ts'
 import { PageKeeper } from '../../src/cache/page-keeper.ts'
-import { Clock } from '../../src/cache/reclaim/clock.ts'
+import { ReuseClock } from '../../src/cache/reclaim/reuse-clock.ts'
 import { Arena } from '../../src/library/arena.ts'
 import { FileLayout } from '../../src/library/layout.ts'
 import { PageReader } from '../../src/library/page-reader.ts'
@@ -15,7 +15,7 @@ export function emptyCache(pages: number, mappings: number): { memory: CacheMemo
   const nodes = Math.ceil(pages / 32) + 4 * mappings + 256
   const memory = allocateMemory({ frames: pages, nodes, mappings: mappings + 1, threads: 4, pinsPerThread: 64 })
   // What the indexes take is not to cost pages here.
-  const keeper = new PageKeeper(memory, (frames) => new Clock(pages, frames), 2 * pages * PAGE_BYTES + nodes * 512)
+  const keeper = new PageKeeper(memory, (frames) => new ReuseClock(pages, frames), 2 * pages * PAGE_BYTES + nodes * 512)
   return { memory, keeper }
 }
 

@@ -83,6 +83,8 @@ export class Frames {
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
+    // Who still looks at the frame as it was when it became free is told before it is filled anew.
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
     this.#words[at + FRAME.MAPPING] = mapping
     this.#words[at + FRAME.PAGE] = page
     this.#words[at + FRAME.AGE] = 0
@@ -141,9 +143,9 @@ export class Frames {
     return this.#words[frameAt(frame)]!
   }
 
-  /** Reads since {@link setAge}, up to AGE_MAX. */
+  /** Reads since {@link setAge}, up to AGE_MAX. Set to -1, the first is not counted. */
   age(frame: number): number {
-    return this.#words[frameAt(frame) + FRAME.AGE]!
+    return Math.max(0, this.#words[frameAt(frame) + FRAME.AGE]!)
   }
 
   setAge(frame: number, age: number): void {

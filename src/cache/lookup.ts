@@ -2,7 +2,7 @@
  * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
  *
  * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
- * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner, and the word is still there. Then the entry was of this page, and whole.
  * 3. The caller **copies**, or pins and hands out.
  * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
  *
@@ -78,7 +78,9 @@ export class Lookup {
       if (
         this.#load(frames, record) !== generation ||
         frames[record + OWNER] !== mapping ||
-        frames[record + PAGE_OF_OWNER] !== page
+        frames[record + PAGE_OF_OWNER] !== page ||
+        // Torn: the word of one entry of this page and the generation of the next, which may be that of the frame given up.
+        this.#load(nodes, at) !== word
       )
         return NOTHING
       this.generation = generation

@@ -18,8 +18,11 @@ import { EntryKind, PAGE_BYTES } from './entry.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import type { CacheMemory } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
-import { NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { XArray } from './xarray.ts'
+
+/** Beyond this share of the memory indexes hold no shadows. */
+const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
@@ -57,13 +60,14 @@ export class PageKeeper {
   #pruneAt: number
 
   /** `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. */
-  constructor(memory: CacheMemory, policy: (frames: Frames) => ReclaimPolicy, bytesMax: number) {
+  constructor(memory: CacheMemory, policy: (ages: Ages) => ReclaimPolicy, bytesMax: number) {
     this.pinned = new PinnedFrames(memory)
     this.frames = new Frames(memory, this.pinned)
     this.#mappings = new Int32Array(memory.mappings)
     this.#mappingsMax = memory.sizes.mappings
     this.#index = new XArray(memory)
-    this.#policy = policy(this.frames)
+    const { frames } = this
+    this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
     this.#isCancelled = new Uint8Array(memory.sizes.frames)
     this.#bytesMax = bytesMax
     this.#pruneAt = memory.sizes.frames
@@ -156,7 +160,11 @@ export class PageKeeper {
     this.counts.resident++
     const isShadow = entryKind(before) === EntryKind.SHADOW
     if (isShadow) this.counts.refaults++
-    this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER, isWanted)
+    if (isWanted) {
+      this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER)
+      // Who asked for it finds it now: that is the use it was loaded for, and no hit.
+      frames.setAge(frame, -1)
+    } else this.#policy.insertCold(frame)
     return true
   }
 
@@ -248,9 +256,9 @@ export class PageKeeper {
   #reclaim(count: number): void {
     if (count <= 0) return
     this.pinned.look()
-    const isPinned = (frame: number) => this.pinned.has(frame)
+    const mayEvict = (frame: number) => !this.pinned.has(frame)
     for (let i = 0; i < count; i++) {
-      const frame = this.#policy.victim(isPinned)
+      const frame = this.#policy.victim(mayEvict)
       if (frame < 0) break
       // A shadow takes the place of the page's entry, so there is room for it.
       this.#index.set(
@@ -264,6 +272,9 @@ export class PageKeeper {
       this.#giveUp(frame)
     }
     if (this.#shadows > this.#pruneAt) this.#pruneShadows((stamp) => this.#policy.isWorthKeeping(stamp))
+    // What shadows take, pages cannot have.
+    const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#pruneShadows(() => false)
   }
 
   #giveUp(frame: number): void {

@@ -2,7 +2,7 @@
  * The record of a frame: 16 bytes, one owner, and it never grows. What is new about a page stands in entries.
  *
  * ```
- *   word 0  generation   30 bits; bumped when the frame is given up     the keeper, atomically    any reader
+ *   word 0  generation   30 bits; bumped when the frame is taken and when it is given up     the keeper, atomically    any reader
  *   word 1  mapping      who owns the page                              the keeper                any reader
  *   word 2  page         and where in the owner it is                   the keeper                any reader
  *   word 3  age          0 … AGE_MAX: reads since the policy looked     any reader, carelessly    the keeper

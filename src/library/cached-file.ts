@@ -66,6 +66,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
   readonly #readahead = new Readahead()
   #layout: FileLayout
   #isClosed = false
+  #isSuggesting = false
 
   /** @internal */
   constructor(context: FileContext, path: string, writable: boolean, opened: OpenedFile) {
@@ -183,8 +184,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const view = this.#view(position, length, false)
       if (view !== undefined) return view
-      if (now === undefined) this.#load(position, length).catch(() => {})
-      if (now === undefined) break
+      if (now === undefined) {
+        this.#suggest(position, length)
+        break
+      }
       this.#loadSync(position, length)
     }
     return this.#view(position, length, true)!
@@ -328,7 +331,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** The rest of {@link readSync} from `done` on, where a page is missing. */
   #readMissing(buffer: Uint8Array, offset: number, count: number, position: number, done: number): number {
     if (this.#context.door.now === undefined) {
-      this.#load(position + done, count - done).catch(() => {})
+      this.#suggest(position + done, count - done)
       return this.#readPast(buffer, offset, count, position)
     }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
@@ -354,6 +357,17 @@ export class CachedFile implements AsyncDisposable, Disposable {
     } catch (error) {
       throw withPath(error, this.path)
     }
+  }
+
+  /** Has the keeper load a range that nobody waits for. One at a time: a thread that reads in a loop takes no answers meanwhile. */
+  #suggest(position: number, length: number): void {
+    if (this.#isSuggesting) return
+    this.#isSuggesting = true
+    // What cannot be read tells whoever reads it.
+    const done = () => {
+      this.#isSuggesting = false
+    }
+    this.#load(position, length).then(done, done)
   }
 
   async #load(position: number, length: number): Promise<void> {

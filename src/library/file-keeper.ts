@@ -371,10 +371,11 @@ export class FileKeeper {
 
   #lookAtSize(inode: CachedInode): void {
     const size = fs.fstatSync(inode.fd).size
-    // What was beyond the end is not there, even if it comes back.
-    if (size < inode.size) {
-      inode.own?.add(size, Number.POSITIVE_INFINITY)
-      this.pages.drop(inode.mapping, Math.floor(size / PAGE_BYTES), PAGES_MAX)
+    // What lay beyond the end is not there, even if the file grows again; and what others have added is not in the page that was the last.
+    const end = Math.min(size, inode.size)
+    if (size !== inode.size) {
+      inode.own?.add(end, Number.POSITIVE_INFINITY)
+      this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
     }
     inode.size = size
     this.pages.setSize(inode.mapping, size)

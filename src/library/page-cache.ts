@@ -5,7 +5,7 @@ import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
-import { Clock } from '../cache/reclaim/clock.ts'
+import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena, type ArenaHandle } from './arena.ts'
@@ -213,7 +213,7 @@ class Keeping {
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
     this.#arena = Arena.create(frames, native)
-    this.pages = new PageKeeper(this.#memory, (ages) => new Clock(frames, ages), bytes)
+    this.pages = new PageKeeper(this.#memory, (ages) => new ReuseClock(frames, ages), bytes)
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
       native === undefined || options.share === false
