@@ -13,6 +13,8 @@ export interface ClientTypes {
   notice: { task: NoticeTask; answer: NoticeAnswer }
   'look-up': { task: LookUpTask; answer: Rates }
   replay: { task: ReplayTask; answer: ReplayAnswer }
+  clones: { task: ClonesTask; answer: ClonesAnswer }
+  scan: { task: ScanTask; answer: Rate }
   hits: { task: HitsTask; answer: HitsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
@@ -120,6 +122,27 @@ export interface ReplayAnswer {
   readonly seconds: number
   /** Memory of the process in the end, all in. */
   readonly residentBytes: number
+}
+
+export interface ClonesTask {
+  readonly side: 'samepage' | 'native'
+  readonly files: readonly string[]
+}
+
+export interface ClonesAnswer {
+  readonly seconds: number
+  /** What all files took compared with the first: memory of the process and of the kernel for these files; */
+  readonly timesMemory: number
+  /** pages and indexes, as the cache counts them. */
+  readonly timesHeld: number
+}
+
+export interface ScanTask {
+  readonly side: 'samepage' | 'native'
+  readonly file: string
+  readonly way: 'read' | 'stream'
+  /** Past the kernel's cache, which the native side never goes. */
+  readonly direct: boolean
 }
 
 export interface HitsTask {

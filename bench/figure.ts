@@ -27,6 +27,7 @@ export const UNIT = {
   SECONDS: { name: 'seconds', better: 'less', format: formatSeconds },
   BYTES_PER_SECOND: { name: 'bytes/s', better: 'more', format: (value) => `${(value / 1e9).toFixed(2)} GB/s` },
   PER_SECOND: { name: '1/s', better: 'more', format: (value) => `${formatCount(value)}/s` },
+  TIMES: { name: 'times', better: 'less', format: (value) => `${value.toFixed(3)} x` },
   SHARE: { name: 'share', better: 'more', format: (value) => `${(value * 100).toFixed(1)}%` },
   NANOSECONDS: { name: 'ns', better: 'less', format: (value) => `${formatCount(value)} ns` },
   POINTS: { name: 'points', better: 'less', format: (value) => value.toFixed(1) },
