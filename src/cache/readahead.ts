@@ -19,6 +19,9 @@ const WINDOW_MIN = 4
 /** 1 MiB: as many pages as one readv(2) takes at most is more. */
 export const WINDOW_MAX = 256
 
+/** Windows that may be under way, the one that the reader is in included. */
+const WINDOWS_AHEAD = 3
+
 export class Readahead {
   advice: Advice = ADVICE.NORMAL
   /** Reading this page or one behind it is the time to load the next window. */
@@ -29,6 +32,8 @@ export class Readahead {
 
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
   missed(page: number, count: number): number {
+    // The reader is faster than storage: this is under way.
+    if (page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size) return count
     if (this.advice === ADVICE.RANDOM || (this.advice === ADVICE.NORMAL && page !== this.#end && page !== 0)) {
       this.#size = 0
       // Where it would go on, if it were sequential from now on.
@@ -49,7 +54,8 @@ export class Readahead {
     const ahead = this.#end
     this.#size = Math.min(WINDOW_MAX, this.#size * 2)
     this.#end += this.#size
-    this.marker = this.#end - (this.#size >>> 1)
+    // While the reader waits for one window, storage is busy with the next.
+    this.marker = this.#end - (WINDOWS_AHEAD - 1) * this.#size
     return ahead
   }
 

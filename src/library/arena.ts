@@ -52,6 +52,18 @@ export class Arena {
     return this.#frames[frame] ?? this.#make(frame)
   }
 
+  /** The bytes of `frames` in their order; those that lie side by side are one array: what reads into it has less to do. */
+  buffers(frames: readonly number[]): Uint8Array[] {
+    const buffers: Uint8Array[] = []
+    for (let i = 0, count = 1; i < frames.length; i += count) {
+      const first = frames[i]!
+      count = 1
+      while (frames[i + count] === first + count && (first + count) % this.#framesPerSegment !== 0) count++
+      buffers.push(count === 1 ? this.bytes(first) : this.#span(first, count))
+    }
+    return buffers
+  }
+
   /** Gives the memory of frames back to the system. What is read from them afterwards are zeros. */
   giveBack(frames: readonly number[]): void {
     if (this.handle.kind !== 'memfd') return
@@ -66,10 +78,15 @@ export class Arena {
   }
 
   #make(frame: number): Uint8Array {
-    const segment = this.#segments[Math.floor(frame / this.#framesPerSegment)]!
-    const at = (frame % this.#framesPerSegment) * PAGE_BYTES
-    const bytes = segment.subarray(at, at + PAGE_BYTES)
+    const bytes = this.#span(frame, 1)
     this.#frames[frame] = bytes
     return bytes
+  }
+
+  /** Of `count` frames in one segment. */
+  #span(frame: number, count: number): Uint8Array {
+    const segment = this.#segments[Math.floor(frame / this.#framesPerSegment)]!
+    const at = (frame % this.#framesPerSegment) * PAGE_BYTES
+    return segment.subarray(at, at + count * PAGE_BYTES)
   }
 }

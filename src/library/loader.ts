@@ -164,7 +164,7 @@ export class Loader {
 
 /** Bytes read, at the file's end fewer than asked for. */
 function readBatch(source: PageSource, arena: Arena, { page, frames }: Batch): number {
-  const buffers = frames.map((frame) => arena.bytes(frame))
+  const buffers = arena.buffers(frames)
   if (source.directFd >= 0)
     try {
       return fs.readvSync(source.directFd, buffers, page * PAGE_BYTES)
@@ -176,7 +176,7 @@ function readBatch(source: PageSource, arena: Arena, { page, frames }: Batch): n
 }
 
 async function readBatchAsync(source: PageSource, arena: Arena, { page, frames }: Batch): Promise<number> {
-  const buffers = frames.map((frame) => arena.bytes(frame))
+  const buffers = arena.buffers(frames)
   if (source.directFd >= 0)
     try {
       return (await readv(source.directFd, buffers, page * PAGE_BYTES)).bytesRead
