@@ -39,5 +39,5 @@ if (isMainThread) {
   }
   await file.close()
   await cache.close()
-  parentPort.postMessage(hits)
+  parentPort?.postMessage(hits)
 }

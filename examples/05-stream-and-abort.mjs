@@ -22,19 +22,10 @@ try {
   const controller = new AbortController()
   const reading = file.read(Buffer.alloc(MIB), { position: 16 * MIB, signal: controller.signal })
   controller.abort()
-  try {
-    await reading
-    console.log('read')
-  } catch (error) {
-    console.log('given up:', error.name)
-  }
+  await reading.catch((error) => console.log('given up:', error.name))
 
   // Errors are those of node:fs.
-  try {
-    await cache.open('/no/such/file')
-  } catch (error) {
-    console.log('error:', error.code, error.syscall, error.path)
-  }
+  await cache.open('/no/such/file').catch(({ code, syscall, path }) => console.log('error:', code, syscall, path))
   await file.close()
 } finally {
   await cache.close()
