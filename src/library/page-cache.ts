@@ -180,7 +180,8 @@ export class PageCache implements AsyncDisposable {
   }
 
   /**
-   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it, all others find theirs closed; views that are still there show zeros.
+   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: the promises of all others
+   * reject with `ECONNRESET` from then on, and their `…Sync` reads go past the cache; views that are still there show zeros.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return
