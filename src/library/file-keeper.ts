@@ -201,9 +201,16 @@ export class FileKeeper {
     this.pages.drop(inode.mapping, page, page + count)
   }
 
-  /** Gives everything back. Nobody may have a file open. */
+  /**
+   * Gives everything back. Nobody may have a file open on this thread. Sizes stay as they are: who has one open on another thread reads past the cache until he hears of the
+   * end, and a size of 0 would be a file's end to him.
+   */
   async dispose(): Promise<void> {
-    for (const inode of [...this.#inodes.values()]) if (inode.uses === 0) this.#forget(inode)
+    for (const inode of this.#inodes.values()) {
+      this.#homes?.release(inode.homes)
+      this.pages.drop(inode.mapping, 0, PAGES_MAX)
+    }
+    this.#inodes.clear()
     await this.#homes?.homes.close()
   }
 
