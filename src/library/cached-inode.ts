@@ -32,6 +32,7 @@ export class CachedInode implements PageSource {
   readonly mapping: number
   fd = -1
   directFd = -1
+  refusesDirect = false
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
   size = 0

@@ -205,7 +205,7 @@ export class FileKeeper {
   async dispose(): Promise<void> {
     await this.loader.settled()
     for (const inode of [...this.#inodes.values()]) if (inode.uses === 0) this.#forget(inode)
-    await this.#homes?.homes.close()
+    await this.#homes?.close()
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */

@@ -173,24 +173,24 @@ export class Loader {
 /** Bytes read, at the file's end fewer than asked for. */
 function readBatch(source: PageSource, arena: Arena, { page, frames }: Batch): number {
   const buffers = frames.map((frame) => arena.bytes(frame))
-  if (source.directFd >= 0)
+  if (source.directFd >= 0 && !source.refusesDirect)
     try {
       return fs.readvSync(source.directFd, buffers, page * PAGE_BYTES)
     } catch (error) {
       if (!isDirectRefused(error)) throw error
-      source.directFd = -1
+      source.refusesDirect = true
     }
   return fs.readvSync(source.fd, buffers, page * PAGE_BYTES)
 }
 
 async function readBatchAsync(source: PageSource, arena: Arena, { page, frames }: Batch): Promise<number> {
   const buffers = frames.map((frame) => arena.bytes(frame))
-  if (source.directFd >= 0)
+  if (source.directFd >= 0 && !source.refusesDirect)
     try {
       return (await readv(source.directFd, buffers, page * PAGE_BYTES)).bytesRead
     } catch (error) {
       if (!isDirectRefused(error)) throw error
-      source.directFd = -1
+      source.refusesDirect = true
     }
   return (await readv(source.fd, buffers, page * PAGE_BYTES)).bytesRead
 }
