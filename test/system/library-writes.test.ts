@@ -178,7 +178,7 @@ for (const kind of ['xfs', 'ext4'] as const)
           for (const target of [at(name), at(`${name}.twin`)]) overwrite(target, position, bytes, false)
           ;(await cache.open(at(name))).closeSync()
         } else if (what === 8) await file.advise(random.pick(['willneed', 'dontneed'] as const))
-        else if (what === 9) for (const open of files.get(name)!) using_(open.viewSync(random.below(size + 1), length))
+        else if (what === 9) for (const open of files.get(name)!) release(open.viewSync(random.below(size + 1), length))
         else if (what === 10) await file.sync()
         else if (what === 11 && random.below(4) === 0) {
           for (const open of [...files.values()].flat()) await open.close()
@@ -206,7 +206,8 @@ for (const kind of ['xfs', 'ext4'] as const)
     })
   })
 
-function using_(view: Disposable): void {
+/** Makes a view and lets it go. */
+function release(view: Disposable): void {
   view[Symbol.dispose]()
 }
 
