@@ -2,7 +2,8 @@
  * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
  *
  * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
- * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner, and the word is still there. Then the entry was of this page, and whole.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page, and whole: a frame
+ *    that holds no page has a generation that no entry ever had.
  * 3. The caller **copies**, or pins and hands out.
  * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
  *
@@ -16,7 +17,7 @@ import { entryKind, entryValue } from '../layout/entry-word.ts'
 import { AGE_MAX, FRAME, frameAt } from '../layout/frame-record.ts'
 import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../layout/mapping-record.ts'
 import { NODE_SLOTS, nextShift, slotAt, topShift } from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 
 /** What {@link Lookup.find} returns where there is no frame. */
@@ -66,9 +67,7 @@ export class Lookup {
       if (
         Atomics.load(frames, record) !== generation ||
         frames[record + FRAME.MAPPING] !== mapping ||
-        frames[record + FRAME.PAGE] !== page ||
-        // Torn: the word of one entry of this page and the generation of the next, which may be that of the frame given up.
-        Atomics.load(nodes, at) !== word
+        frames[record + FRAME.PAGE] !== page
       )
         return FOUND.NOTHING
       this.generation = generation
@@ -92,7 +91,7 @@ export class Lookup {
     for (;;) {
       const version = Atomics.load(mappings, at + MAPPING.VERSION)
       const size =
-        Atomics.load(mappings, at + MAPPING.END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
+        Atomics.load(mappings, at + MAPPING.SIZE_HIGH) * 2 ** 32 + (Atomics.load(mappings, at + MAPPING.SIZE_LOW) >>> 0)
       if ((version & 1) === 0 && Atomics.load(mappings, at + MAPPING.VERSION) === version) return size
     }
   }
@@ -107,11 +106,18 @@ export class Lookup {
     return Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT)
   }
 
+  /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
+  get isClosed(): boolean {
+    return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
+  }
+
   #findForeign(mapping: number, page: number): number {
     const nodes = this.#nodes
     const freed = Atomics.load(this.#counters, COUNTER.NODES_FREED)
     const root = Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.ROOT)
     let shift = topShift(rootHeight(root))
+    // The index may be another one by now, and lower.
+    if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
     for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
     const at = slotAt(node, page, 0)

@@ -206,12 +206,13 @@ export class FileKeeper {
    * end, and a size of 0 would be a file's end to him.
    */
   async dispose(): Promise<void> {
+    await this.loader.settled()
     for (const inode of this.#inodes.values()) {
       this.#homes?.release(inode.homes)
       this.pages.drop(inode.mapping, 0, PAGES_MAX)
     }
     this.#inodes.clear()
-    await this.#homes?.homes.close()
+    await this.#homes?.close()
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
@@ -279,14 +280,19 @@ export class FileKeeper {
   #serveAlone(inode: CachedInode): void {
     this.#homes?.release(inode.homes)
     inode.homes = []
-    inode.serveAlone(inode.layout.version + 1)
-    this.pages.changeLayout(inode.mapping)
+    inode.serveAlone(this.pages.changeLayout(inode.mapping))
   }
 
   async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
     const { dev, ino } = stamp
-    const serving = await this.#homes?.homes.serve({ path, dev, ino }).catch(() => undefined)
-    if (serving === undefined) return
+    let serving: Serving<LinuxHome> | undefined
+    try {
+      serving = await this.#homes?.homes.serve({ path, dev, ino })
+    } catch {
+      // Without sharing it can be read all the same.
+    }
+    // It may have been closed and forgotten meanwhile.
+    if (serving === undefined || this.#inodes.get(inode.key) !== inode) return
     inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
     // Since it was asked the file may have been changed, or opened anew.
     if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
@@ -308,8 +314,7 @@ export class FileKeeper {
       mappings[home.number] = mapping
     }
     const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, inode.layout.version + 1)
-    this.pages.changeLayout(inode.mapping)
+    inode.serveByHomes(map, mappings, this.pages.changeLayout(inode.mapping))
   }
 
   /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
@@ -368,6 +373,8 @@ export class FileKeeper {
     const end = position + bytes.length
     for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
       if (this.pages.isCached(inode.mapping, page) || this.pages.isLoading(inode.mapping, page)) continue
+      // Another write to it is under way: which of them is the last nobody knows.
+      if (!inode.isAtRest(page, 1)) continue
       const frame = this.pages.reserve(inode.mapping, page)
       if (frame === NO_FRAME) return
       const at = page * PAGE_BYTES - position
@@ -378,9 +385,9 @@ export class FileKeeper {
 
   #lookAtSize(inode: CachedInode): void {
     const size = fs.fstatSync(inode.fd).size
-    // What lay beyond the end is not there, even if the file grows again; and what others have added is not in the page that was the last.
-    const end = Math.min(size, inode.size)
+    // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
     if (size !== inode.size) {
+      const end = Math.min(size, inode.size)
       inode.own?.add(end, Number.POSITIVE_INFINITY)
       this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
     }

@@ -28,15 +28,13 @@ test('a thread whose cache has been closed never reads another file that has got
   await cache.close()
   const taken = Array.from({ length: 40 }, () => fs.openSync(other, 'r'))
   try {
-    const buffer = Buffer.alloc(4)
-    expect(file.readSync(buffer, { position: 0 })).toBe(4)
-    expect(buffer.toString()).toBe('mine')
-    using view = file.viewSync(1, 3)
-    expect(Buffer.from(view.bytes).toString()).toBe('ine')
-    expect(file.statSync().ino).toBe(fs.statSync(mine).ino)
+    const closed = expect.objectContaining({ code: 'EBADF' })
+    expect(() => file.readSync(Buffer.alloc(4), { position: 0 })).toThrow(closed)
+    expect(() => file.viewSync(1, 3)).toThrow(closed)
+    expect(() => file.statSync()).toThrow(closed)
   } finally {
     for (const fd of taken) fs.closeSync(fd)
-    await expect(file.read(Buffer.alloc(4), { position: 0 })).rejects.toMatchObject({ code: 'ECONNRESET' })
+    await expect(file.read(Buffer.alloc(4), { position: 0 })).rejects.toThrow()
     await file.close().catch(() => {})
     await remote.close()
   }
