@@ -65,6 +65,17 @@ export async function compare(bench: Bench, comparison: Comparison): Promise<voi
   add(bench, { name, unit, samples, targets, processors, load: [before, load()] })
 }
 
+/** So many times what `measure` finds, for figures whose sides one client measures in turns. */
+export async function repeat<Result>(
+  bench: Bench,
+  measure: () => Promise<Result>,
+): Promise<[Result[], Figure['load']]> {
+  const before = load()
+  const results: Result[] = []
+  for (let repetition = 0; repetition < bench.repetitions; repetition++) results.push(await measure())
+  return [results, [before, load()]]
+}
+
 export function add(bench: Bench, figure: Figure): void {
   bench.figures.push(figure)
   bench.say(figure.name.replaceAll('\n', ' '))

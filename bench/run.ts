@@ -25,6 +25,10 @@ import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
+import { libraryClones } from './sections/library-clones.ts'
+import { libraryHits } from './sections/library-hits.ts'
+import { libraryLru } from './sections/library-lru.ts'
+import { libraryScan } from './sections/library-scan.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { policies } from './sections/policies.ts'
@@ -45,6 +49,10 @@ const SECTIONS: readonly Section[] = [
   postgres,
   guest,
   inspectSpeed,
+  libraryHits,
+  libraryLru,
+  libraryClones,
+  libraryScan,
   policies,
 ]
 

@@ -110,9 +110,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
    */
   tryRead(buffer: Uint8Array, options: ReadOptions): number | undefined {
     this.#checkOpen()
-    const { position } = options
-    const offset = options.offset ?? 0
-    const length = options.length ?? buffer.length - offset
+    const { position, offset = 0, length = buffer.length - offset } = options
     checkRange(buffer, position, offset, length)
     const count = this.#context.reader.clip(this.#layout, position, length)
     return this.#copy(buffer, offset, count, position) === count ? count : undefined
@@ -121,9 +119,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** Reads, as `fs.readSync`: the bytes read, 0 at the file's end. Blocks on a miss; on another thread than the one that made the cache it reads past the cache then. */
   readSync(buffer: Uint8Array, options: ReadOptions): number {
     this.#checkOpen()
-    const { position } = options
-    const offset = options.offset ?? 0
-    const length = options.length ?? buffer.length - offset
+    const { position, offset = 0, length = buffer.length - offset } = options
     checkRange(buffer, position, offset, length)
     const count = this.#context.reader.clip(this.#layout, position, length)
     const done = this.#copy(buffer, offset, count, position)
@@ -184,6 +180,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.#checkOpen()
     checkNumbers(position, length)
     signal?.throwIfAborted()
+    const hit = this.#viewPage(position, length)
+    if (hit !== undefined) return hit
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const view = this.#view(position, length, false)
       if (view !== undefined) return view
@@ -197,6 +195,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
   viewSync(position: number, length: number): View {
     this.#checkOpen()
     checkNumbers(position, length)
+    const hit = this.#viewPage(position, length)
+    if (hit !== undefined) return hit
     const { now } = this.#context.door
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const view = this.#view(position, length, false)
@@ -418,6 +418,27 @@ export class CachedFile implements AsyncDisposable, Disposable {
     if (ahead * PAGE_BYTES >= this.size) return
     // What fails here fails again for whoever asks for it.
     this.#context.door.load(this.#id, ahead, readahead.window, 0).catch(() => {})
+  }
+
+  /** The view that most are: of bytes that lie in one page, and that is in memory. */
+  #viewPage(position: number, length: number): View | undefined {
+    const { reader, pins, isDebug } = this.#context
+    const { lookup } = reader
+    const layout = this.#layout
+    const page = Math.floor(position / PAGE_BYTES)
+    const within = position - page * PAGE_BYTES
+    if (within + length > PAGE_BYTES || !lookup.isWhole(layout.mapping, page) || isDebug) return undefined
+    const frame = reader.find(layout, page)
+    if (frame < 0) return undefined
+    const { generation } = lookup
+    const slot = pins.pin(frame)
+    if (slot < 0) return undefined
+    if (lookup.isStill(frame, generation) && lookup.layoutOf(layout.mapping) === layout.version) {
+      const bytes = reader.arena.bytes(frame)
+      return new View([length === PAGE_BYTES ? bytes : bytes.subarray(within, within + length)], [slot], pins, false)
+    }
+    pins.unpin(slot)
+    return undefined
   }
 
   /** Undefined where a page is missing; with `force` such pages are copies. */
