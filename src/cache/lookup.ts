@@ -16,7 +16,7 @@ import { entryKind, entryValue } from '../layout/entry-word.ts'
 import { AGE_MAX, FRAME, frameAt } from '../layout/frame-record.ts'
 import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../layout/mapping-record.ts'
 import { NODE_SLOTS, nextShift, slotAt, topShift } from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 
 /** What {@link Lookup.find} returns where there is no frame. */
@@ -90,7 +90,7 @@ export class Lookup {
     for (;;) {
       const version = Atomics.load(mappings, at + MAPPING.VERSION)
       const size =
-        Atomics.load(mappings, at + MAPPING.END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
+        Atomics.load(mappings, at + MAPPING.SIZE_HIGH) * 2 ** 32 + (Atomics.load(mappings, at + MAPPING.SIZE_LOW) >>> 0)
       if ((version & 1) === 0 && Atomics.load(mappings, at + MAPPING.VERSION) === version) return size
     }
   }
@@ -105,11 +105,18 @@ export class Lookup {
     return Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT)
   }
 
+  /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
+  get isClosed(): boolean {
+    return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
+  }
+
   #findForeign(mapping: number, page: number): number {
     const nodes = this.#nodes
     const freed = Atomics.load(this.#counters, COUNTER.NODES_FREED)
     const root = Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.ROOT)
     let shift = topShift(rootHeight(root))
+    // The index may be another one by now, and lower.
+    if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
     for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
     const at = slotAt(node, page, 0)

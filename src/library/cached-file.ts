@@ -85,7 +85,9 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** As `fs.fstat`, of the file as it is now. */
   statSync(): fs.Stats {
     this.#checkOpen()
-    return fs.fstatSync(this.#fd)
+    const stat = fs.fstatSync(this.#fd)
+    if (this.#context.reader.lookup.isClosed) throw this.#closedError()
+    return stat
   }
 
   async stat(): Promise<fs.Stats> {
@@ -137,6 +139,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
       }
       if (done > before) tries = 0
       await unlessAborted(this.#load(position + done, count - done), signal)
+      this.#checkOpen()
     }
     return this.#readPast(buffer, offset, length, position)
   }
@@ -171,6 +174,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
       const view = this.#view(position, length, false)
       if (view !== undefined) return view
       await unlessAborted(this.#load(position, length), signal)
+      this.#checkOpen()
     }
     return this.#view(position, length, true)!
   }
@@ -350,6 +354,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
         if (count === 0) break
         done += count
       }
+      // The descriptor is the cache's, and its number is somebody else's once that is closed.
+      if (this.#context.reader.lookup.isClosed) throw this.#closedError()
       return done
     } catch (error) {
       throw withPath(error, this.path)
@@ -433,8 +439,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed)
-      throw Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
+    if (this.#isClosed || this.#context.door.isEnded) throw this.#closedError()
+  }
+
+  #closedError(): Error {
+    return Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
   }
 
   #checkWritable(): void {

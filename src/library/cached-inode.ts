@@ -70,7 +70,7 @@ export class CachedInode implements PageSource {
     return this.#handle
   }
 
-  /** Served by itself alone from now on. `version`: of the mapping's layout. */
+  /** Served by itself alone from now on. `version`: of the mapping's layout, as {@link PageKeeper.changeLayout} gives it. */
   serveAlone(version: number): void {
     this.#map = undefined
     this.#own = undefined

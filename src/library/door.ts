@@ -26,6 +26,8 @@ export interface Door {
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
+  /** Nothing goes through it any more. */
+  readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */
   readonly now: DoorNow | undefined
 }

@@ -75,10 +75,18 @@ export class Loader {
       } catch (error) {
         outcome = { error }
       }
-      step = batches.next(outcome)
-      end()
+      try {
+        step = batches.next(outcome)
+      } finally {
+        end()
+      }
     }
     while (this.#isAnyLoading(source.mapping, page, wanted)) await Promise.race(this.#waiting.get(source.mapping)!)
+  }
+
+  /** Resolves when nothing is being read. */
+  async settled(): Promise<void> {
+    while (this.#waiting.size > 0) await Promise.all([...this.#waiting.values()].flatMap((ends) => [...ends]))
   }
 
   /** The batches to be read, one after the other; takes what became of each. */

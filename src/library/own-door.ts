@@ -102,6 +102,10 @@ export class OwnDoor implements Door, DoorNow {
     for (const id of [...this.#open.keys()]) this.closeSync(id)
   }
 
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+
   get filesOpen(): number {
     return this.#open.size
   }

@@ -213,7 +213,12 @@ class Keeping {
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
     this.#arena = Arena.create(frames, native)
-    this.pages = new PageKeeper(this.#memory, (ages) => new Clock(frames, ages), bytes)
+    this.pages = new PageKeeper(
+      this.#memory,
+      (ages) => new Clock(frames, ages),
+      bytes,
+      (frames) => this.#arena.giveBack(frames),
+    )
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
       native === undefined || options.share === false
@@ -279,6 +284,8 @@ class Keeping {
 
   async close(): Promise<void> {
     this.#stopWatching()
+    // First of all: other threads may be in the middle of a hit.
+    this.pages.end()
     for (const { door, port } of this.#doors.values()) {
       port?.close()
       door.closeAll()
@@ -289,7 +296,6 @@ class Keeping {
 
   #resizeTo(bytes: number): void {
     this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
-    this.#arena.giveBack(this.pages.frames.shrink())
   }
 
   #attach(port: MessagePort | undefined): number {

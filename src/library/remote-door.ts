@@ -59,7 +59,7 @@ export class RemoteDoor implements Door {
 
   write(id: number, bytes: Uint8Array, position: number): Promise<void> {
     // Of a view the whole buffer would be sent.
-    return this.#ask('write', id, bytes.slice(), position)
+    return this.#ask('write', id, new Uint8Array(bytes), position)
   }
 
   truncate(id: number, length: number): Promise<void> {
@@ -78,7 +78,12 @@ export class RemoteDoor implements Door {
     return this.#ask('close', id)
   }
 
+  get isEnded(): boolean {
+    return this.#isClosed
+  }
+
   disconnect(): void {
+    this.#isClosed = true
     this.#port.close()
   }
 
