@@ -15,7 +15,7 @@
 import { entryKind, entryValue } from '../layout/entry-word.ts'
 import { AGE_MAX, FRAME, frameAt } from '../layout/frame-record.ts'
 import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../layout/mapping-record.ts'
-import { NODE_SLOTS, nextShift, slotAt, topShift } from '../layout/node.ts'
+import { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } from '../layout/node.ts'
 import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 
@@ -118,7 +118,11 @@ export class Lookup {
     // The index may be another one by now, and lower.
     if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
-    for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
+    for (; shift > 0; shift = nextShift(shift)) {
+      node = Atomics.load(nodes, slotAt(node, page, shift))
+      // The node that leads there is another index's leaf by now, and its word is no node's number.
+      if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING
+    }
     const at = slotAt(node, page, 0)
     const word = Atomics.load(nodes, at)
     const generation = Atomics.load(nodes, at + 1)

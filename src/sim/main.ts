@@ -27,7 +27,10 @@ try {
   process.exitCode = 1
 }
 
-async function run<T>(one: (seed: number) => T | Promise<T>, summary: (outcomes: readonly T[]) => string): Promise<void> {
+async function run<T>(
+  one: (seed: number) => T | Promise<T>,
+  summary: (outcomes: readonly T[]) => string,
+): Promise<void> {
   const outcomes: T[] = []
   for (let seed = first; seed < first + count && performance.now() < deadline; seed++) outcomes.push(await one(seed))
   if (values.seed === undefined) console.log(summary(outcomes))

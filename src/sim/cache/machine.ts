@@ -41,23 +41,22 @@ export class Machine {
 
   /** An array of which an element is at the address that `addressOf` says. */
   array(length: number, addressOf: (index: number) => number): Uint8Array {
-    const machine = this
     const named: Record<string, unknown> = {
       length,
       some: (test: (word: number) => boolean) => {
-        for (let i = 0; i < length; i++) if (test(machine.executor.load(addressOf(i)))) return true
+        for (let i = 0; i < length; i++) if (test(this.executor.load(addressOf(i)))) return true
         return false
       },
-      subarray: (from = 0, to = length) => machine.array(to - from, (index) => addressOf(from + index)),
+      subarray: (from = 0, to = length) => this.array(to - from, (index) => addressOf(from + index)),
     }
     return new Proxy({} as Uint8Array, {
       get: (_, key) => {
         const index = Number(key as string)
-        if (index >= 0 && index < length) return machine.executor.load(addressOf(index))
+        if (index >= 0 && index < length) return this.executor.load(addressOf(index))
         return named[key as string]
       },
       set: (_, key, value: number) => {
-        machine.executor.store(addressOf(Number(key as string)), value)
+        this.executor.store(addressOf(Number(key as string)), value)
         return true
       },
     })

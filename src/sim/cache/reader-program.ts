@@ -1,4 +1,5 @@
 /** What a thread that reads does: opens a file, reads, looks at it by views, closes it, again and again. */
+import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { Pins } from '../../cache/pins.ts'
 import { CachedFile, type FileContext } from '../../library/cached-file.ts'
 import type { Door } from '../../library/door.ts'
@@ -45,8 +46,9 @@ export function* life(world: World, thread: ReaderThread, reader: PageReader, pi
     const file = random.pick(world.files)
     let layout = yield* ask(world, thread, file, 'open')
     const views: OpenView[] = []
+    let page = random.pick(file.pages)
     for (let reads = random.between(1, 12); reads > 0 && !world.isEnding; reads--) {
-      const page = random.pick(file.pages)
+      if (random.chance(0.4)) page = random.pick(file.pages)
       const isHit: boolean = random.chance(0.6)
         ? yield* read(world, thread, context, file, layout, page)
         : yield* look(world, thread, context, ownPins, file, layout, page, views)
@@ -113,13 +115,15 @@ function* read(
   const buffer = new Uint8Array(READ_BYTES)
   const begin = truth.now
   thread.processor.synchronize()
-  const count = yield* thread.call(() => openFile(context, layout).tryRead(buffer, { position: page * 4096 + offset }))
+  const count = yield* thread.call(() =>
+    openFile(context, layout).tryRead(buffer, { position: page * PAGE_BYTES + offset }),
+  )
   if (count === undefined) {
     counts.misses++
     return false
   }
   if (count !== READ_BYTES) throw new Error(`${count} bytes were read`)
-  const within = Math.min(READ_BYTES, 4096 - offset)
+  const within = Math.min(READ_BYTES, PAGE_BYTES - offset)
   truth.check(file.name, page, offset, buffer.subarray(0, within), begin, truth.now)
   if (within < READ_BYTES) truth.check(file.name, page + 1, 0, buffer.subarray(within), begin, truth.now)
   counts.hits++
@@ -142,7 +146,7 @@ function* look(
   thread.processor.synchronize()
   let view: View
   try {
-    view = yield* thread.call(() => openFile(context, layout).viewSync(page * 4096, READ_BYTES))
+    view = yield* thread.call(() => openFile(context, layout).viewSync(page * PAGE_BYTES, READ_BYTES))
   } catch (error) {
     if (error !== MISSED) throw error
     counts.misses++

@@ -1,12 +1,16 @@
 /** One run of the simulation of the page cache: a seed in, what happened out; throws with the seed where a promise does not hold. */
+import { PAGE_BYTES } from '../../cache/entry.ts'
 import { NO_FRAME } from '../../cache/frames.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
+import { NODE_BYTES } from '../../layout/node.ts'
 import { FileLayout } from '../../library/layout.ts'
 import { Machine } from './machine.ts'
 import { SimKeeper } from './sim-keeper.ts'
 import { type Counts, World } from './world.ts'
 
-const OPERATIONS = 200
+const OPERATIONS = 150
+/** Of readers, between two of the keeper's operations; more come within them. */
+const ACCESSES_MAX = 60
 /** By then everybody has come to an end. */
 const END_TURNS = 20_000
 
@@ -40,7 +44,7 @@ export function simulateCache(seed: number): CacheOutcome {
       for (let number = 0; number < world.threads.length; number++) world.startReader(number)
       for (let i = 0; i < OPERATIONS; i++) {
         keeper.step()
-        for (let turns = world.random.below(8); turns > 0; turns--) world.stepReader()
+        for (let accesses = world.random.below(ACCESSES_MAX); accesses > 0; ) accesses -= world.stepReader()
       }
       endAll(world, keeper)
       checkCached(world)
@@ -76,19 +80,21 @@ function checkCached({ files, pages, ownReader }: World): void {
       throw new Error(`nobody reads ${file.name} in the way that it is served`)
     const layout = new FileLayout(file.layout)
     for (const page of file.pages)
-      if (pages.isCached(file.mapping, page) && ownReader.copy(layout, page * 4096, new Uint8Array(2), 0, 2) !== 2)
+      if (
+        pages.isCached(file.mapping, page) &&
+        ownReader.copy(layout, page * PAGE_BYTES, new Uint8Array(2), 0, 2) !== 2
+      )
         throw new Error(`page ${page} of ${file.name} is cached, and not found`)
   }
 }
 
-/** Nothing is held when nobody holds it: all frames and all nodes can be had again. */
+/** Nothing is held when nobody holds it: all frames can be had again. */
 function checkEnd(world: World, keeper: SimKeeper): void {
   const { files, homes, pages, cache } = world
   for (const { mapping } of [...files, ...homes]) if (mapping >= 0) pages.drop(mapping, 0, PAGES_MAX)
-  const { frames } = cache.sizes
-  pages.resize(frames * 4096)
+  const { frames, nodes } = cache.sizes
+  pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES)
   keeper.check()
-  if (pages.indexBytes > 0) throw new Error(`${pages.indexBytes} bytes of index are left, which lead nowhere`)
   if (pages.frames.used > 0) throw new Error(`${pages.frames.used} frames are in use, and hold nothing`)
   for (let i = 0; i < frames; i++)
     if (pages.reserve(0, i) === NO_FRAME) throw new Error(`only ${i} of ${frames} frames can be had`)

@@ -51,7 +51,9 @@ export class Truth {
     if (fitting.some(({ from, until }) => from <= end && until > begin)) return
     const read = Array.from(bytes).join(', ')
     const what = fitting.length > 0 ? 'were replaced before' : 'are of another page, or of several'
-    throw new Error(`${read} was read from ${file}, page ${page}, at ${offset} from ${begin} to ${end}: these bytes ${what}`)
+    throw new Error(
+      `${read} was read from ${file}, page ${page}, at ${offset} from ${begin} to ${end}: these bytes ${what}`,
+    )
   }
 }
 

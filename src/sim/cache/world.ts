@@ -1,4 +1,5 @@
 /** What a seed makes: memory, the cache in it, files and homes, and the threads that read. */
+import { PAGE_BYTES } from '../../cache/entry.ts'
 import { Lookup } from '../../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
@@ -62,6 +63,8 @@ export class World {
   readonly frameBytes: Region
   /** Reads on the keeper's own thread. */
   readonly ownReader: PageReader
+  /** The memory of frames is given back to the system. */
+  giveBack: (frames: readonly number[]) => void = () => {}
   /** All are to come to an end. */
   isEnding = false
   readonly #order: Order
@@ -102,7 +105,8 @@ export class World {
     this.pages = new PageKeeper(
       this.cache,
       () => new SimPolicy(random),
-      frames * 4096 + random.below(nodes) * NODE_BYTES,
+      frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
+      (given) => this.giveBack(given),
     )
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
@@ -133,14 +137,17 @@ export class World {
     if (this.random.chance(this.#pace)) this.stepReader()
   }
 
-  /** One of the readers goes on, if it is awake. */
-  stepReader(): void {
+  /** One of the readers goes on, if it is awake. Returns for how many accesses. */
+  stepReader(): number {
     const { random } = this
+    const accesses = random.between(1, this.#turnMax)
     const thread = this.threads[random.below(this.threads.length)]
-    if (thread === undefined || !thread.isRunning || (thread.sleepsUntil > this.truth.now && !this.isEnding)) return
-    thread.run(random.between(1, this.#turnMax))
+    const isAwake = thread?.isRunning === true && (this.isEnding || thread.sleepsUntil <= this.truth.now)
+    if (!isAwake) return accesses
+    thread.run(accesses)
     if (random.chance(this.#deadliness)) this.#kill(thread)
-    else if (random.chance(0.1)) thread.sleepsUntil = this.truth.now + random.below(random.pick([20, 200, 1000]))
+    else if (random.chance(0.03)) thread.sleepsUntil = this.truth.now + random.below(random.pick([20, 20, 200, 1000]))
+    return accesses
   }
 
   simulateBuffer(buffer: SharedArrayBuffer): void {
@@ -155,7 +162,7 @@ export class World {
 
   #bytesOf(frame: number): Uint8Array {
     const base = this.frameBytes.base + frame * SIMULATED_BYTES.length
-    return this.machine.array(4096, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
+    return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
   }
 
   #makeReader(shortcuts?: Shortcuts): PageReader {
@@ -178,7 +185,8 @@ export class World {
     const homes = random.between(1, 2)
     for (let number = 0; number < homes; number++) {
       const values = new Map<number, number>()
-      for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, random.chance(0.2) ? 0 : truth.freshValue())
+      for (const page of random.chance(0.5) ? [0, 64] : [1, 2])
+        values.set(page, random.chance(0.2) ? 0 : truth.freshValue())
       this.homes.push({ number, values, mapping: -1, users: 0 })
     }
     const files = random.between(1, 2)
