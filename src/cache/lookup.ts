@@ -26,7 +26,7 @@ const { AGE_MAX, frameAt } = frameRecord
 const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
 const { ROOT, END_PAGE, LAYOUT } = MAPPING
-const { NODE_SLOTS, nextShift, slotAt, topShift } = nodes
+const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
 const { PAGE, SHARED, ZERO } = EntryKind
 const NOTHING = -1
 
@@ -130,7 +130,11 @@ export class Lookup {
     // The index may be another one by now, and lower.
     if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
-    for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
+    for (; shift > 0; shift = nextShift(shift)) {
+      node = Atomics.load(nodes, slotAt(node, page, shift))
+      // The node that leads there is another index's leaf by now, and its word is no node's number.
+      if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING
+    }
     const at = slotAt(node, page, 0)
     const word = Atomics.load(nodes, at)
     const generation = Atomics.load(nodes, at + 1)
