@@ -64,6 +64,8 @@ export class Lookup {
       const record = frameAt(frame)
       const generation = nodes[at + 1]!
       if (
+        // That of an entry without a frame, or of none at all: a frame that holds nothing may have the same one.
+        (generation & 1) === 0 ||
         Atomics.load(frames, record) !== generation ||
         frames[record + FRAME.MAPPING] !== mapping ||
         frames[record + FRAME.PAGE] !== page

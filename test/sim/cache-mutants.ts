@@ -11,13 +11,12 @@ const FILE = 'library/cached-file'
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
-  instead(
-    'a frame that was given up',
+  instead('a frame that was given up', LOOKUP, 'Atomics.load(frames, record) !== generation ||', ''),
+  without(
+    'an entry of another file in a node that is used anew',
     LOOKUP,
-    'Atomics.load(frames, record) !== generation ||',
-    '',
+    'frames[record + FRAME.MAPPING] !== mapping ||',
   ),
-  without('an entry of another file in a node that is used anew', LOOKUP, 'frames[record + FRAME.MAPPING] !== mapping ||'),
   instead(
     'an entry of another page in a node that is used anew',
     LOOKUP,
@@ -78,14 +77,15 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     LOOKUP,
     'if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING',
   ),
-  instead(
-    'a page of the file itself that is read from its home',
-    READER,
-    'layout.own!.has(page)'.replace('!', ''),
-    'false',
-  ),
+  instead('a page of the file itself that is read from its home', READER, 'layout.own.has(page)', 'false'),
 
   // ---- pins
+  instead(
+    'a look at the generation before the pin',
+    FILE,
+    'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
+    'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
+  ),
   without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
   instead(
     'a pin that is seen too late',
@@ -105,25 +105,34 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     FRAMES,
     'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
   ),
+  instead(
+    'a frame that is given up, which is seen too late',
+    FRAMES,
+    'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
+    'this.#words[at] = nextGeneration(this.#words[at]); this.#states[frame] = FRAME_STATE.LIMBO',
+  ),
   without(
     'a generation that stays when the page is there',
     FRAMES,
     'this.#states[frame] = FRAME_STATE.RESIDENT; Atomics.store(this.#words, at, nextGeneration(this.#words[at]))',
   ),
-  instead(
-    'no limbo: a frame that is pinned is free',
-    FRAMES,
-    'if (this.#pinned.has(frame)) return true',
-    '',
-  ),
+  instead('no limbo: a frame that is pinned is free', FRAMES, 'if (this.#pinned.has(frame)) return true', ''),
   without('pins as they were when the keeper looked last', FRAMES, 'this.#pinned.look()'),
-  without('a frame that is given out twice', FRAMES, 'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING'),
-  instead('frames in limbo that are not counted', FRAMES, 'this.#used + this.#limbo.length + 1 - this.#limit', 'this.#used + 1 - this.#limit'),
+  without(
+    'a frame that is given out twice',
+    FRAMES,
+    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING',
+  ),
+  instead(
+    'frames in limbo that are not counted',
+    FRAMES,
+    'this.#used + this.#limbo.length + 1 - this.#limit',
+    'this.#used + 1 - this.#limit',
+  ),
   without('more frames than the limit allows', FRAMES, 'if (this.excess > 0) return NO_FRAME'),
 
   // ---- publishing and erasing
-  instead('the new word beside the old generation', XARRAY, 'Atomics.store(nodes, at, 0); Atomics.store(nodes, at + 1, generation); Atomics.store(nodes, at, word)', 'Atomics.store(nodes, at, word); Atomics.store(nodes, at + 1, generation)'),
-  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0); Atomics.store(nodes, at + 1, generation)'),
+  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0)'),
   without(
     'a node that is used anew, and nobody is told',
     XARRAY,
@@ -133,11 +142,26 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('a node that is not empty when it is used anew', XARRAY, 'this.#nodes[at + 1] = 0'),
   without('a node that is full of nothing', XARRAY, 'if (--this.#present[node] > 0) return false'),
   without('a leaf for which no node is left', XARRAY, 'if (!this.#hasRoomFor(mapping, page)) return -1'),
-  without('a higher index that does not lead to the lower one', XARRAY, 'Atomics.store(this.#nodes, slotAt(above, 0, 0), rootNode(root))'),
+  without(
+    'a higher index that does not lead to the lower one',
+    XARRAY,
+    'Atomics.store(this.#nodes, slotAt(above, 0, 0), rootNode(root))',
+  ),
 
   // ---- the keeper
-  without('a page that was dropped while it was being loaded', KEEPER, 'this.#isCancelled[frame] = 1; this.#cancelled++'),
-  without('a page that is loaded twice at once', KEEPER, 'if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)'),
-  without('a dropped page that is still found', KEEPER, 'this.#policy.remove(entryValue(word)); this.#giveUp(entryValue(word))'),
-  without('a mapping that is another by now', KEEPER, 'this.changeLayout(mapping); this.#inUse.delete(mapping)'),
+  without(
+    'a page that was dropped while it was being loaded',
+    KEEPER,
+    'this.#isCancelled[frame] = 1; this.#cancelled++',
+  ),
+  without(
+    'a page that is loaded twice at once',
+    KEEPER,
+    'if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)',
+  ),
+  without(
+    'a dropped page that is still found',
+    KEEPER,
+    'this.#policy.remove(entryValue(word)); this.#giveUp(entryValue(word))',
+  ),
 ]
