@@ -74,6 +74,8 @@ export class Lookup {
       const record = frameAt(frame)
       const generation = nodes[at + 1]!
       if (
+        // That of an entry without a frame, or of none at all: a frame that holds nothing may have the same one.
+        (generation & 1) === 0 ||
         Atomics.load(frames, record) !== generation ||
         frames[record + OWNER] !== mapping ||
         frames[record + PAGE_OF_OWNER] !== page

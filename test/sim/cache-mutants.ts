@@ -77,14 +77,15 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     LOOKUP,
     'if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING',
   ),
-  instead(
-    'a page of the file itself that is read from its home',
-    READER,
-    'layout.own!.has(page)'.replace('!', ''),
-    'false',
-  ),
+  instead('a page of the file itself that is read from its home', READER, 'layout.own.has(page)', 'false'),
 
   // ---- pins
+  instead(
+    'a look at the generation before the pin',
+    FILE,
+    'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
+    'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
+  ),
   without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
   instead(
     'a pin that is seen too late',
@@ -103,6 +104,12 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'a generation that stays when the frame is given up',
     FRAMES,
     'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
+  ),
+  instead(
+    'a frame that is given up, which is seen too late',
+    FRAMES,
+    'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
+    'this.#words[at] = nextGeneration(this.#words[at]); this.#states[frame] = FRAME_STATE.LIMBO',
   ),
   without(
     'a generation that stays when the page is there',
@@ -125,17 +132,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('more frames than the limit allows', FRAMES, 'if (this.excess > 0) return NO_FRAME'),
 
   // ---- publishing and erasing
-  instead(
-    'the new word beside the old generation',
-    XARRAY,
-    'Atomics.store(nodes, at, 0); Atomics.store(nodes, at + 1, generation); Atomics.store(nodes, at, word)',
-    'Atomics.store(nodes, at, word); Atomics.store(nodes, at + 1, generation)',
-  ),
-  without(
-    'the old word beside the new generation',
-    XARRAY,
-    'Atomics.store(nodes, at, 0); Atomics.store(nodes, at + 1, generation)',
-  ),
+  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0)'),
   without(
     'a node that is used anew, and nobody is told',
     XARRAY,
@@ -167,5 +164,4 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     KEEPER,
     'this.#policy.remove(entryValue(word)); this.#giveUp(entryValue(word))',
   ),
-  without('a mapping that is another by now', KEEPER, 'this.changeLayout(mapping); this.#inUse.delete(mapping)'),
 ]

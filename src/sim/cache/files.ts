@@ -19,9 +19,13 @@ export interface SimHome {
 }
 
 /** Where a page of a home is. */
-interface Place {
+export interface Place {
   readonly home: SimHome
   readonly page: number
+}
+
+export function valueAt(place: Place | undefined): number | undefined {
+  return place?.home.values.get(place.page)
 }
 
 export class SimFile {

@@ -163,7 +163,7 @@ function* look(
 }
 
 function openFile(context: FileContext, layout: LayoutHandle): CachedFile {
-  return new CachedFile(context, '', false, { id: 0, fd: -1, layout })
+  return new CachedFile(context, '', false, { id: 0, fd: -1, key: '', layout })
 }
 
 function* bytesOf(thread: ReaderThread, view: View): Generator<void, number[], void> {

@@ -11,11 +11,15 @@ import type { Processor } from './sim-memory.ts'
 /** Thrown out of a call that has to wait for its turn. */
 const SUSPENDED = new Error('the thread is suspended')
 
+/** No call needs more. */
+const ACCESSES_MAX = 1000
+
 export type Program = Generator<void, void, void>
 
 export class ReaderThread implements Executor {
   readonly number: number
   readonly processor: Processor
+  isDead = false
   /** Does not run before that moment. */
   sleepsUntil = 0
   readonly #machine: Machine
@@ -57,6 +61,7 @@ export class ReaderThread implements Executor {
   /** Nothing more happens but what may be on its way to memory. */
   kill(): void {
     this.#program = undefined
+    this.isDead = true
     if (this.#random.chance(0.5)) this.processor.flush()
   }
 
@@ -116,6 +121,7 @@ export class ReaderThread implements Executor {
       return this.#results[this.#at++] as number
     }
     if (this.#turn <= 0) throw SUSPENDED
+    if (this.#results.length > ACCESSES_MAX) throw new Error('a call goes round in circles')
     this.#turn--
     const result = body()
     this.#remember(address, result)

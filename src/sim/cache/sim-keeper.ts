@@ -3,7 +3,7 @@ import { PAGE_BYTES } from '../../cache/entry.ts'
 import { NO_FRAME } from '../../cache/frames.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import { FileLayout } from '../../library/layout.ts'
-import { FILE_BYTES, type SimFile, type SimHome } from './files.ts'
+import { FILE_BYTES, type SimFile, type SimHome, valueAt } from './files.ts'
 import type { Executor } from './machine.ts'
 import type { ReaderThread } from './reader-thread.ts'
 import { byteOf, SIMULATED_BYTES } from './truth.ts'
@@ -26,14 +26,14 @@ type Operation =
 const OPERATIONS: readonly Operation[] = (
   [
     ['answer', 16],
-    ['loadSome', 4],
+    ['loadSome', 6],
     ['goOn', 12],
     ['write', 3],
-    ['forget', 2],
+    ['forget', 3],
     ['renew', 1],
     ['serveByHomes', 4],
     ['retire', 1],
-    ['readItself', 4],
+    ['readItself', 8],
     ['resize', 1],
     ['bury', 2],
   ] as const
@@ -147,7 +147,7 @@ export class SimKeeper implements Executor {
     if (file.writing === undefined) {
       if (file.mapping < 0) return
       const page = random.pick(file.pages)
-      file.writing = { page, value: random.chance(0.3) ? 0 : truth.freshValue() }
+      file.writing = { page, value: this.#world.freshValue() }
       file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       pages.drop(file.mapping, page, page + 1)
       if (random.chance(0.5)) return
@@ -176,7 +176,7 @@ export class SimKeeper implements Executor {
 
   /** The file has been changed by somebody else: some of its pages are clones of homes' now. */
   renew(): void {
-    const { random, truth, files, pages, homes, keeperProcessor } = this.#world
+    const { random, truth, files, pages, keeperProcessor } = this.#world
     const file = random.pick(files)
     if (file.mapping < 0 || file.writing !== undefined) return
     pages.drop(file.mapping, 0, PAGES_MAX)
@@ -184,11 +184,9 @@ export class SimKeeper implements Executor {
     file.serveAlone(pages.changeLayout(file.mapping))
     keeperProcessor.flush()
     for (const page of file.pages) {
-      const home = random.pick(homes)
-      const place = { home, page: random.pick([...home.values.keys()]) }
-      if (random.chance(0.7)) file.clones.set(page, place)
+      if (random.chance(0.7)) file.clones.set(page, this.#world.anyPlace())
       else if (!file.clones.delete(page)) continue
-      truth.change(file.name, page, file.clones.has(page) ? home.values.get(place.page)! : truth.freshValue())
+      truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.#world.freshValue())
     }
   }
 
@@ -241,6 +239,7 @@ export class SimKeeper implements Executor {
     if (thread?.isRunning) return
     if (thread !== undefined) {
       threads[number] = undefined
+      if (!thread.isDead) this.#checkLetGo(number)
       pages.pinned.detach(number)
       for (const file of this.#openBy.get(thread) ?? []) file.users--
       this.#openBy.delete(thread)
@@ -251,6 +250,15 @@ export class SimKeeper implements Executor {
   /** All loads come to an end. */
   finish(): void {
     for (const load of [...this.#loads]) this.#end(load, false)
+  }
+
+  /** A thread that has closed all its views holds nothing. */
+  #checkLetGo(number: number): void {
+    const { cache, memory, pins } = this.#world
+    const { pinsPerThread } = cache.sizes
+    for (let slot = 1; slot < pinsPerThread; slot++)
+      if (memory.get(pins.base + number * pinsPerThread + slot) !== 0)
+        throw new Error(`slot ${slot} of reader ${number} is in use, and nobody looks at its frame`)
   }
 
   #open(file: SimFile, thread: ReaderThread): boolean {
@@ -283,7 +291,7 @@ export class SimKeeper implements Executor {
     if (file.writing?.page === page) return
     const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
     if (place === undefined) this.#begin(file, page, () => truth.value(file.name, page))
-    else this.#begin(place.home, place.page, () => place.home.values.get(place.page)!)
+    else this.#begin(place.home, place.page, () => valueAt(place)!)
   }
 
   #begin(source: SimFile | SimHome, page: number, value: () => number): void {

@@ -12,18 +12,26 @@ export class SimPolicy implements ReclaimPolicy {
     this.#random = random
   }
 
+  get size(): number {
+    return this.#frames.size
+  }
+
   insert(frame: number, stamp: number): void {
     if (stamp !== NEVER && stamp >= STAMPS) throw new Error(`${stamp} is no stamp of this policy`)
     if (this.#frames.has(frame)) throw new Error(`frame ${frame} holds two pages`)
     this.#frames.add(frame)
   }
 
+  insertCold(frame: number): void {
+    this.insert(frame, NEVER)
+  }
+
   remove(frame: number): void {
     if (!this.#frames.delete(frame)) throw new Error(`frame ${frame} is removed and was not there`)
   }
 
-  victim(isPinned: (frame: number) => boolean): number {
-    const frames = [...this.#frames].filter((frame) => !isPinned(frame))
+  victim(mayEvict: (frame: number) => boolean): number {
+    const frames = [...this.#frames].filter(mayEvict)
     if (frames.length === 0) return -1
     const frame = this.#random.pick(frames)
     this.#frames.delete(frame)

@@ -92,10 +92,12 @@ function checkCached({ files, pages, ownReader }: World): void {
 function checkEnd(world: World, keeper: SimKeeper): void {
   const { files, homes, pages, cache } = world
   for (const { mapping } of [...files, ...homes]) if (mapping >= 0) pages.drop(mapping, 0, PAGES_MAX)
-  const { frames, nodes } = cache.sizes
+  const { frames, nodes, threads } = cache.sizes
   pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES)
   keeper.check()
   if (pages.frames.used > 0) throw new Error(`${pages.frames.used} frames are in use, and hold nothing`)
+  // What the dead have left would be that of who comes after them.
+  for (let number = 0; number < threads; number++) pages.pinned.attach(number)
   for (let i = 0; i < frames; i++)
     if (pages.reserve(0, i) === NO_FRAME) throw new Error(`only ${i} of ${frames} frames can be had`)
 }

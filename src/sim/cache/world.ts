@@ -12,7 +12,7 @@ import type { Arena } from '../../library/arena.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
 import { PageReader } from '../../library/page-reader.ts'
 import { Random } from '../random.ts'
-import { PAGES, SimFile, type SimHome } from './files.ts'
+import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { life, VIEWS_MAX } from './reader-program.ts'
 import { ReaderThread } from './reader-thread.ts'
@@ -40,8 +40,8 @@ export interface Counts {
 
 /** And one word that counts them. */
 const PINS_PER_THREAD = VIEWS_MAX + 1
-/** The last generation: the next one is 0. */
-const GENERATION_LAST = 2 ** 30 - 1
+/** The last generation of a frame without a page: the second from there is 0. */
+const GENERATION_LAST = 2 ** 30 - 2
 
 export class World {
   readonly random: Random
@@ -61,12 +61,17 @@ export class World {
   readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0 }
   readonly description: string
   readonly frameBytes: Region
+  readonly pins: Region
   /** Reads on the keeper's own thread. */
   readonly ownReader: PageReader
   /** The memory of frames is given back to the system. */
   giveBack: (frames: readonly number[]) => void = () => {}
   /** All are to come to an end. */
   isEnding = false
+  /** How often a page that is written becomes one of zeros. */
+  readonly zeros: number
+  /** How often a page of a new file is a home's. */
+  readonly #cloning: number
   readonly #order: Order
   readonly #staleness: number
   /** Probability that a reader has a turn before an access of the keeper, and how many accesses it may do then. */
@@ -85,8 +90,10 @@ export class World {
     this.#pace = random.pick([0.02, 0.1, 0.4])
     this.#turnMax = random.pick([1, 4, 20])
     this.#deadliness = random.pick([0, 0, 0.003])
+    this.zeros = random.pick([0.1, 0.6])
+    this.#cloning = random.pick([0.2, 0.9])
     const frames = random.between(3, 7)
-    const nodes = random.between(16, 30)
+    const nodes = random.between(14, 30)
     const mappings = random.between(4, 6)
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
@@ -97,11 +104,11 @@ export class World {
     this.#simulate(this.cache.nodes, NODE_BYTES, 1, (index) => index % 2 === 0)
     const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
     this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
-    this.#simulate(this.cache.pins, 4, -1)
+    this.pins = this.#simulate(this.cache.pins, 4, -1)
     this.#simulate(this.cache.counters, 4, -1)
     if (random.chance(0.3))
       for (let frame = 0; frame < frames; frame++)
-        this.memory.commit(records.base + frame * 4, GENERATION_LAST - random.below(3))
+        this.memory.commit(records.base + frame * 4, GENERATION_LAST - 2 * random.below(3))
     this.pages = new PageKeeper(
       this.cache,
       () => new SimPolicy(random),
@@ -150,6 +157,17 @@ export class World {
     return accesses
   }
 
+  /** What no page holds yet, or zeros. */
+  freshValue(): number {
+    return this.random.chance(this.zeros) ? 0 : this.truth.freshValue()
+  }
+
+  /** Somewhere in a home. */
+  anyPlace(): Place {
+    const home = this.random.pick(this.homes)
+    return { home, page: this.random.pick([...home.values.keys()]) }
+  }
+
   simulateBuffer(buffer: SharedArrayBuffer): void {
     this.#simulate(buffer, 4, -1)
   }
@@ -185,15 +203,17 @@ export class World {
     const homes = random.between(1, 2)
     for (let number = 0; number < homes; number++) {
       const values = new Map<number, number>()
-      for (const page of random.chance(0.5) ? [0, 64] : [1, 2])
-        values.set(page, random.chance(0.2) ? 0 : truth.freshValue())
+      for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
       this.homes.push({ number, values, mapping: -1, users: 0 })
     }
     const files = random.between(1, 2)
     for (let i = 0; i < files; i++) {
-      const pages = [...new Set(Array.from({ length: random.between(2, 5) }, () => random.pick(PAGES)))]
+      const pages = [...new Set(Array.from({ length: random.between(1, 4) }, () => random.pick(PAGES)))]
       const file = new SimFile(`file-${i}`, pages)
-      for (const page of pages) truth.change(file.name, page, truth.freshValue())
+      for (const page of pages) {
+        if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
+        truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
+      }
       this.files.push(file)
     }
   }
