@@ -157,8 +157,11 @@ export class FileKeeper {
       throw withPath(error, inode.path)
     } finally {
       end()
-      this.#lookAtSize(inode)
-      this.close(inode)
+      try {
+        this.#lookAtSize(inode)
+      } finally {
+        this.close(inode)
+      }
     }
   }
 
