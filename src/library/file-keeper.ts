@@ -204,10 +204,9 @@ export class FileKeeper {
     this.pages.drop(inode.mapping, page, page + count)
   }
 
-  /** Gives everything back. Nobody may have a file open. */
+  /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
     await this.loader.settled()
-    for (const inode of [...this.#inodes.values()]) if (inode.uses === 0) this.#forget(inode)
     await this.#homes?.close()
   }
 
