@@ -157,8 +157,11 @@ export class FileKeeper {
       throw withPath(error, inode.path)
     } finally {
       end()
-      this.#lookAtSize(inode)
-      this.close(inode)
+      try {
+        this.#lookAtSize(inode)
+      } finally {
+        this.close(inode)
+      }
     }
   }
 
@@ -201,17 +204,9 @@ export class FileKeeper {
     this.pages.drop(inode.mapping, page, page + count)
   }
 
-  /**
-   * Gives everything back. Nobody may have a file open on this thread. Sizes stay as they are: who has one open on another thread reads past the cache until he hears of the
-   * end, and a size of 0 would be a file's end to him.
-   */
+  /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
     await this.loader.settled()
-    for (const inode of this.#inodes.values()) {
-      this.#homes?.release(inode.homes)
-      this.pages.drop(inode.mapping, 0, PAGES_MAX)
-    }
-    this.#inodes.clear()
     await this.#homes?.close()
   }
 
