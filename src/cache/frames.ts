@@ -60,6 +60,11 @@ export class Frames {
     return this.#limit
   }
 
+  /** How many frames could be taken out of use, were they free: see {@link shrink}. */
+  get surplus(): number {
+    return Math.max(0, this.capacity - this.#offline.length - this.#limit)
+  }
+
   /** How many frames must be given up before another can be taken; 0: none. */
   get excess(): number {
     return Math.max(0, this.#used + this.#limbo.length + 1 - this.#limit)
@@ -83,18 +88,18 @@ export class Frames {
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
-    // Who still looks at the frame as it was when it became free is told before it is filled anew.
-    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
     this.#words[at + FRAME.MAPPING] = mapping
     this.#words[at + FRAME.PAGE] = page
     this.#words[at + FRAME.AGE] = 0
     return frame
   }
 
-  /** The frame holds what it was taken for. Returns the generation for entries. */
+  /** The frame holds what it was taken for. Returns the generation for entries, which it has had at no time before. */
   keep(frame: number): number {
+    const at = frameAt(frame)
     this.#states[frame] = FRAME_STATE.RESIDENT
-    return this.#words[frameAt(frame)]!
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    return this.#words[at]!
   }
 
   /** From now on no entry leads to the frame, and what readers copied from it since is found to be worth nothing. */

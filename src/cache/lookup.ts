@@ -2,7 +2,8 @@
  * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
  *
  * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
- * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner, and the word is still there. Then the entry was of this page, and whole.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page, and whole: a frame
+ *    that holds no page has a generation that no entry ever had.
  * 3. The caller **copies**, or pins and hands out.
  * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
  *
@@ -16,7 +17,7 @@ import * as entryWord from '../layout/entry-word.ts'
 import * as frameRecord from '../layout/frame-record.ts'
 import * as mappingRecord from '../layout/mapping-record.ts'
 import * as nodes from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 
 // Constants of this module. V8 compiles these into the code of a hit; what is imported it loads each time that it is used.
@@ -25,7 +26,7 @@ const { AGE_MAX, frameAt } = frameRecord
 const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
 const { ROOT, END_PAGE, LAYOUT } = MAPPING
-const { NODE_SLOTS, nextShift, slotAt, topShift } = nodes
+const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
 const { PAGE, SHARED, ZERO } = EntryKind
 const NOTHING = -1
 
@@ -47,10 +48,7 @@ export class Lookup {
   readonly #counters: Int32Array
   readonly #needsFence: boolean
 
-  /**
-   * `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). Where it may not, a plain load is as good as an
-   * atomic one: V8 neither merges nor moves loads of array buffers. It calls a function for an atomic one, which costs as much as all the rest.
-   */
+  /** `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). */
   constructor(memory: CacheMemory, needsFence: boolean) {
     this.#frames = new Int32Array(memory.frames)
     this.#nodes = new Int32Array(memory.nodes)
@@ -76,11 +74,11 @@ export class Lookup {
       const record = frameAt(frame)
       const generation = nodes[at + 1]!
       if (
-        this.#load(frames, record) !== generation ||
+        // That of an entry without a frame, or of none at all: a frame that holds nothing may have the same one.
+        (generation & 1) === 0 ||
+        Atomics.load(frames, record) !== generation ||
         frames[record + OWNER] !== mapping ||
-        frames[record + PAGE_OF_OWNER] !== page ||
-        // Torn: the word of one entry of this page and the generation of the next, which may be that of the frame given up.
-        this.#load(nodes, at) !== word
+        frames[record + PAGE_OF_OWNER] !== page
       )
         return NOTHING
       this.generation = generation
@@ -94,7 +92,7 @@ export class Lookup {
   isStill(frame: number, generation: number): boolean {
     // An atomic operation that also writes: no load before it can come after it.
     if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 0)
-    return this.#load(this.#frames, frameAt(frame)) === generation
+    return Atomics.load(this.#frames, frameAt(frame)) === generation
   }
 
   /** The size in bytes of what `mapping` maps, as far as this cache knows. */
@@ -103,24 +101,25 @@ export class Lookup {
     const at = mappingAt(mapping)
     for (;;) {
       const version = Atomics.load(mappings, at + MAPPING.VERSION)
-      const size = Atomics.load(mappings, at + END_PAGE) * PAGE_BYTES + Atomics.load(mappings, at + MAPPING.TAIL)
+      const size =
+        Atomics.load(mappings, at + MAPPING.SIZE_HIGH) * 2 ** 32 + (Atomics.load(mappings, at + MAPPING.SIZE_LOW) >>> 0)
       if ((version & 1) === 0 && Atomics.load(mappings, at + MAPPING.VERSION) === version) return size
     }
   }
 
   /** Whether `page` lies within the file as a whole: most reads need not know more of its size. */
   isWhole(mapping: number, page: number): boolean {
-    return page < this.#load(this.#mappings, mappingAt(mapping) + END_PAGE)
+    return page < Atomics.load(this.#mappings, mappingAt(mapping) + END_PAGE)
   }
 
   /** Changes when a file is to be served in another way: who has it open asks the keeper how. */
   layoutOf(mapping: number): number {
-    return this.#load(this.#mappings, mappingAt(mapping) + LAYOUT)
+    return Atomics.load(this.#mappings, mappingAt(mapping) + LAYOUT)
   }
 
-  /** An atomic load, for less where a plain one is as good. */
-  #load(words: Int32Array, at: number): number {
-    return this.#needsFence ? Atomics.load(words, at) : words[at]!
+  /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
+  get isClosed(): boolean {
+    return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
   }
 
   #findForeign(mapping: number, page: number): number {
@@ -130,8 +129,14 @@ export class Lookup {
     const freed = Atomics.load(this.#counters, COUNTER.NODES_FREED)
     const root = Atomics.load(this.#mappings, mappingAt(mapping) + ROOT)
     let shift = topShift(rootHeight(root))
+    // The index may be another one by now, and lower.
+    if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
-    for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
+    for (; shift > 0; shift = nextShift(shift)) {
+      node = Atomics.load(nodes, slotAt(node, page, shift))
+      // The node that leads there is another index's leaf by now, and its word is no node's number.
+      if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING
+    }
     const at = slotAt(node, page, 0)
     const word = Atomics.load(nodes, at)
     const generation = Atomics.load(nodes, at + 1)

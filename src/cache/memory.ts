@@ -26,7 +26,7 @@ export interface CacheMemory {
   readonly nodes: SharedArrayBuffer
   readonly mappings: SharedArrayBuffer
   readonly pins: SharedArrayBuffer
-  /** Word 0: how often nodes were taken out of an index. */
+  /** See {@link COUNTER}. */
   readonly counters: SharedArrayBuffer
 }
 
@@ -41,5 +41,5 @@ export function allocateMemory(sizes: CacheSizes): CacheMemory {
   }
 }
 
-/** {@link CacheMemory.counters} */
-export const COUNTER = { NODES_FREED: 0, FENCE: 1 } as const
+/** Words of {@link CacheMemory.counters}: how often nodes were taken out of an index, a word to write to, whether the cache has been closed. */
+export const COUNTER = { NODES_FREED: 0, FENCE: 1, CLOSED: 2 } as const

@@ -16,7 +16,7 @@ import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
 import { EntryKind, PAGE_BYTES } from './entry.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
-import type { CacheMemory } from './memory.ts'
+import { type CacheMemory, COUNTER } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { XArray } from './xarray.ts'
@@ -43,9 +43,11 @@ export class PageKeeper {
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
   readonly #mappings: Int32Array
+  readonly #counters: Int32Array
   readonly #mappingsMax: number
   readonly #index: XArray
   readonly #policy: ReclaimPolicy
+  readonly #giveBack: (frames: readonly number[]) => void
   readonly #inUse = new Set<number>()
   /** Pages being loaded: their frames. */
   readonly #loads = new Map<number, number>()
@@ -59,15 +61,25 @@ export class PageKeeper {
   #shadows = 0
   #pruneAt: number
 
-  /** `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. */
-  constructor(memory: CacheMemory, policy: (ages: Ages) => ReclaimPolicy, bytesMax: number) {
+  /**
+   * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used
+   * again.
+   */
+  constructor(
+    memory: CacheMemory,
+    policy: (ages: Ages) => ReclaimPolicy,
+    bytesMax: number,
+    giveBack: (frames: readonly number[]) => void = () => {},
+  ) {
     this.pinned = new PinnedFrames(memory)
     this.frames = new Frames(memory, this.pinned)
     this.#mappings = new Int32Array(memory.mappings)
+    this.#counters = new Int32Array(memory.counters)
     this.#mappingsMax = memory.sizes.mappings
     this.#index = new XArray(memory)
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
+    this.#giveBack = giveBack
     this.#isCancelled = new Uint8Array(memory.sizes.frames)
     this.#bytesMax = bytesMax
     this.#pruneAt = memory.sizes.frames
@@ -91,6 +103,8 @@ export class PageKeeper {
   deleteMapping(mapping: number): void {
     this.drop(mapping, 0, PAGES_MAX)
     this.setSize(mapping, 0)
+    // Who still has it must not take the next one of this number for it.
+    this.changeLayout(mapping)
     this.#inUse.delete(mapping)
   }
 
@@ -100,30 +114,38 @@ export class PageKeeper {
     const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
     Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
     Atomics.store(this.#mappings, at + MAPPING.END_PAGE, endPage)
-    Atomics.store(this.#mappings, at + MAPPING.TAIL, Math.min(bytes - endPage * PAGE_BYTES, 2 ** 31 - 1))
+    Atomics.store(this.#mappings, at + MAPPING.SIZE_LOW, bytes | 0)
+    Atomics.store(this.#mappings, at + MAPPING.SIZE_HIGH, Math.floor(bytes / 2 ** 32))
     Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
   }
 
-  /** Makes everybody who has the file open ask how it is served now. */
-  changeLayout(mapping: number): void {
-    Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1)
+  /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
+  changeLayout(mapping: number): number {
+    return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
+  }
+
+  /** Readers find nothing from now on: the memory of all pages is about to go. */
+  end(): void {
+    Atomics.store(this.#counters, COUNTER.CLOSED, 1)
+    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.changeLayout(mapping)
+    for (const mapping of this.#inUse) this.drop(mapping, 0, PAGES_MAX)
   }
 
   /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
   frameOf(mapping: number, page: number): number {
-    const word = this.#index.get(mapping, page)
+    const word = this.#wordAt(mapping, page)
     if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
   isCached(mapping: number, page: number): boolean {
-    const kind = entryKind(this.#index.get(mapping, page))
+    const kind = entryKind(this.#wordAt(mapping, page))
     return kind === EntryKind.PAGE || kind === EntryKind.ZERO
   }
 
   isLoading(mapping: number, page: number): boolean {
-    return this.#loads.has(keyOf(mapping, page))
+    return page < PAGES_MAX && this.#loads.has(keyOf(mapping, page))
   }
 
   /**
@@ -132,6 +154,7 @@ export class PageKeeper {
    */
   reserve(mapping: number, page: number): number {
     if (page >= PAGES_MAX) return NO_FRAME
+    if (this.frames.surplus > 0) this.#trim()
     let frame = this.frames.take(mapping, page)
     if (frame === NO_FRAME) {
       this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)))
@@ -150,13 +173,17 @@ export class PageKeeper {
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
     const before = this.#index.get(mapping, page)
-    if (this.#isCancelled[frame] === 1 || !this.#set(mapping, page, EntryKind.PAGE, frame, frames.generation(frame))) {
+    if (this.#isCancelled[frame] === 1) {
       this.abandon(frame)
       this.counts.unpublished++
       return false
     }
     this.#loads.delete(keyOf(mapping, page))
-    frames.keep(frame)
+    if (!this.#set(mapping, page, EntryKind.PAGE, frame, frames.keep(frame))) {
+      frames.giveUp(frame)
+      this.counts.unpublished++
+      return false
+    }
     this.counts.resident++
     const isShadow = entryKind(before) === EntryKind.SHADOW
     if (isShadow) this.counts.refaults++
@@ -213,16 +240,15 @@ export class PageKeeper {
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
     this.#fitLimit()
-    this.#reclaim(this.frames.excess - 1)
   }
 
   get bytesMax(): number {
     return this.#bytesMax
   }
 
-  /** Bytes of what leads to pages. */
+  /** Bytes of what leads to pages: nodes that are free again keep theirs. */
   get indexBytes(): number {
-    return this.#index.nodesUsed * NODE_BYTES
+    return this.#index.nodesTouched * NODE_BYTES
   }
 
   checkInvariants(): void {
@@ -271,10 +297,12 @@ export class PageKeeper {
       this.counts.evicted++
       this.#giveUp(frame)
     }
-    if (this.#shadows > this.#pruneAt) this.#pruneShadows((stamp) => this.#policy.isWorthKeeping(stamp))
+    if (this.#shadows > this.#pruneAt)
+      this.#prune((kind, stamp) => kind !== EntryKind.SHADOW || this.#policy.isWorthKeeping(stamp))
     // What shadows take, pages cannot have.
     const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
-    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#pruneShadows(() => false)
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#prune((kind) => kind !== EntryKind.SHADOW)
+    if (this.frames.surplus > 0) this.#trim()
   }
 
   #giveUp(frame: number): void {
@@ -293,7 +321,8 @@ export class PageKeeper {
     const before = this.#index.get(mapping, page)
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
-      this.#pruneShadows(() => false)
+      // Pages need the room more than what can be found out again.
+      this.#prune((kind) => kind === EntryKind.PAGE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -307,13 +336,26 @@ export class PageKeeper {
     this.#limit = limit
     this.frames.setLimit(limit)
     this.#policy.resize(this.frames.limit)
+    this.#reclaim(this.frames.excess - 1)
+    if (this.frames.surplus > 0) this.#trim()
   }
 
-  #pruneShadows(isWorthKeeping: (stamp: number) => boolean): void {
+  /** Gives back the memory of frames above the limit, as far as nobody uses them. */
+  #trim(): void {
+    const frames = this.frames.shrink()
+    if (frames.length > 0) this.#giveBack(frames)
+  }
+
+  #wordAt(mapping: number, page: number): number {
+    return page < PAGES_MAX ? this.#index.get(mapping, page) : 0
+  }
+
+  #prune(isWorthKeeping: (kind: number, value: number) => boolean): void {
     for (const mapping of this.#inUse)
       this.#index.each(mapping, 0, PAGES_MAX, (page, word) => {
-        if (entryKind(word) !== EntryKind.SHADOW || isWorthKeeping(entryValue(word))) return
-        this.#shadows--
+        const kind = entryKind(word)
+        if (isWorthKeeping(kind, entryValue(word))) return
+        if (kind === EntryKind.SHADOW) this.#shadows--
         this.#index.erase(mapping, page)
       })
     // Each sweep is paid for by as many evictions as it leaves shadows.

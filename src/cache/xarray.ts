@@ -44,6 +44,11 @@ export class XArray {
     return this.#highWater - 1 - this.#freeCount
   }
 
+  /** Nodes that were ever in use, and so take memory. */
+  get nodesTouched(): number {
+    return this.#highWater - 1
+  }
+
   /** The word of the entry, 0 where there is none. */
   get(mapping: number, page: number): number {
     const at = this.#find(mapping, page)

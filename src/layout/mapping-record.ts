@@ -3,10 +3,11 @@
  *
  * ```
  *   word 0  root       bits 0–3 levels, bits 4–31 number of the topmost node: one word, so that they fit each other
- *   word 1  end page   whole pages of the file
- *   word 2  tail       bytes behind them: 0 … 4095
- *   word 3  version    of words 1 and 2; odd while they change
- *   word 4  layout     bumped when who has the file open must ask how it is served
+ *   word 1  end page   whole pages of the file, as far as an index reaches
+ *   word 2  size       in bytes: the lower 32 bits
+ *   word 3             and the upper ones
+ *   word 4  version    of words 1 to 3; odd while they change
+ *   word 5  layout     bumped when who has the file open must ask how it is served
  * ```
  * Written by the keeper, read by anybody.
  */
@@ -14,8 +15,8 @@ const RECORD_WORDS_BITS = 3
 const HEIGHT_BITS = 4
 
 export const MAPPING_RECORD_BYTES = 4 << RECORD_WORDS_BITS
-export const MAPPING = { ROOT: 0, END_PAGE: 1, TAIL: 2, VERSION: 3, LAYOUT: 4 } as const
-/** Page indexes are below this: files of 8 TiB. */
+export const MAPPING = { ROOT: 0, END_PAGE: 1, SIZE_LOW: 2, SIZE_HIGH: 3, VERSION: 4, LAYOUT: 5 } as const
+/** Page indexes are below this: 8 TiB. What lies behind is read past the cache. */
 export const PAGES_MAX = 2 ** 31
 
 export function mappingAt(mapping: number): number {

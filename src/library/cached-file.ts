@@ -21,15 +21,19 @@ export interface ReadOptions {
   readonly length?: number
 }
 
+/** Of calls that return a promise. */
 export interface AsyncOptions {
   /** Gives the call up: it rejects with the signal's reason. What is being read meanwhile goes on to its end, and is cached. */
   readonly signal?: AbortSignal
 }
 
+/** What a stream gives, in bytes: as for `fs.createReadStream`. */
 export interface StreamOptions extends AsyncOptions {
+  /** The first byte; 0 if not given. */
   readonly start?: number
   /** The last byte, inclusive, as `fs.createReadStream` has it. */
   readonly end?: number
+  /** Bytes that the stream holds ready, and that one chunk has at most. Default 64 KiB. */
   readonly highWaterMark?: number
 }
 
@@ -54,11 +58,15 @@ const STREAM_BYTES = 64 * 1024
  * **Hits** (`tryRead`, `readSync`, `viewSync` of what is in memory) cost no system call and wait for no other thread. **Misses** are read from the file by the thread that made the
  * cache; a `…Sync` method on another thread does not wait for that one, but reads past the cache.
  *
- * Errors are Node's: `code`, `syscall`, `path`. Context: the thread that opened it.
+ * Errors are Node's: `code`, `syscall`, `path`. Besides those of the system each method can throw (or reject with) `EBADF`, where the file is closed or is not open for writing;
+ * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
+ *
+ * Context: the thread that opened it.
  */
 export class CachedFile implements AsyncDisposable, Disposable {
   /** As it was given to `open`. */
   readonly path: string
+  /** Whether it was opened with `r+`. */
   readonly writable: boolean
   readonly #context: FileContext
   readonly #id: number
@@ -86,9 +94,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** As `fs.fstat`, of the file as it is now. */
   statSync(): fs.Stats {
     this.#checkOpen()
-    return fs.fstatSync(this.#fd)
+    const stat = fs.fstatSync(this.#fd)
+    if (this.#context.reader.lookup.isClosed) throw this.#closedError()
+    return stat
   }
 
+  /** The same, as a promise. */
   async stat(): Promise<fs.Stats> {
     return this.statSync()
   }
@@ -105,7 +116,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return this.#copy(buffer, offset, count, position) === count ? count : undefined
   }
 
-  /** Reads, as `fs.readSync`: the bytes read, 0 at the file's end. Blocks on a miss. */
+  /** Reads, as `fs.readSync`: the bytes read, 0 at the file's end. Blocks on a miss; on another thread than the one that made the cache it reads past the cache then. */
   readSync(buffer: Uint8Array, options: ReadOptions): number {
     this.#checkOpen()
     const { position, offset = 0, length = buffer.length - offset } = options
@@ -134,6 +145,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
       }
       if (done > before) tries = 0
       await unlessAborted(this.#load(position + done, count - done), signal)
+      this.#checkOpen()
     }
     return this.#readPast(buffer, offset, length, position)
   }
@@ -149,6 +161,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return done
   }
 
+  /** The same; blocks on a miss. */
   readvSync(buffers: readonly Uint8Array[], position: number): number {
     let done = 0
     for (const buffer of buffers) {
@@ -159,7 +172,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return done
   }
 
-  /** Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. */
+  /**
+   * Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. Pages that find no room, or for which this thread has no pin left, are
+   * copies: see {@link View.isPinned}.
+   */
   async view(position: number, length: number, { signal }: AsyncOptions = {}): Promise<View> {
     this.#checkOpen()
     checkNumbers(position, length)
@@ -170,11 +186,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
       const view = this.#view(position, length, false)
       if (view !== undefined) return view
       await unlessAborted(this.#load(position, length), signal)
+      this.#checkOpen()
     }
     return this.#view(position, length, true)!
   }
 
-  /** The same; blocks on a miss. */
+  /** The same; blocks on a miss. On another thread than the one that made the cache, what is missing is a copy from the file. */
   viewSync(position: number, length: number): View {
     this.#checkOpen()
     checkNumbers(position, length)
@@ -311,10 +328,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
     else door.now.closeSync(this.#id)
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
+  /** {@link closeSync}, for `using`. */
   [Symbol.dispose](): void {
     this.closeSync()
   }
@@ -353,6 +372,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
         if (count === 0) break
         done += count
       }
+      // The descriptor is the cache's, and its number is somebody else's once that is closed.
+      if (this.#context.reader.lookup.isClosed) throw this.#closedError()
       return done
     } catch (error) {
       throw withPath(error, this.path)
@@ -468,8 +489,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed)
-      throw Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
+    if (this.#isClosed || this.#context.door.isEnded) throw this.#closedError()
+  }
+
+  #closedError(): Error {
+    return Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
   }
 
   #checkWritable(): void {

@@ -32,6 +32,7 @@ export class CachedInode implements PageSource {
   readonly mapping: number
   fd = -1
   directFd = -1
+  refusesDirect = false
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
   size = 0
@@ -70,7 +71,7 @@ export class CachedInode implements PageSource {
     return this.#handle
   }
 
-  /** Served by itself alone from now on. `version`: of the mapping's layout. */
+  /** Served by itself alone from now on. `version`: of the mapping's layout, as {@link PageKeeper.changeLayout} gives it. */
   serveAlone(version: number): void {
     this.#map = undefined
     this.#own = undefined

@@ -9,8 +9,10 @@ import type { LayoutHandle } from './layout.ts'
 export interface OpenedFile {
   /** Names it to the keeper. */
   readonly id: number
-  /** For reading past the cache; the keeper's, valid until the file is closed. */
+  /** For reading past the cache, valid until the file is closed: the keeper's on its thread, each other thread's own. */
   readonly fd: number
+  /** Which file it is: `dev:ino`. */
+  readonly key: string
   readonly layout: LayoutHandle
 }
 
@@ -26,6 +28,8 @@ export interface Door {
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
+  /** Nothing goes through it any more. */
+  readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */
   readonly now: DoorNow | undefined
 }

@@ -157,8 +157,11 @@ export class FileKeeper {
       throw withPath(error, inode.path)
     } finally {
       end()
-      this.#lookAtSize(inode)
-      this.close(inode)
+      try {
+        this.#lookAtSize(inode)
+      } finally {
+        this.close(inode)
+      }
     }
   }
 
@@ -201,10 +204,10 @@ export class FileKeeper {
     this.pages.drop(inode.mapping, page, page + count)
   }
 
-  /** Gives everything back. Nobody may have a file open. */
+  /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
-    for (const inode of [...this.#inodes.values()]) if (inode.uses === 0) this.#forget(inode)
-    await this.#homes?.homes.close()
+    await this.loader.settled()
+    await this.#homes?.close()
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
@@ -272,14 +275,19 @@ export class FileKeeper {
   #serveAlone(inode: CachedInode): void {
     this.#homes?.release(inode.homes)
     inode.homes = []
-    inode.serveAlone(inode.layout.version + 1)
-    this.pages.changeLayout(inode.mapping)
+    inode.serveAlone(this.pages.changeLayout(inode.mapping))
   }
 
   async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
     const { dev, ino } = stamp
-    const serving = await this.#homes?.homes.serve({ path, dev, ino }).catch(() => undefined)
-    if (serving === undefined) return
+    let serving: Serving<LinuxHome> | undefined
+    try {
+      serving = await this.#homes?.homes.serve({ path, dev, ino })
+    } catch {
+      // Without sharing it can be read all the same.
+    }
+    // It may have been closed and forgotten meanwhile.
+    if (serving === undefined || this.#inodes.get(inode.key) !== inode) return
     inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
     // Since it was asked the file may have been changed, or opened anew.
     if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
@@ -301,8 +309,7 @@ export class FileKeeper {
       mappings[home.number] = mapping
     }
     const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, inode.layout.version + 1)
-    this.pages.changeLayout(inode.mapping)
+    inode.serveByHomes(map, mappings, this.pages.changeLayout(inode.mapping))
   }
 
   /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
@@ -361,6 +368,8 @@ export class FileKeeper {
     const end = position + bytes.length
     for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
       if (this.pages.isCached(inode.mapping, page) || this.pages.isLoading(inode.mapping, page)) continue
+      // Another write to it is under way: which of them is the last nobody knows.
+      if (!inode.isAtRest(page, 1)) continue
       const frame = this.pages.reserve(inode.mapping, page)
       if (frame === NO_FRAME) return
       const at = page * PAGE_BYTES - position
@@ -371,9 +380,9 @@ export class FileKeeper {
 
   #lookAtSize(inode: CachedInode): void {
     const size = fs.fstatSync(inode.fd).size
-    // What lay beyond the end is not there, even if the file grows again; and what others have added is not in the page that was the last.
-    const end = Math.min(size, inode.size)
+    // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
     if (size !== inode.size) {
+      const end = Math.min(size, inode.size)
       inode.own?.add(end, Number.POSITIVE_INFINITY)
       this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
     }

@@ -9,7 +9,8 @@ import type { PageSource } from './page-source.ts'
 class HomeSource implements PageSource {
   readonly mapping: number
   readonly fd: number
-  directFd: number
+  readonly directFd: number
+  refusesDirect = false
   readonly size: number
 
   constructor(mapping: number, fd: number, directFd: number, size: number) {
@@ -75,6 +76,12 @@ export class HomeSources {
 
   release(numbers: readonly number[]): void {
     for (const number of numbers) this.homes.release(number)
+  }
+
+  /** Gives everything back. Nobody may be reading from a home. */
+  async close(): Promise<void> {
+    for (const number of [...this.#sources.keys()]) this.#forget(number)
+    await this.homes.close()
   }
 
   #forget(number: number): void {

@@ -75,10 +75,18 @@ export class Loader {
       } catch (error) {
         outcome = { error }
       }
-      step = batches.next(outcome)
-      end()
+      try {
+        step = batches.next(outcome)
+      } finally {
+        end()
+      }
     }
     while (this.#isAnyLoading(source.mapping, page, wanted)) await Promise.race(this.#waiting.get(source.mapping)!)
+  }
+
+  /** Resolves when nothing is being read. */
+  async settled(): Promise<void> {
+    while (this.#waiting.size > 0) await Promise.all([...this.#waiting.values()].flatMap((ends) => [...ends]))
   }
 
   /** The batches to be read, one after the other; takes what became of each. */
@@ -165,24 +173,24 @@ export class Loader {
 /** Bytes read, at the file's end fewer than asked for. */
 function readBatch(source: PageSource, arena: Arena, { page, frames }: Batch): number {
   const buffers = arena.buffers(frames)
-  if (source.directFd >= 0)
+  if (source.directFd >= 0 && !source.refusesDirect)
     try {
       return fs.readvSync(source.directFd, buffers, page * PAGE_BYTES)
     } catch (error) {
       if (!isDirectRefused(error)) throw error
-      source.directFd = -1
+      source.refusesDirect = true
     }
   return fs.readvSync(source.fd, buffers, page * PAGE_BYTES)
 }
 
 async function readBatchAsync(source: PageSource, arena: Arena, { page, frames }: Batch): Promise<number> {
   const buffers = arena.buffers(frames)
-  if (source.directFd >= 0)
+  if (source.directFd >= 0 && !source.refusesDirect)
     try {
       return (await readv(source.directFd, buffers, page * PAGE_BYTES)).bytesRead
     } catch (error) {
       if (!isDirectRefused(error)) throw error
-      source.directFd = -1
+      source.refusesDirect = true
     }
   return (await readv(source.fd, buffers, page * PAGE_BYTES)).bytesRead
 }

@@ -102,6 +102,10 @@ export class OwnDoor implements Door, DoorNow {
     for (const id of [...this.#open.keys()]) this.closeSync(id)
   }
 
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+
   get filesOpen(): number {
     return this.#open.size
   }
@@ -113,7 +117,7 @@ export class OwnDoor implements Door, DoorNow {
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
-    return { id, fd: inode.fd, layout: inode.layout }
+    return { id, fd: inode.fd, key: inode.key, layout: inode.layout }
   }
 
   #inode(id: number): CachedInode {

@@ -19,6 +19,7 @@ import { PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
 
+/** Of {@link PageCache.create}. */
 export interface PageCacheOptions {
   /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
   readonly memory: number | string
@@ -38,6 +39,7 @@ export interface PageCacheOptions {
   readonly pinsPerThread?: number
 }
 
+/** What {@link PageCache.stats} tells. Counts are since the cache was made. */
 export interface PageCacheStats {
   /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
   readonly arena: 'memfd' | 'buffer'
@@ -51,14 +53,19 @@ export interface PageCacheStats {
   readonly indexBytes: number
   /** Bytes of pages that have been evicted while somebody had them pinned. */
   readonly limboBytes: number
+  /** Open files, of all threads; each {@link PageCache.open} counts. */
   readonly filesOpen: number
+  /** Threads that are attached, the one that made the cache included. */
   readonly threads: number
-  /** Since the cache was made. */
+  /** Bytes read from files and homes into the cache. */
   readonly bytesLoaded: number
+  /** System calls that read them. */
   readonly reads: number
+  /** Pages that had to go to make room. */
   readonly evicted: number
   /** Loads of pages that had been evicted not long before: many say that memory is short. */
   readonly refaults: number
+  /** Homes: hidden clones that own the pages which files share. */
   readonly homes: number
   /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
   readonly sharedBytes: number
@@ -66,11 +73,17 @@ export interface PageCacheStats {
 
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
 export interface PageCacheHandle {
+  /** @internal */
   readonly memory: CacheMemory
+  /** @internal */
   readonly arena: ArenaHandle
+  /** @internal */
   readonly thread: number
+  /** @internal */
   readonly port: MessagePort
+  /** @internal */
   readonly isDebug: boolean
+  /** What must be moved to the other thread, not copied: the `transferList` of `postMessage`, or of the worker. */
   readonly transferList: readonly [MessagePort]
 }
 
@@ -89,6 +102,9 @@ const NEEDS_FENCE = process.arch !== 'x64'
  *
  * Reads of what is in memory cost no system call, whichever thread makes them. The thread that made the cache reads what is missing and makes every change;
  * when it ends, the cache does.
+ *
+ * Errors have a `code`: `ERR_OUT_OF_RANGE` where a size makes no sense or too many threads are attached, `ERR_INVALID_STATE` where the cache is closed, `ERR_METHOD_NOT_SUPPORTED` where a
+ * method belongs to the thread that made the cache, `ECONNRESET` where that thread has closed it, or ended. Those of the system are Node's: `code`, `syscall`, `path`.
  */
 export class PageCache implements AsyncDisposable {
   readonly #context: FileContext
@@ -121,14 +137,17 @@ export class PageCache implements AsyncDisposable {
     )
   }
 
-  /** Opens a regular file, for reading if nothing else is said. Rejects with the system's error. */
+  /**
+   * Opens a regular file, for reading if nothing else is said. Resolves when it is known how the file shares memory. Rejects with the system's error, with `EISDIR` or `EINVAL` where it is no
+   * regular file, and with `ENFILE` where more files are open than the cache has mappings for (some thousands).
+   */
   async open(path: string, flags: 'r' | 'r+' = 'r'): Promise<CachedFile> {
     this.#checkOpen()
     const writable = isWritable(flags)
     return new CachedFile(this.#context, path, writable, await this.#context.door.open(path, writable))
   }
 
-  /** The same at once, on the thread that made the cache. How the file shares memory is found out meanwhile. */
+  /** The same at once, on the thread that made the cache (else `ERR_METHOD_NOT_SUPPORTED`). How the file shares memory is found out meanwhile. */
   openSync(path: string, flags: 'r' | 'r+' = 'r'): CachedFile {
     this.#checkOpen()
     const { now } = this.#context.door
@@ -161,7 +180,8 @@ export class PageCache implements AsyncDisposable {
   }
 
   /**
-   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it, all others find theirs closed; views that are still there show zeros.
+   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: the promises of all others
+   * reject with `ECONNRESET` from then on, and their `…Sync` reads go past the cache; views that are still there show zeros.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return
@@ -170,6 +190,7 @@ export class PageCache implements AsyncDisposable {
     else (this.#context.door as RemoteDoor).disconnect()
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -213,7 +234,12 @@ class Keeping {
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
     this.#arena = Arena.create(frames, native)
-    this.pages = new PageKeeper(this.#memory, (ages) => new ReuseClock(frames, ages), bytes)
+    this.pages = new PageKeeper(
+      this.#memory,
+      (ages) => new ReuseClock(frames, ages),
+      bytes,
+      (frames) => this.#arena.giveBack(frames),
+    )
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
       native === undefined || options.share === false
@@ -279,6 +305,8 @@ class Keeping {
 
   async close(): Promise<void> {
     this.#stopWatching()
+    // First of all: other threads may be in the middle of a hit.
+    this.pages.end()
     for (const { door, port } of this.#doors.values()) {
       port?.close()
       door.closeAll()
@@ -289,7 +317,6 @@ class Keeping {
 
   #resizeTo(bytes: number): void {
     this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
-    this.#arena.giveBack(this.pages.frames.shrink())
   }
 
   #attach(port: MessagePort | undefined): number {

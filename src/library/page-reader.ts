@@ -38,7 +38,9 @@ export class PageReader {
     map.seek(page * PAGE_BYTES)
     if (map.home === OWN) return NOTHING
     const shared = this.lookup.find(layout.mappingOfHome(map.home), map.offset / PAGE_BYTES)
-    if (shared >= 0) this.#shortcuts?.found(layout.mapping, map, page, shared, this.lookup.generation)
+    // By what the file was: of no worth to it, and a short cut of it to who knows better would be wrong.
+    if (shared >= 0 && this.#shortcuts !== undefined && this.lookup.layoutOf(layout.mapping) === layout.version)
+      this.#shortcuts.found(layout.mapping, map, page, shared, this.lookup.generation)
     return shared
   }
 

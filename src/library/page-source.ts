@@ -2,8 +2,10 @@
 export interface PageSource {
   readonly mapping: number
   readonly fd: number
-  /** For direct I/O, past the kernel's own cache; -1: there is none, or it has failed. */
-  directFd: number
+  /** For direct I/O, past the kernel's own cache; negative: there is none. */
+  readonly directFd: number
+  /** Direct I/O was refused, and is not to be tried again. */
+  refusesDirect: boolean
   /** Bytes, as far as known. */
   readonly size: number
   /** Whether pages [page, page + count) can be loaded now: a write that is under way could change them meanwhile. */

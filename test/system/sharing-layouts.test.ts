@@ -5,25 +5,15 @@
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { cloneFile, cloneRange, dedupeRange } from '../../src/linux/clone.ts'
 import { close, O_RDWR, open } from '../../src/linux/file.ts'
-import { libc } from '../../src/linux/native.ts'
-import { KIBIBYTE, MEBIBYTE, noise, PAGE, run } from '../support/files.ts'
+import { KIBIBYTE, MEBIBYTE, PAGE, run } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
+import { change, makeFile } from '../support/layouts.ts'
 import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 
-const fallocate = libc<[fd: number, mode: number, offset: number, length: number]>('fallocate', 'int', [
-  'int',
-  'int',
-  'int64',
-  'int64',
-])
-const FALLOC = { ALLOCATE: 0, ALLOCATE_BEHIND_THE_END: 1, PUNCH: 3, ZERO: 16, COLLAPSE: 8, INSERT: 32 }
-
-const PAGES_MAX = 200
 const BATCH = 50
 /** Files that later ones are made of. */
 const POOL = 24
@@ -45,83 +35,6 @@ const VARIANTS: readonly Variant[] = [
   // Clones and dedupe are refused there; holes, unwritten extents and all else are as elsewhere.
   { name: 'ext4', kind: 'ext4', options: [], files: 150, shares: false },
 ]
-
-/** One random thing done to the file `fd` of `size` bytes; others may be cloned from. */
-function change(random: Random, fd: number, others: readonly string[]): void {
-  const size = fs.fstatSync(fd).size
-  const page = () => random.below(PAGES_MAX) * PAGE
-  const length = () => random.between(1, 40) * PAGE
-  switch (random.below(11)) {
-    case 0:
-    case 1:
-      fs.writeSync(fd, noise(length(), random.below(1000)), 0, undefined, page())
-      break
-    case 2:
-      // Not at pages.
-      fs.writeSync(fd, noise(random.between(1, 9000), random.below(1000)), 0, undefined, random.below(PAGES_MAX * PAGE))
-      break
-    case 3:
-      // Compressible.
-      fs.writeSync(fd, Buffer.alloc(length(), `${random.below(9)} and again `), 0, undefined, page())
-      break
-    case 4:
-      fallocate(fd, random.pick([FALLOC.ALLOCATE, FALLOC.ALLOCATE_BEHIND_THE_END]), page(), length())
-      break
-    case 5:
-      fallocate(fd, random.pick([FALLOC.PUNCH, FALLOC.ZERO]), page(), length())
-      break
-    case 6:
-      // XFS only; elsewhere refused.
-      fallocate(fd, random.pick([FALLOC.COLLAPSE, FALLOC.INSERT]), page(), length())
-      break
-    case 7:
-      fs.ftruncateSync(fd, random.below(PAGES_MAX * PAGE))
-      break
-    case 8:
-    case 9:
-      if (others.length > 0)
-        withOther(random.pick(others), (other, otherSize) => {
-          const from = random.below(Math.ceil(otherSize / PAGE) + 1) * PAGE
-          // Up to the end, or a number of blocks that may reach beyond it, which is refused.
-          cloneRange(fd, page(), other, from, random.below(3) === 0 ? 0 : length())
-        })
-      break
-    default:
-      if (others.length > 0)
-        withOther(random.pick(others), (other) => {
-          // The same bytes first, then one copy of them.
-          const [from, to, bytes] = [page(), page(), Buffer.alloc(length())]
-          const read = fs.readSync(other, bytes, 0, bytes.length, from)
-          const whole = Math.floor(read / PAGE) * PAGE
-          if (whole === 0) return
-          fs.writeSync(fd, bytes, 0, whole, to)
-          fs.fsyncSync(fd)
-          dedupeRange(fd, to, other, from, whole)
-        })
-  }
-  // So that the next change meets extents that are on the device, or not.
-  if (size > 0 && random.below(4) === 0) fs.fsyncSync(fd)
-}
-
-function withOther(file: string, use: (fd: number, size: number) => void): void {
-  const fd = open(file, O_RDWR)
-  try {
-    use(fd, fs.fstatSync(fd).size)
-  } finally {
-    close(fd)
-  }
-}
-
-function makeFile(random: Random, file: string, others: readonly string[]): void {
-  const fd = open(file, O_RDWR | fs.constants.O_CREAT, 0o644)
-  try {
-    if (others.length > 0 && random.below(4) > 0) withOther(random.pick(others), (other) => cloneFile(fd, other))
-    else fs.writeSync(fd, noise(random.between(1, PAGES_MAX * PAGE), random.below(1000)))
-    for (let steps = random.below(8); steps > 0; steps--) change(random, fd, others)
-  } finally {
-    close(fd)
-  }
-}
 
 /** Reads the file through the mount: in one go, and at random places. */
 function expectSame(random: Random, mount: Mounted, name: string, content: Buffer, what: string): void {

@@ -1,0 +1,222 @@
+/** Several threads on one cache: hits without the thread that made it, misses and writes by way of it, threads that die, and a cache that ends under them. */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import type { PageCache } from '../../src/index.ts'
+import { builtLibrary, cacheWorker } from '../support/cache-worker.ts'
+import { eventually } from '../support/eventually.ts'
+import { MEBIBYTE, noise, PAGE } from '../support/files.ts'
+
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-threads-'))
+afterAll(() => fs.rmSync(directory, { recursive: true }))
+
+const CONTENT = noise(2 * MEBIBYTE, 1)
+const FILE = path.join(directory, 'file')
+fs.writeFileSync(FILE, CONTENT)
+
+async function create(memory = '8MiB'): Promise<PageCache> {
+  return (await builtLibrary()).PageCache.create({ memory, yieldUnderPressure: false })
+}
+
+/** Descriptors of files in the directory. */
+function descriptors(): number {
+  return fs.readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`).startsWith(directory)
+    } catch {
+      return false
+    }
+  }).length
+}
+
+for (const byMessage of [false, true])
+  test(`a thread hits while the one that made the cache is busy; the handle comes by ${byMessage ? 'postMessage' : 'workerData'}`, async () => {
+    await using cache = await create()
+    const flag = new Int32Array(new SharedArrayBuffer(8))
+    const { said, ended } = cacheWorker(
+      cache,
+      `
+      const fs = require('node:fs')
+      const content = fs.readFileSync(data.path)
+      const file = await cache.open(data.path)
+      await file.advise('random')
+      const buffer = Buffer.alloc(content.length)
+      if (await file.read(buffer.subarray(0, 1048576), { position: 0 }) !== 1048576) throw new Error('short')
+      Atomics.store(data.flag, 0, 1)
+      // The other thread does nothing but wait for this from here on.
+      while (Atomics.load(data.flag, 1) === 0);
+      let hits = 0
+      for (let position = 0; position < 1048576; position += 4096 * 3) {
+        const length = Math.min(4096 * 2, 1048576 - position)
+        const wanted = content.subarray(position, position + length)
+        if (file.tryRead(buffer, { position, length }) !== length || !buffer.subarray(0, length).equals(wanted)) throw new Error('tryRead')
+        if (file.readSync(buffer, { position, length }) !== length || !buffer.subarray(0, length).equals(wanted)) throw new Error('readSync')
+        const view = file.viewSync(position, length)
+        if (!view.isPinned || !Buffer.concat(view.parts).equals(wanted)) throw new Error('viewSync')
+        view.dispose()
+        hits++
+      }
+      // What is missing is read past the cache.
+      const at = 1500000
+      if (file.tryRead(buffer, { position: at, length: 4096 }) !== undefined) throw new Error('is there')
+      if (file.readSync(buffer, { position: at, length: 4096 }) !== 4096 || !buffer.subarray(0, 4096).equals(content.subarray(at, at + 4096))) throw new Error('miss')
+      const view = file.viewSync(at, 4096)
+      if (view.isPinned || !Buffer.concat(view.parts).equals(content.subarray(at, at + 4096))) throw new Error('view of a miss')
+      Atomics.store(data.flag, 0, 2)
+      Atomics.notify(data.flag, 0)
+      await file.close()
+      say(hits)`,
+      { path: FILE, flag },
+      byMessage,
+    )
+    while (Atomics.load(flag, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    Atomics.store(flag, 1, 1)
+    Atomics.wait(flag, 0, 1, 20_000)
+    const isDone = Atomics.load(flag, 0) === 2
+    expect(await said()).toBeGreaterThan(80)
+    expect(isDone).toBe(true)
+    await ended
+    await eventually(async () => expect(cache.stats()).toMatchObject({ threads: 1, filesOpen: 0 }))
+    cache.checkInvariants()
+  })
+
+test('misses, writes, errors and what cannot be done from another thread', async () => {
+  await using cache = await create()
+  const own = path.join(directory, 'written')
+  fs.writeFileSync(own, CONTENT)
+  await using reader = await cache.open(own)
+  reader.readSync(Buffer.alloc(MEBIBYTE), { position: 0 })
+  const { said, ended } = cacheWorker(
+    cache,
+    `
+    const file = await cache.open(data.path, 'r+')
+    const buffer = Buffer.alloc(4096)
+    const view = await file.view(500000, 5000)
+    say(Buffer.concat(view.parts))
+    view.dispose()
+    const pool = Buffer.from('a part of a larger buffer: ' + 'x'.repeat(200))
+    await file.write(pool.subarray(10, 100), { position: 700000 })
+    await file.read(buffer, { position: 700000 })
+    say(buffer.subarray(0, 90))
+    await file.truncate(1000001)
+    await file.sync()
+    await file.datasync()
+    say([file.size, (await file.stat()).size])
+    const codes = []
+    const tell = async (act) => { try { await act(); codes.push('none') } catch (error) { codes.push([error.code, error.path]) } }
+    await tell(() => cache.open(data.path + '.missing'))
+    for (const method of ['writeSync', 'truncateSync', 'syncSync']) await tell(() => method === 'writeSync' ? file.writeSync(buffer, { position: 0 }) : file[method]())
+    await tell(() => cache.openSync(data.path))
+    for (const method of ['stats', 'handle']) await tell(() => cache[method]())
+    await tell(() => cache.resize('4MiB'))
+    say(codes)
+    file.closeSync()
+    const forgotten = await cache.open(data.path)
+    await forgotten.read(buffer, { position: 0 })
+    await cache.close()
+    codes.length = 0
+    await tell(() => forgotten.readSync(buffer, { position: 0 }))
+    await tell(() => cache.open(data.path))
+    say(codes)`,
+    { path: own },
+  )
+  const bytes = async () => Buffer.from((await said()) as Uint8Array)
+  expect((await bytes()).equals(CONTENT.subarray(500_000, 505_000))).toBe(true)
+  const written = Buffer.from(`a part of a larger buffer: ${'x'.repeat(200)}`).subarray(10, 100)
+  expect((await bytes()).equals(written)).toBe(true)
+  expect(await said()).toEqual([1_000_001, 1_000_001])
+  const wanted = fs.readFileSync(own)
+  expect(wanted.subarray(700_000, 700_090).equals(written)).toBe(true)
+  const got = Buffer.alloc(2 * MEBIBYTE)
+  expect(reader.readSync(got, { position: 0 })).toBe(1_000_001)
+  expect(got.subarray(0, 1_000_001).equals(wanted)).toBe(true)
+  const not = ['ERR_METHOD_NOT_SUPPORTED', undefined]
+  expect(await said()).toEqual([['ENOENT', `${own}.missing`], not, not, not, not, not, not, not])
+  expect(await said()).toEqual([
+    ['EBADF', own],
+    ['ERR_INVALID_STATE', undefined],
+  ])
+  await ended
+  await eventually(async () => expect(cache.stats()).toMatchObject({ threads: 1, filesOpen: 1 }))
+  cache.checkInvariants()
+})
+
+test('threads that are killed in the middle of hits, with files and views open, leave nothing', async () => {
+  await using cache = await create('4MiB')
+  await using file = await cache.open(FILE)
+  const before = descriptors()
+  for (let round = 0; round < 12; round++) {
+    const { worker, said, ended } = cacheWorker(
+      cache,
+      `
+      const file = await cache.open(data.path)
+      const another = await cache.open(data.path)
+      await file.advise('willneed')
+      const views = []
+      for (let i = 0; i < 100; i++) views.push(await file.view(i * 4096 * 5, 4096))
+      const buffer = Buffer.alloc(3 * 4096)
+      say(views.every((view) => view.isPinned))
+      ${round % 3 === 0 ? 'file.read(buffer, { position: 0 }).catch(() => {})' : ''}
+      for (let i = 0; ; i++) file.readSync(buffer, { position: (i * 7919) % 2000000 })`,
+      { path: FILE },
+    )
+    expect(await said()).toBe(true)
+    // It has the pages that it looks at, whatever else is done.
+    cache.resize('256KiB')
+    expect(cache.stats().pageBytes + cache.stats().limboBytes).toBeGreaterThanOrEqual(100 * PAGE)
+    await worker.terminate()
+    await ended
+    await eventually(async () => expect(cache.stats()).toMatchObject({ threads: 1, filesOpen: 1 }))
+    const buffer = Buffer.alloc(MEBIBYTE)
+    expect(file.readSync(buffer, { position: 12_345 })).toBe(MEBIBYTE)
+    expect(buffer.equals(CONTENT.subarray(12_345, 12_345 + MEBIBYTE))).toBe(true)
+    const { pageBytes, limboBytes, indexBytes, memoryMax } = cache.stats()
+    expect(pageBytes + limboBytes + indexBytes).toBeLessThanOrEqual(memoryMax)
+    cache.resize('4MiB')
+    cache.checkInvariants()
+  }
+  await eventually(async () => expect(descriptors()).toBe(before))
+})
+
+test('when the cache is closed under its threads they get errors, and never other bytes', async () => {
+  const other = path.join(directory, 'other')
+  fs.writeFileSync(other, Buffer.alloc(CONTENT.length, 'WRONG'))
+  for (let round = 0; round < 8; round++) {
+    const cache = await create()
+    const threads = [0, 1].map((i) =>
+      cacheWorker(
+        cache,
+        `
+        const content = require('node:fs').readFileSync(data.path)
+        const file = await cache.open(data.path)
+        await file.advise('willneed', 0, 1048576)
+        const buffer = Buffer.alloc(2 * 4096)
+        say('ready')
+        let reads = 0
+        try {
+          for (;; reads++) {
+            const position = (reads * 7919) % 2000000
+            const count = data.async ? await file.read(buffer, { position }) : file.readSync(buffer, { position })
+            if (!buffer.subarray(0, count).equals(content.subarray(position, position + buffer.length))) {
+              say(count + ' wrong bytes at ' + position + ': ' + buffer.toString('latin1', 0, 20))
+              return
+            }
+          }
+        } catch (error) {
+          say(error.code)
+        }`,
+        { path: FILE, async: i === 1 },
+      ),
+    )
+    for (const { said } of threads) expect(await said()).toBe('ready')
+    await new Promise((resolve) => setTimeout(resolve, 20 + round * 5))
+    const closing = cache.close()
+    // Whoever uses a descriptor of the cache from now on gets this file.
+    const stolen = Array.from({ length: 20 }, () => fs.openSync(other, 'r'))
+    await closing
+    for (const { said } of threads) expect(['EBADF', 'ECONNRESET']).toContain(await said())
+    for (const fd of stolen) fs.closeSync(fd)
+    for (const { ended } of threads) await ended
+  }
+})

@@ -1,0 +1,74 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { ADVICE, Readahead, WINDOW_MAX } from '../../../src/cache/readahead.ts'
+
+const misses = fc.array(
+  fc.record({
+    page: fc.integer({ min: 0, max: 10_000 }),
+    count: fc.integer({ min: 1, max: 2000 }),
+    reaches: fc.boolean(),
+    advice: fc.constantFrom(...Object.values(ADVICE)),
+  }),
+  { maxLength: 40 },
+)
+
+test('never loads fewer pages than are wanted, nor more ahead than a window', () => {
+  fc.assert(
+    fc.property(misses, (list) => {
+      const readahead = new Readahead()
+      for (const { page, count, reaches, advice } of list) {
+        readahead.advice = advice
+        const pages = readahead.missed(page, count)
+        expect(pages).toBeGreaterThanOrEqual(count)
+        expect(pages).toBeLessThanOrEqual(Math.max(count, WINDOW_MAX))
+        if (advice === ADVICE.RANDOM) expect([pages, readahead.marker]).toEqual([count, Number.POSITIVE_INFINITY])
+        else if (readahead.marker !== Number.POSITIVE_INFINITY) {
+          // Within what is loaded, or just behind it: so the next window begins where this one ends.
+          expect(readahead.marker).toBeLessThanOrEqual(page + pages)
+          if (reaches) {
+            expect(readahead.reached()).toBe(page + pages)
+            expect(readahead.window).toBeGreaterThan(0)
+            expect(readahead.window).toBeLessThanOrEqual(WINDOW_MAX)
+          }
+        }
+      }
+    }),
+  )
+})
+
+test('a sequential reader gets windows that double', () => {
+  const readahead = new Readahead()
+  const windows: number[] = []
+  for (let page = 0; windows.length < 9; ) {
+    const pages = readahead.missed(page, 1)
+    windows.push(pages)
+    page += pages
+  }
+  expect(windows).toEqual([4, 8, 16, 32, 64, 128, 256, 256, 256])
+})
+
+test('windows ahead follow one another without gaps', () => {
+  const readahead = new Readahead()
+  let end = readahead.missed(0, 1)
+  for (let i = 0; i < 12; i++) {
+    expect(readahead.reached()).toBe(end)
+    end += readahead.window
+    expect(readahead.marker).toBeGreaterThanOrEqual(end - readahead.window)
+    expect(readahead.marker).toBeLessThan(end)
+  }
+  expect(readahead.window).toBe(WINDOW_MAX)
+})
+
+test('a random reader gets what it wants; when it goes on from there it is sequential', () => {
+  const readahead = new Readahead()
+  expect([readahead.missed(77, 2), readahead.missed(900, 1), readahead.missed(5, 3)]).toEqual([2, 1, 3])
+  expect(readahead.missed(8, 1)).toBeGreaterThan(1)
+})
+
+test('advice: sequential reads a whole window at once, random never reads ahead', () => {
+  const readahead = new Readahead()
+  readahead.advice = ADVICE.SEQUENTIAL
+  expect(readahead.missed(50, 1)).toBe(WINDOW_MAX)
+  readahead.advice = ADVICE.RANDOM
+  expect([readahead.missed(0, 1), readahead.missed(1, 1)]).toEqual([1, 1])
+})

@@ -1,0 +1,241 @@
+/** The library's surface on a directory of any file system: options, views, advice, streams, errors of the caller. */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { PageCache, type PageCacheOptions } from '../../../src/index.ts'
+import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
+
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-library-'))
+afterAll(() => fs.rmSync(directory, { recursive: true }))
+
+let names = 0
+function fileOf(content: Uint8Array): string {
+  const file = path.join(directory, `file-${names++}`)
+  fs.writeFileSync(file, content)
+  return file
+}
+
+function create(options: Partial<PageCacheOptions> = {}): Promise<PageCache> {
+  return PageCache.create({ memory: '4MiB', yieldUnderPressure: false, ...options })
+}
+
+test('sizes are bytes or what people write; what makes no sense is refused', async () => {
+  for (const memory of ['1MiB', '1m', 2 ** 20, `${2 ** 20}`]) {
+    await using cache = await PageCache.create({ memory })
+    expect(cache.stats().memoryMax).toBe(2 ** 20)
+  }
+  for (const memory of ['', 'much', '-1', '1KiB', 0, -5, 1000, Number.NaN, Number.POSITIVE_INFINITY])
+    await expect(PageCache.create({ memory }), String(memory)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+  await using cache = await create()
+  for (const memory of ['8MiB', '1KiB', 'x']) expect(() => cache.resize(memory)).toThrow(RangeError)
+  cache.resize('1MiB')
+  expect(cache.stats().memoryMax).toBe(MEBIBYTE)
+  cache.resize('4MiB')
+})
+
+test('numbers that are no place in a file, or not within the buffer, are refused everywhere', async () => {
+  await using cache = await create()
+  await using file = await cache.open(fileOf(noise(10_000, 1)), 'r+')
+  const buffer = Buffer.alloc(100)
+  const wrong = [
+    { position: -1 },
+    { position: 0.5 },
+    { position: Number.NaN },
+    { position: 2 ** 53 },
+    { position: 0, offset: 101 },
+    { position: 0, offset: -1 },
+    { position: 0, offset: 50, length: 51 },
+    { position: 0, length: -1 },
+    { position: 0, length: 1.5 },
+  ]
+  for (const options of wrong) {
+    for (const read of ['tryRead', 'readSync'] as const)
+      expect(() => file[read](buffer, options), JSON.stringify(options)).toThrow(
+        expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }),
+      )
+    await expect(file.read(buffer, options)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+  }
+  for (const position of [-1, 0.5, Number.NaN]) {
+    expect(() => file.viewSync(position, 1)).toThrow(RangeError)
+    await expect(file.view(position, 1)).rejects.toThrow(RangeError)
+    await expect(file.write(buffer, { position })).rejects.toThrow(RangeError)
+    expect(() => file.writeSync(buffer, { position })).toThrow(RangeError)
+    await expect(file.truncate(position)).rejects.toThrow(RangeError)
+  }
+  expect(fs.statSync(file.path).size).toBe(10_000)
+  expect(() => cache.openSync(file.path, 'w' as 'r')).toThrow(
+    expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }),
+  )
+})
+
+test('a closed file, and a file of a closed cache, give EBADF and nothing else', async () => {
+  const cache = await create()
+  const name = fileOf(noise(10_000, 1))
+  const closed = await cache.open(name)
+  closed.readSync(Buffer.alloc(100), { position: 0 })
+  await closed.close()
+  await closed.close()
+  const open = await cache.open(name)
+  open.readSync(Buffer.alloc(100), { position: 0 })
+  await cache.close()
+  for (const file of [closed, open]) {
+    const buffer = Buffer.alloc(100)
+    const bad = expect.objectContaining({ code: 'EBADF' })
+    expect(() => file.readSync(buffer, { position: 0 })).toThrow(bad)
+    expect(() => file.tryRead(buffer, { position: 0 })).toThrow(bad)
+    expect(() => file.viewSync(0, 1)).toThrow(bad)
+    expect(() => file.statSync()).toThrow(bad)
+    expect(() => file.createReadStream()).toThrow(bad)
+    await expect(file.read(buffer, { position: 0 })).rejects.toEqual(bad)
+    await expect(file.view(0, 1)).rejects.toEqual(bad)
+    await expect(file.sync()).rejects.toEqual(bad)
+    await expect(file.advise('willneed')).rejects.toEqual(bad)
+  }
+  await expect(cache.open(name)).rejects.toThrow('closed')
+})
+
+test('a read that is under way when its file is closed gives EBADF, not what has the descriptor now', async () => {
+  await using cache = await create({ direct: false })
+  const file = await cache.open(fileOf(noise(64 * PAGE, 1)))
+  const reads = Array.from({ length: 8 }, (_, i) => file.read(Buffer.alloc(PAGE), { position: i * 8 * PAGE }))
+  const views = Array.from({ length: 8 }, (_, i) => file.view((i * 8 + 4) * PAGE, PAGE))
+  await file.close()
+  for (const outcome of await Promise.allSettled([...reads, ...views]))
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'EBADF' } })
+  cache.checkInvariants()
+})
+
+test('views: parts in the order of the file, no copies, and bytes that stay when the file changes', async () => {
+  await using cache = await create()
+  const content = noise(5 * PAGE + 100, 2)
+  await using file = await cache.open(fileOf(content), 'r+')
+  {
+    using view = await file.view(1000, 3 * PAGE)
+    expect(view.parts.map(({ length }) => length)).toEqual([PAGE - 1000, PAGE, PAGE, 1000])
+    expect([view.length, view.isPinned]).toEqual([3 * PAGE, true])
+    expect(Buffer.compare(view.bytes, content.subarray(1000, 1000 + 3 * PAGE))).toBe(0)
+    file.writeSync(Buffer.alloc(3 * PAGE, 7), { position: 0 })
+    expect(Buffer.compare(view.bytes, content.subarray(1000, 1000 + 3 * PAGE))).toBe(0)
+    using after = file.viewSync(0, PAGE)
+    expect(Buffer.compare(after.bytes, Buffer.alloc(PAGE, 7))).toBe(0)
+  }
+  using end = file.viewSync(5 * PAGE, 10 * PAGE)
+  expect(end.length).toBe(100)
+  using beyond = await file.view(99 * PAGE, 10)
+  expect([beyond.length, beyond.bytes.length]).toEqual([0, 0])
+  using nothing = await file.view(0, 0)
+  expect(nothing.length).toBe(0)
+  cache.checkInvariants()
+})
+
+test('views beyond the pins of a thread are copies, and say so', async () => {
+  await using cache = await create({ pinsPerThread: 2 })
+  const content = noise(4 * PAGE, 3)
+  await using file = await cache.open(fileOf(content))
+  {
+    using view = await file.view(0, 4 * PAGE)
+    expect(view.isPinned).toBe(false)
+    expect(Buffer.compare(view.bytes, content)).toBe(0)
+  }
+  using view = await file.view(0, 2 * PAGE)
+  expect(view.isPinned).toBe(true)
+})
+
+test('debug: what was kept of a view after it was disposed is gone', async () => {
+  await using cache = await create({ debug: true })
+  const content = noise(2 * PAGE, 4)
+  await using file = await cache.open(fileOf(content))
+  let kept: readonly Uint8Array[]
+  {
+    using view = await file.view(0, 2 * PAGE)
+    kept = view.parts
+    expect(Buffer.compare(Buffer.concat(kept), content)).toBe(0)
+    view.dispose()
+    view.dispose()
+  }
+  expect(kept.map(({ length }) => length)).toEqual([0, 0])
+  using again = file.viewSync(PAGE, PAGE)
+  expect(Buffer.compare(again.bytes, content.subarray(PAGE))).toBe(0)
+})
+
+test('streams: ranges, a position far in, an end that is not there, and an abort', async () => {
+  await using cache = await create()
+  const content = noise(300_000, 5)
+  await using file = await cache.open(fileOf(content))
+  for (const [start, end] of [
+    [0, undefined],
+    [1, 99],
+    [4095, 4096],
+    [250_000, 999_999],
+    [299_999, undefined],
+    [300_000, undefined],
+  ] as const) {
+    const range = end === undefined ? { start } : { start, end }
+    const chunks: Buffer[] = []
+    for await (const chunk of file.createReadStream({ ...range, highWaterMark: 7000 })) chunks.push(chunk)
+    expect(Buffer.concat(chunks).equals(content.subarray(start, end === undefined ? undefined : end + 1))).toBe(true)
+  }
+  const abort = new AbortController()
+  await expect(
+    (async () => {
+      for await (const _ of file.createReadStream({ highWaterMark: 1000, signal: abort.signal })) abort.abort()
+    })(),
+  ).rejects.toThrow(/abort/i)
+})
+
+test('readv fills one buffer after the other and stops at the end', async () => {
+  await using cache = await create()
+  const content = noise(10_000, 6)
+  await using file = await cache.open(fileOf(content))
+  for (const read of [
+    (buffers: Buffer[]) => file.readv(buffers, 3000),
+    (buffers: Buffer[]) => file.readvSync(buffers, 3000),
+  ]) {
+    const buffers = [5000, 0, 1500, 4000, 100].map((length) => Buffer.alloc(length))
+    expect(await read(buffers)).toBe(7000)
+    expect(Buffer.concat(buffers).subarray(0, 7000).equals(content.subarray(3000))).toBe(true)
+  }
+})
+
+test('advice: willneed makes hits, dontneed misses, and bytes are the same', async () => {
+  await using cache = await create()
+  const content = noise(MEBIBYTE, 7)
+  await using file = await cache.open(fileOf(content))
+  const buffer = Buffer.alloc(PAGE)
+  expect(file.tryRead(buffer, { position: 10 * PAGE })).toBeUndefined()
+  await file.advise('willneed', 10 * PAGE, 3 * PAGE)
+  expect(file.tryRead(buffer, { position: 12 * PAGE })).toBe(PAGE)
+  expect(buffer.equals(content.subarray(12 * PAGE, 13 * PAGE))).toBe(true)
+  expect(file.tryRead(buffer, { position: 13 * PAGE })).toBeUndefined()
+  await file.advise('dontneed', 11 * PAGE, PAGE)
+  expect([10, 11, 12].map((page) => file.tryRead(buffer, { position: page * PAGE }))).toEqual([PAGE, undefined, PAGE])
+  await file.advise('willneed')
+  expect(file.tryRead(Buffer.alloc(MEBIBYTE), { position: 0 })).toBe(MEBIBYTE)
+  await file.advise('random')
+  await expect(file.advise('often' as 'random')).rejects.toThrow(TypeError)
+})
+
+test('handles are given to so many threads and no more', async () => {
+  await using cache = await create({ threads: 3 })
+  const handles = [cache.handle(), cache.handle()]
+  expect(() => cache.handle()).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }))
+  expect(cache.stats().threads).toBe(3)
+  for (const { port } of handles) port.close()
+})
+
+test('files come and go by the thousand: the numbers of mappings go round, and hits are hits', async () => {
+  await using cache = await create({ direct: false, share: false })
+  const content = (i: number) => Buffer.alloc(100, `file ${i}.`)
+  const files = Array.from({ length: 1100 }, (_, i) => fileOf(content(i)))
+  const buffer = Buffer.alloc(100)
+  // 8192 numbers, of which at most 1024 are remembered.
+  for (let i = 0; i < 9000; i++) {
+    const n = i % files.length
+    using file = cache.openSync(files[n]!)
+    expect(file.readSync(buffer, { position: 0 })).toBe(100)
+    if (!buffer.equals(content(n))) throw new Error(`file ${n} at ${i}`)
+    if (i > 8190) expect(file.tryRead(buffer, { position: 0 })).toBe(100)
+  }
+  cache.checkInvariants()
+})

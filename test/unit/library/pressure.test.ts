@@ -1,0 +1,56 @@
+import fc from 'fast-check'
+import { expect, test, vi } from 'vitest'
+import { nextShare, watchPressure } from '../../../src/library/pressure.ts'
+
+const looks = fc.array(
+  fc.record({ some: fc.double({ min: 0, max: 100, noNaN: true }), fill: fc.double({ min: 0, max: 2, noNaN: true }) }),
+  { maxLength: 60 },
+)
+
+test('the share stays between an eighth and one, and moves in the direction of the signs', () => {
+  fc.assert(
+    fc.property(looks, (list) => {
+      let share = 1
+      for (const { some, fill } of list) {
+        const next = nextShare(share, some, fill)
+        expect(next).toBeGreaterThanOrEqual(1 / 8)
+        expect(next).toBeLessThanOrEqual(1)
+        if (some > 5 || fill > 0.95) expect(next).toBe(Math.max(1 / 8, share * 0.75))
+        else if (some < 1 && fill < 0.85) expect(next).toBe(Math.min(1, share + 1 / 16))
+        else expect(next).toBe(share)
+        share = next
+      }
+    }),
+  )
+})
+
+test('under lasting pressure it gets to an eighth, and back to all when that is over', () => {
+  let share = 1
+  for (let i = 0; i < 20; i++) share = nextShare(share, 50, 0)
+  expect(share).toBe(1 / 8)
+  for (let i = 0; i < 14; i++) share = nextShare(share, 0, 0.5)
+  expect(share).toBe(1)
+})
+
+test('tells of changes only, and of none after it was ended', () => {
+  vi.useFakeTimers()
+  try {
+    const signs = { some: () => 0 as number | undefined, fill: () => undefined }
+    const shares: number[] = []
+    const stop = watchPressure((share) => shares.push(share), signs)
+    vi.advanceTimersByTime(5000)
+    expect(shares).toEqual([])
+    signs.some = () => 20
+    vi.advanceTimersByTime(2000)
+    expect(shares).toEqual([0.75, 0.5625])
+    signs.some = () => undefined
+    vi.advanceTimersByTime(1000)
+    expect(shares.at(-1)).toBe(0.625)
+    stop()
+    signs.some = () => 99
+    vi.advanceTimersByTime(10_000)
+    expect(shares.length).toBe(3)
+  } finally {
+    vi.useRealTimers()
+  }
+})
