@@ -15,6 +15,7 @@ export interface ClientTypes {
   replay: { task: ReplayTask; answer: ReplayAnswer }
   clones: { task: ClonesTask; answer: ClonesAnswer }
   scan: { task: ScanTask; answer: Rate }
+  sharers: { task: SharersTask; answer: SharersAnswer }
   hits: { task: HitsTask; answer: HitsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
@@ -143,6 +144,20 @@ export interface ScanTask {
   readonly way: 'read' | 'stream'
   /** Past the kernel's cache, which the native side never goes. */
   readonly direct: boolean
+}
+
+export interface SharersTask {
+  readonly sharers: number
+  /** Of a file. */
+  readonly pages: number
+  /** Clones f0, f1, …; f0 is written to. */
+  readonly directory: string
+}
+
+/** Of each page, in nanoseconds. */
+export interface SharersAnswer {
+  readonly evicted: readonly number[]
+  readonly broken: readonly number[]
 }
 
 export interface HitsTask {

@@ -29,6 +29,7 @@ import { libraryClones } from './sections/library-clones.ts'
 import { libraryHits } from './sections/library-hits.ts'
 import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
+import { librarySharers } from './sections/library-sharers.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { policies } from './sections/policies.ts'
@@ -53,6 +54,7 @@ const SECTIONS: readonly Section[] = [
   libraryLru,
   libraryClones,
   libraryScan,
+  librarySharers,
   policies,
 ]
 

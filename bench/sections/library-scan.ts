@@ -1,7 +1,7 @@
 /** Cold files read from one end to the other by the library: readahead keeps up with the kernel's. */
 import path from 'node:path'
 import { forgetFile } from '../../src/demo/reading.ts'
-import { APART, compare, type Section, withXfs } from '../bench.ts'
+import { compare, type Section, TWO_CLIENTS, withXfs } from '../bench.ts'
 import { perSecond, runClient } from '../client.ts'
 import { UNIT } from '../figure.ts'
 import { writePrivate } from '../files.ts'
@@ -20,11 +20,11 @@ export const libraryScan: Section = {
             unit: UNIT.BYTES_PER_SECOND,
             sides: ['samepage', 'native'],
             targets: [{ against: 'native', min: 0.9 }],
-            processors: `client ${APART.client}`,
+            processors: `client ${TWO_CLIENTS.server}`,
             async measure(side) {
               forgetFile(file)
               return perSecond(
-                await runClient('scan', APART.client, { side: side as 'samepage' | 'native', file, way, direct }),
+                await runClient('scan', TWO_CLIENTS.server, { side: side as 'samepage' | 'native', file, way, direct }),
               )
             },
           })

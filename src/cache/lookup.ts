@@ -48,7 +48,10 @@ export class Lookup {
   readonly #counters: Int32Array
   readonly #needsFence: boolean
 
-  /** `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). */
+  /**
+   * `needsFence`: the processor may do a plain load after an atomic one that follows it (all but x86). Where it may not, a plain load is as good as an
+   * atomic one: V8 neither merges nor moves loads of array buffers. It calls a function for an atomic one, which costs as much as all the rest.
+   */
   constructor(memory: CacheMemory, needsFence: boolean) {
     this.#frames = new Int32Array(memory.frames)
     this.#nodes = new Int32Array(memory.nodes)
@@ -61,10 +64,10 @@ export class Lookup {
   find(mapping: number, page: number): number {
     const nodes = this.#nodes
     const root = this.#mappings[mappingAt(mapping) + ROOT]!
-    let shift = topShift(rootHeight(root))
-    if (page >>> shift >= NODE_SLOTS) return NOTHING
     let node = rootNode(root)
-    for (; shift > 0; shift = nextShift(shift)) node = nodes[slotAt(node, page, shift)]!
+    // A page beyond what the index reaches leads to another's entry, whose owner is not this page.
+    for (let shift = topShift(rootHeight(root)); shift > 0; shift = nextShift(shift))
+      node = nodes[slotAt(node, page, shift)]!
     const at = slotAt(node, page, 0)
     const word = nodes[at]!
     const kind = entryKind(word)
@@ -76,7 +79,7 @@ export class Lookup {
       if (
         // That of an entry without a frame, or of none at all: a frame that holds nothing may have the same one.
         (generation & 1) === 0 ||
-        Atomics.load(frames, record) !== generation ||
+        this.#load(frames, record) !== generation ||
         frames[record + OWNER] !== mapping ||
         frames[record + PAGE_OF_OWNER] !== page
       )
@@ -92,7 +95,7 @@ export class Lookup {
   isStill(frame: number, generation: number): boolean {
     // An atomic operation that also writes: no load before it can come after it.
     if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 0)
-    return Atomics.load(this.#frames, frameAt(frame)) === generation
+    return this.#load(this.#frames, frameAt(frame)) === generation
   }
 
   /** The size in bytes of what `mapping` maps, as far as this cache knows. */
@@ -109,17 +112,22 @@ export class Lookup {
 
   /** Whether `page` lies within the file as a whole: most reads need not know more of its size. */
   isWhole(mapping: number, page: number): boolean {
-    return page < Atomics.load(this.#mappings, mappingAt(mapping) + END_PAGE)
+    return page < this.#load(this.#mappings, mappingAt(mapping) + END_PAGE)
   }
 
   /** Changes when a file is to be served in another way: who has it open asks the keeper how. */
   layoutOf(mapping: number): number {
-    return Atomics.load(this.#mappings, mappingAt(mapping) + LAYOUT)
+    return this.#load(this.#mappings, mappingAt(mapping) + LAYOUT)
   }
 
   /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
   get isClosed(): boolean {
     return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
+  }
+
+  /** An atomic load, for less where a plain one is as good. */
+  #load(words: Int32Array, at: number): number {
+    return this.#needsFence ? Atomics.load(words, at) : words[at]!
   }
 
   #findForeign(mapping: number, page: number): number {
@@ -130,12 +138,12 @@ export class Lookup {
     const root = Atomics.load(this.#mappings, mappingAt(mapping) + ROOT)
     let shift = topShift(rootHeight(root))
     // The index may be another one by now, and lower.
-    if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
+    if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return NOTHING
     let node = rootNode(root)
     for (; shift > 0; shift = nextShift(shift)) {
       node = Atomics.load(nodes, slotAt(node, page, shift))
       // The node that leads there is another index's leaf by now, and its word is no node's number.
-      if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING
+      if (node >>> 0 >= nodes.length / NODE_WORDS) return NOTHING
     }
     const at = slotAt(node, page, 0)
     const word = Atomics.load(nodes, at)

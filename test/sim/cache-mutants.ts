@@ -11,23 +11,19 @@ const FILE = 'library/cached-file'
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
-  instead('a frame that was given up', LOOKUP, 'Atomics.load(frames, record) !== generation ||', ''),
-  without(
-    'an entry of another file in a node that is used anew',
-    LOOKUP,
-    'frames[record + FRAME.MAPPING] !== mapping ||',
-  ),
+  instead('a frame that was given up', LOOKUP, 'this.#load(frames, record) !== generation ||', ''),
+  without('an entry of another file in a node that is used anew', LOOKUP, 'frames[record + OWNER] !== mapping ||'),
   instead(
     'an entry of another page in a node that is used anew',
     LOOKUP,
-    '|| frames[record + FRAME.PAGE] !== page',
+    '|| frames[record + PAGE_OF_OWNER] !== page',
     '',
   ),
-  instead('a page beyond what the index reaches', LOOKUP, '|| height === 0 || page >>> shift >= NODE_SLOTS', ''),
+  instead('a page beyond what the index reaches', LOOKUP, '|| page >>> shift >= NODE_SLOTS', ''),
   instead(
     'a frame given up while it was copied',
     LOOKUP,
-    'return Atomics.load(this.#frames, frameAt(frame)) === generation',
+    'return this.#load(this.#frames, frameAt(frame)) === generation',
     'return true',
   ),
   without(
@@ -41,6 +37,18 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     FILE,
     'if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
     'if (slot >= 0) {',
+  ),
+  instead(
+    'a view of one page: its frame was given up before it was pinned',
+    FILE,
+    'if (lookup.isStill(frame, generation) && lookup',
+    'if (lookup',
+  ),
+  instead(
+    'a view of one page: a home whose mapping is another by now',
+    FILE,
+    '&& lookup.layoutOf(layout.mapping) === layout.version',
+    '',
   ),
   without(
     'a home whose mapping is another by now: a read',
@@ -65,17 +73,17 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without(
     'an index that is lower by now',
     LOOKUP,
-    'if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING',
+    'if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return NOTHING',
   ),
   without(
     'a way through what is no node any more',
     LOOKUP,
-    'if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING',
+    'if (node >>> 0 >= nodes.length / NODE_WORDS) return NOTHING',
   ),
   without(
     'a short cut to a frame that was given up',
     LOOKUP,
-    'if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING',
+    'if (Atomics.load(this.#frames, record) !== generation) return NOTHING',
   ),
   instead('a page of the file itself that is read from its home', READER, 'layout.own.has(page)', 'false'),
 
