@@ -9,11 +9,13 @@ import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena, type ArenaHandle } from './arena.ts'
-import { CachedFile, type FileContext } from './cached-file.ts'
+import { outOfRange } from './arguments.ts'
+import { CachedFile } from './cached-file.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
 import { loadNative, type Native } from './native.ts'
+import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
 import { PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
@@ -353,10 +355,6 @@ function isWritable(flags: string): boolean {
   if (flags === 'r') return false
   if (flags === 'r+') return true
   throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
-}
-
-function outOfRange(message: string): RangeError {
-  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
 }
 
 function notHere(method: string): Error {

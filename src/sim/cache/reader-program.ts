@@ -1,9 +1,10 @@
 /** What a thread that reads does: opens a file, reads, looks at it by views, closes it, again and again. */
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { Pins } from '../../cache/pins.ts'
-import { CachedFile, type FileContext } from '../../library/cached-file.ts'
+import { CachedFile } from '../../library/cached-file.ts'
 import type { Door } from '../../library/door.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
+import type { FileContext } from '../../library/open-file.ts'
 import type { PageReader } from '../../library/page-reader.ts'
 import type { View } from '../../library/view.ts'
 import type { SimFile } from './files.ts'
