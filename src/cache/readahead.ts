@@ -33,7 +33,8 @@ export class Readahead {
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
   missed(page: number, count: number): number {
     // The reader is faster than storage: this is under way.
-    if (page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size) return count
+    const isUnderWay = page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size
+    if (isUnderWay && this.advice !== ADVICE.RANDOM) return count
     if (this.advice === ADVICE.RANDOM || (this.advice === ADVICE.NORMAL && page !== this.#end && page !== 0)) {
       this.#size = 0
       // Where it would go on, if it were sequential from now on.

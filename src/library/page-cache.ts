@@ -91,7 +91,7 @@ export interface PageCacheHandle {
 
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
-const MAPPINGS_MAX = 65_536
+const MAPPINGS_MAX = 16_384
 /** V8 keeps the order of loads on x86 only. */
 const NEEDS_FENCE = process.arch !== 'x64'
 

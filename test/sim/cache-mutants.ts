@@ -7,7 +7,8 @@ const FRAMES = 'cache/frames'
 const XARRAY = 'cache/xarray'
 const KEEPER = 'cache/page-keeper'
 const READER = 'library/page-reader'
-const FILE = 'library/cached-file'
+const FILE = 'library/open-file'
+const VIEWS = 'library/views'
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
@@ -19,7 +20,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     '|| frames[record + PAGE_OF_OWNER] !== page',
     '',
   ),
-  instead('a page beyond what the index reaches', LOOKUP, '|| page >>> shift >= NODE_SLOTS', ''),
   instead(
     'a frame given up while it was copied',
     LOOKUP,
@@ -34,19 +34,19 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('the second look is not asked for', READER, 'if (!this.lookup.isStill(frame, generation)) continue'),
   instead(
     'a view of a frame that was given up before it was pinned',
-    FILE,
+    VIEWS,
     'if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
     'if (slot >= 0) {',
   ),
   instead(
     'a view of one page: its frame was given up before it was pinned',
-    FILE,
+    VIEWS,
     'if (lookup.isStill(frame, generation) && lookup',
     'if (lookup',
   ),
   instead(
     'a view of one page: a home whose mapping is another by now',
-    FILE,
+    VIEWS,
     '&& lookup.layoutOf(layout.mapping) === layout.version',
     '',
   ),
@@ -57,7 +57,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   ),
   instead(
     'a home whose mapping is another by now: a view',
-    FILE,
+    VIEWS,
     'const isCurrent = reader.lookup.layoutOf(layout.mapping) === layout.version',
     'const isCurrent = true',
   ),
@@ -90,7 +90,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- pins
   instead(
     'a look at the generation before the pin',
-    FILE,
+    VIEWS,
     'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
     'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
   ),

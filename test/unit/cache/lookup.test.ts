@@ -16,7 +16,7 @@ const NODES = 64
 function world() {
   const memory = allocateMemory({ frames: FRAMES, nodes: NODES, mappings: 4, threads: 1, pinsPerThread: 2 })
   const keeper = new PageKeeper(memory, (ages) => new ReuseClock(FRAMES, ages), FRAMES * PAGE_BYTES)
-  const lookup = new Lookup(memory, false)
+  const lookup = new Lookup(memory, true)
   for (let i = 0; i < 4; i++) keeper.createMapping()
   return { keeper, lookup }
 }

@@ -18,10 +18,12 @@ test('never loads fewer pages than are wanted, nor more ahead than a window', ()
       const readahead = new Readahead()
       for (const { page, count, reaches, advice } of list) {
         readahead.advice = advice
+        const { marker } = readahead
         const pages = readahead.missed(page, count)
         expect(pages).toBeGreaterThanOrEqual(count)
         expect(pages).toBeLessThanOrEqual(Math.max(count, WINDOW_MAX))
         if (advice === ADVICE.RANDOM) expect([pages, readahead.marker]).toEqual([count, Number.POSITIVE_INFINITY])
+        else if (readahead.marker === marker) expect(pages).toBe(count)
         else if (readahead.marker !== Number.POSITIVE_INFINITY) {
           // Within what is loaded, or just behind it: so the next window begins where this one ends.
           expect(readahead.marker).toBeLessThanOrEqual(page + pages)
@@ -53,10 +55,23 @@ test('windows ahead follow one another without gaps', () => {
   for (let i = 0; i < 12; i++) {
     expect(readahead.reached()).toBe(end)
     end += readahead.window
-    expect(readahead.marker).toBeGreaterThanOrEqual(end - readahead.window)
+    expect(readahead.marker).toBeGreaterThanOrEqual(end - 2 * readahead.window)
     expect(readahead.marker).toBeLessThan(end)
   }
   expect(readahead.window).toBe(WINDOW_MAX)
+})
+
+test('a reader that has caught up with what is read ahead for it goes on being sequential', () => {
+  const readahead = new Readahead()
+  let end = readahead.missed(0, 1)
+  for (let i = 0; i < 10; i++) {
+    readahead.reached()
+    // The first page of the window is still being read.
+    expect(readahead.missed(end, 2)).toBe(2)
+    end += readahead.window
+  }
+  expect(readahead.window).toBe(WINDOW_MAX)
+  expect(readahead.missed(end, 1)).toBe(WINDOW_MAX)
 })
 
 test('a random reader gets what it wants; when it goes on from there it is sequential', () => {

@@ -229,13 +229,13 @@ test('files come and go by the thousand: the numbers of mappings go round, and h
   const content = (i: number) => Buffer.alloc(100, `file ${i}.`)
   const files = Array.from({ length: 1100 }, (_, i) => fileOf(content(i)))
   const buffer = Buffer.alloc(100)
-  // 8192 numbers, of which at most 1024 are remembered.
-  for (let i = 0; i < 9000; i++) {
+  // 16,384 numbers, of which at most 1024 are remembered.
+  for (let i = 0; i < 17_000; i++) {
     const n = i % files.length
     using file = cache.openSync(files[n]!)
     expect(file.readSync(buffer, { position: 0 })).toBe(100)
     if (!buffer.equals(content(n))) throw new Error(`file ${n} at ${i}`)
-    if (i > 8190) expect(file.tryRead(buffer, { position: 0 })).toBe(100)
+    if (i > 16_380) expect(file.tryRead(buffer, { position: 0 })).toBe(100)
   }
   cache.checkInvariants()
 })
