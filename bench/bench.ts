@@ -30,6 +30,8 @@ export interface Bench {
   /** Small files and few repetitions: to see whether it works, not for figures. */
   readonly quick: boolean
   readonly repetitions: number
+  /** Files for the section that runs policies over traces; none: those that it brings. */
+  readonly traces: readonly string[]
   /** How to start Samepage, before its arguments. */
   readonly program: readonly string[]
   readonly hasBindfs: boolean
@@ -61,6 +63,17 @@ export async function compare(bench: Bench, comparison: Comparison): Promise<voi
     }
   }
   add(bench, { name, unit, samples, targets, processors, load: [before, load()] })
+}
+
+/** So many times what `measure` finds, for figures whose sides one client measures in turns. */
+export async function repeat<Result>(
+  bench: Bench,
+  measure: () => Promise<Result>,
+): Promise<[Result[], Figure['load']]> {
+  const before = load()
+  const results: Result[] = []
+  for (let repetition = 0; repetition < bench.repetitions; repetition++) results.push(await measure())
+  return [results, [before, load()]]
 }
 
 export function add(bench: Bench, figure: Figure): void {

@@ -1,5 +1,6 @@
 /** Starts load generators, each a process of its own on its own processors, and collects what they print. */
 import { spawn } from 'node:child_process'
+import type { Side } from './figure.ts'
 
 /** What each client is told, and what it answers. */
 export interface ClientTypes {
@@ -10,6 +11,12 @@ export interface ClientTypes {
   write: { task: WriteTask; answer: Rate }
   change: { task: ChangeTask; answer: Rate }
   notice: { task: NoticeTask; answer: NoticeAnswer }
+  'look-up': { task: LookUpTask; answer: Rates }
+  replay: { task: ReplayTask; answer: ReplayAnswer }
+  clones: { task: ClonesTask; answer: ClonesAnswer }
+  scan: { task: ScanTask; answer: Rate }
+  hits: { task: HitsTask; answer: HitsAnswer }
+  'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
 export interface ReadTask {
@@ -88,6 +95,71 @@ export interface NoticeAnswer {
   readonly tookMs: number[]
 }
 
+export interface LookUpTask {
+  readonly pages: number
+  /** In each, all sides come once. */
+  readonly rounds: number
+}
+
+/** Pages that are asked for: some more often than others, or as a trace has them, several times over side by side. */
+export type Accesses =
+  | { readonly kind: 'zipf'; readonly pages: number; readonly count: number; readonly skew: number }
+  | { readonly kind: 'trace'; readonly trace: string; readonly copies: number }
+
+export interface ReplayTask {
+  readonly side: 'samepage' | 'lru-cache'
+  readonly file: string
+  readonly accesses: Accesses
+  /** Whether each page is copied, or looked at where it is. */
+  readonly way: 'copy' | 'view'
+  /** For how many pages the cache has room. */
+  readonly pages: number
+}
+
+export interface ReplayAnswer {
+  readonly count: number
+  readonly misses: number
+  readonly seconds: number
+  /** Memory of the process in the end, all in. */
+  readonly residentBytes: number
+}
+
+export interface ClonesTask {
+  readonly side: 'samepage' | 'native'
+  readonly files: readonly string[]
+}
+
+export interface ClonesAnswer {
+  readonly seconds: number
+  /** What all files took compared with the first: memory of the process and of the kernel for these files; */
+  readonly timesMemory: number
+  /** pages and indexes, as the cache counts them. */
+  readonly timesHeld: number
+}
+
+export interface ScanTask {
+  readonly side: 'samepage' | 'native'
+  readonly file: string
+  readonly way: 'read' | 'stream'
+  /** Past the kernel's cache, which the native side never goes. */
+  readonly direct: boolean
+}
+
+export interface HitsTask {
+  readonly file: string
+  readonly rounds: number
+}
+
+export interface HitsAnswer {
+  readonly copied: Rates
+  readonly viewed: Rates
+  /** Bytes. */
+  readonly garbagePerHit: number
+}
+
+/** Of several sides, measured by one client in turns. */
+export type Rates = Partial<Record<Side, Rate>>
+
 export interface Rate {
   readonly count: number
   readonly seconds: number
@@ -112,6 +184,12 @@ export function runClient<Kind extends keyof ClientTypes>(
       else reject(new Error(`the client '${kind}' failed with status ${status}: ${JSON.stringify(task)}`))
     })
   })
+}
+
+/** What clients measured of several sides, one each repetition, as samples of a figure in 1/s. */
+export function samplesOf(all: readonly Rates[]): Partial<Record<Side, number[]>> {
+  const sides = Object.keys(all[0] ?? {}) as Side[]
+  return Object.fromEntries(sides.map((side) => [side, all.map((rates) => perSecond(rates[side]!))]))
 }
 
 export const perSecond = ({ count, seconds }: Rate): number => count / seconds

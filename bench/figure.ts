@@ -1,7 +1,19 @@
 /** A figure: what was measured on each side, several times over, and what it was meant to reach. */
 import { formatBytes, formatCount, formatSeconds } from '../src/util/human.ts'
 
-export type Side = 'samepage' | 'native' | 'bindfs' | 'bindfs --multithreaded'
+/** What Samepage is compared with; in this order they are columns. */
+export const OTHER_SIDES = [
+  'native',
+  'bindfs',
+  'bindfs --multithreaded',
+  'Map.get',
+  'one thread',
+  'fs.readSync',
+  'lru-cache',
+  'one sharer',
+] as const
+
+export type Side = 'samepage' | (typeof OTHER_SIDES)[number]
 
 export interface Unit {
   /** For JSON. */
@@ -15,6 +27,10 @@ export const UNIT = {
   SECONDS: { name: 'seconds', better: 'less', format: formatSeconds },
   BYTES_PER_SECOND: { name: 'bytes/s', better: 'more', format: (value) => `${(value / 1e9).toFixed(2)} GB/s` },
   PER_SECOND: { name: '1/s', better: 'more', format: (value) => `${formatCount(value)}/s` },
+  TIMES: { name: 'times', better: 'less', format: (value) => `${value.toFixed(3)} x` },
+  SHARE: { name: 'share', better: 'more', format: (value) => `${(value * 100).toFixed(1)}%` },
+  NANOSECONDS: { name: 'ns', better: 'less', format: (value) => `${formatCount(value)} ns` },
+  POINTS: { name: 'points', better: 'less', format: (value) => value.toFixed(1) },
   PAGES: { name: 'pages', better: 'less', format: (value) => `${formatCount(value)} pages` },
 } as const satisfies Record<string, Unit>
 
@@ -23,6 +39,8 @@ export type Target =
   | { readonly against: Exclude<Side, 'samepage'>; readonly min: number }
   /** Samepage's value is to be `max` at most. */
   | { readonly max: number }
+  /** Samepage's value is to be `min` at least. */
+  | { readonly min: number; readonly against?: never }
 
 export interface Figure {
   readonly name: string
@@ -34,6 +52,8 @@ export interface Figure {
   readonly processors: string
   /** Load average over one minute, at the beginning and at the end. */
   readonly load: readonly [number, number]
+  /** Numbers from which the figure was made: columns of their own. */
+  readonly beside?: Readonly<Record<string, number>>
 }
 
 export interface Spread {
@@ -64,13 +84,15 @@ export function reaches(figure: Figure, target: Target): boolean | undefined {
   const { samepage } = figure.samples
   if (samepage === undefined) return undefined
   if ('max' in target) return spreadOf(samepage).median <= target.max
+  if (target.against === undefined) return spreadOf(samepage).median >= target.min
   return figure.samples[target.against] === undefined
     ? undefined
     : spreadOf(ratiosTo(figure, target.against)).median >= target.min
 }
 
 export function describeTarget(target: Target, unit: Unit): string {
-  return 'max' in target ? `<= ${unit.format(target.max)}` : `>= ${target.min} x ${target.against}`
+  if ('max' in target) return `<= ${unit.format(target.max)}`
+  return target.against === undefined ? `>= ${unit.format(target.min)}` : `>= ${target.min} x ${target.against}`
 }
 
 /** As it stands in the JSON file. */
@@ -84,6 +106,7 @@ export function toJson(figure: Figure): object {
     processors: figure.processors,
     load: figure.load,
     samples: figure.samples,
+    ...(figure.beside && { beside: figure.beside }),
     spread: Object.fromEntries(sides.map((side) => [side, spreadOf(figure.samples[side] ?? [])])),
     timesAsGoodAs: Object.fromEntries(others.map((side) => [side, spreadOf(ratiosTo(figure, side))])),
     targets: figure.targets.map((target) => ({ ...target, reached: reaches(figure, target) ?? null })),

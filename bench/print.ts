@@ -1,19 +1,26 @@
 /** Figures as tables for people. */
 import Table from 'cli-table3'
-import { describeTarget, type Figure, ratiosTo, reaches, type Side, spreadOf } from './figure.ts'
+import { describeTarget, type Figure, OTHER_SIDES, ratiosTo, reaches, type Side, spreadOf } from './figure.ts'
 
 export function printFigures(figures: readonly Figure[]): string {
-  const others = (['native', 'bindfs', 'bindfs --multithreaded'] as const).filter((side) =>
-    figures.some((figure) => figure.samples[side] !== undefined),
-  )
+  const others = OTHER_SIDES.filter((side) => figures.some((figure) => figure.samples[side] !== undefined))
+  const beside = [...new Set(figures.flatMap((figure) => Object.keys(figure.beside ?? {})))]
   const table = new Table({
-    head: ['', 'Samepage', ...others.flatMap((side) => [side, `x ${side}`]), 'target', 'processors, load'],
+    head: ['', ...beside, 'Samepage', ...others.flatMap((side) => [side, `x ${side}`]), 'target', 'processors, load'],
     style: { head: [], border: [], compact: true },
-    colAligns: ['left', 'right', ...others.flatMap(() => ['right', 'right'] as const), 'left', 'left'],
+    colAligns: [
+      'left',
+      ...beside.map(() => 'right' as const),
+      'right',
+      ...others.flatMap(() => ['right', 'right'] as const),
+      'left',
+      'left',
+    ],
   })
   for (const figure of figures)
     table.push([
       figure.name,
+      ...beside.map((name) => figure.beside?.[name]?.toFixed(1) ?? ''),
       valueCell(figure, 'samepage'),
       ...others.flatMap((side) => [valueCell(figure, side), ratioCell(figure, side)]),
       figure.targets

@@ -4,6 +4,7 @@
  *     npm run bench                                   everything: some 20 minutes, as root, on a quiet machine
  *     npm run bench -- --quick                        small files, few repetitions: does it run?
  *     npm run bench -- --only demo-set,open-close     some sections
+ *     npm run bench -- --only policies --trace FILE   a trace of your own
  *
  * Prints tables, and writes all samples as JSON. A missed target is reported and is no failure: exit status 1 means
  * that something broke.
@@ -24,8 +25,13 @@ import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
+import { libraryClones } from './sections/library-clones.ts'
+import { libraryHits } from './sections/library-hits.ts'
+import { libraryLru } from './sections/library-lru.ts'
+import { libraryScan } from './sections/library-scan.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
+import { policies } from './sections/policies.ts'
 import { postgres } from './sections/postgres.ts'
 import { watch } from './sections/watch.ts'
 import { writes } from './sections/writes.ts'
@@ -43,6 +49,11 @@ const SECTIONS: readonly Section[] = [
   postgres,
   guest,
   inspectSpeed,
+  libraryHits,
+  libraryLru,
+  libraryClones,
+  libraryScan,
+  policies,
 ]
 
 /** The root of the repository: this file runs as build/bench/run.js. */
@@ -53,6 +64,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: SECTIONS.map(({ name }) => name).join(',') },
     quick: { type: 'boolean', default: false },
     repetitions: { type: 'string' },
+    trace: { type: 'string', multiple: true, default: [] },
     json: { type: 'string', default: path.join(ROOT, 'build/bench.json') },
     program: { type: 'string', default: path.join(ROOT, 'dist/cli/main.js') },
   },
@@ -88,6 +100,7 @@ await withCleanup(async (cleanup) => {
     const bench: Bench = {
       quick: options.quick,
       repetitions,
+      traces: options.trace,
       program: [process.execPath, options.program],
       hasBindfs: machine.bindfs !== undefined,
       cleanup,

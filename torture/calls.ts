@@ -180,7 +180,7 @@ export function describe(record: Statx): string {
   const w = record.words
   const time = (word: number) => `@${(w[word + 1]! | 0) * 2 ** 32 + w[word]!}.${String(w[word + 2]!).padStart(9, '0')}`
   const size = record.isDirectory ? '-' : record.size
-  // FUSE does not tell truncate(2) from O_TRUNC. The one leaves the times of a file alone that is as long already, the other does not.
+  // FUSE does not tell truncate(2) to nothing from O_TRUNC. The one leaves the times of an empty file alone, the other does not.
   const changed = record.isFile && record.size === 0 ? '' : ` mtime=${time(28)} ctime=${time(24)}`
   return `mode=${settledMode(record).toString(8)} nlink=${record.nlink} uid=${record.uid} gid=${record.gid} size=${size} rdev=${w[32]}:${w[33]} atime=${time(16)}${changed}`
 }

@@ -1,4 +1,5 @@
 /** What the load generators share. */
+import type { Rate } from '../client.ts'
 
 /** The task that the process was given. */
 export function task<Task>(): Task {
@@ -22,6 +23,35 @@ export function shuffled(count: number): Uint32Array {
     order[i] = other
   }
   return order
+}
+
+/** `count` numbers below `limit`, the same in every run; `seed` from 1 on. */
+export function randomBelow(limit: number, count: number, seed = 1): Int32Array {
+  let state = seed
+  return Int32Array.from({ length: count }, () => {
+    // xorshift (G. Marsaglia, 2003).
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) % limit
+  })
+}
+
+/** Runs of all sides in turns: a machine with other work on it slows all of them down alike. The first round is left out. */
+export async function inTurns<Name extends string>(
+  rounds: number,
+  sides: Readonly<Record<Name, () => number | Promise<number>>>,
+): Promise<Record<Name, Rate>> {
+  const names = Object.keys(sides) as Name[]
+  const rates = Object.fromEntries(names.map((name) => [name, { count: 0, seconds: 0 }])) as Record<Name, Rate>
+  for (let round = 0; round <= rounds; round++)
+    for (const name of names) {
+      const began = performance.now()
+      const count = await sides[name]()
+      const seconds = (performance.now() - began) / 1000
+      if (round > 0) rates[name] = { count: rates[name].count + count, seconds: rates[name].seconds + seconds }
+    }
+  return rates
 }
 
 /** Throws where a system call returned -errno. */

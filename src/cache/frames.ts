@@ -148,9 +148,9 @@ export class Frames {
     return this.#words[frameAt(frame)]!
   }
 
-  /** Reads since {@link setAge}, up to AGE_MAX. */
+  /** Reads since {@link setAge}, up to AGE_MAX. Set to -1, the first is not counted. */
   age(frame: number): number {
-    return this.#words[frameAt(frame) + FRAME.AGE]!
+    return Math.max(0, this.#words[frameAt(frame) + FRAME.AGE]!)
   }
 
   setAge(frame: number, age: number): void {

@@ -2,7 +2,8 @@
  * The look-up of a page: from (mapping, page) to the frame that holds it, by any thread, without locks, and nothing allocated.
  *
  * 1. **Walk** the index with plain loads. Nodes may be given up and used again meanwhile, so what is found may be of any page, or torn.
- * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page.
+ * 2. **Validate**: the frame's record has the entry's generation, and this page as its owner. Then the entry was of this page, and whole: a frame
+ *    that holds no page has a generation that no entry ever had.
  * 3. The caller **copies**, or pins and hands out.
  * 4. **Validate again** ({@link Lookup.isStill}): the frame was not given up in between. Else what was copied is worth nothing: look up again.
  *
@@ -12,17 +13,27 @@
  * The owner of the frame of a `shared` entry is another page, and a `zero` entry has no frame. What says that such an entry was of
  * this page is that no node left any index since the walk began: the keeper counts those.
  */
-import { entryKind, entryValue } from '../layout/entry-word.ts'
-import { AGE_MAX, FRAME, frameAt } from '../layout/frame-record.ts'
-import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../layout/mapping-record.ts'
-import { NODE_SLOTS, nextShift, slotAt, topShift } from '../layout/node.ts'
+import * as entryWord from '../layout/entry-word.ts'
+import * as frameRecord from '../layout/frame-record.ts'
+import * as mappingRecord from '../layout/mapping-record.ts'
+import * as nodes from '../layout/node.ts'
 import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
+
+// Constants of this module. V8 compiles these into the code of a hit; what is imported it loads each time that it is used.
+const { entryKind, entryValue } = entryWord
+const { AGE_MAX, frameAt } = frameRecord
+const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
+const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
+const { ROOT, END_PAGE, LAYOUT } = MAPPING
+const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
+const { PAGE, SHARED, ZERO } = EntryKind
+const NOTHING = -1
 
 /** What {@link Lookup.find} returns where there is no frame. */
 export const FOUND = {
   /** Not in memory, or not as far as this look-up could see. */
-  NOTHING: -1,
+  NOTHING,
   /** Zeros. */
   ZERO: -2,
 } as const
@@ -49,31 +60,32 @@ export class Lookup {
   /** The frame that holds `page` of `mapping`, or one of {@link FOUND}. Raises its age. `page` is an integer from 0 on. */
   find(mapping: number, page: number): number {
     const nodes = this.#nodes
-    const root = this.#mappings[mappingAt(mapping) + MAPPING.ROOT]!
-    const height = rootHeight(root)
-    let shift = topShift(height)
-    if (page >= PAGES_MAX || height === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
+    const root = this.#mappings[mappingAt(mapping) + ROOT]!
+    let shift = topShift(rootHeight(root))
+    if (page >>> shift >= NODE_SLOTS) return NOTHING
     let node = rootNode(root)
     for (; shift > 0; shift = nextShift(shift)) node = nodes[slotAt(node, page, shift)]!
     const at = slotAt(node, page, 0)
     const word = nodes[at]!
     const kind = entryKind(word)
-    if (kind === EntryKind.PAGE) {
+    if (kind === PAGE) {
       const frames = this.#frames
       const frame = entryValue(word)
       const record = frameAt(frame)
       const generation = nodes[at + 1]!
       if (
+        // That of an entry without a frame, or of none at all: a frame that holds nothing may have the same one.
+        (generation & 1) === 0 ||
         Atomics.load(frames, record) !== generation ||
-        frames[record + FRAME.MAPPING] !== mapping ||
-        frames[record + FRAME.PAGE] !== page
+        frames[record + OWNER] !== mapping ||
+        frames[record + PAGE_OF_OWNER] !== page
       )
-        return FOUND.NOTHING
+        return NOTHING
       this.generation = generation
       this.#age(record)
       return frame
     }
-    return kind === EntryKind.SHARED || kind === EntryKind.ZERO ? this.#findForeign(mapping, page) : FOUND.NOTHING
+    return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
   }
 
   /** Whether `frame` is still what it was when it was found with `generation`: all that was read from it meanwhile is right. */
@@ -97,12 +109,12 @@ export class Lookup {
 
   /** Whether `page` lies within the file as a whole: most reads need not know more of its size. */
   isWhole(mapping: number, page: number): boolean {
-    return page < Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.END_PAGE)
+    return page < Atomics.load(this.#mappings, mappingAt(mapping) + END_PAGE)
   }
 
   /** Changes when a file is to be served in another way: who has it open asks the keeper how. */
   layoutOf(mapping: number): number {
-    return Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT)
+    return Atomics.load(this.#mappings, mappingAt(mapping) + LAYOUT)
   }
 
   /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
@@ -111,25 +123,30 @@ export class Lookup {
   }
 
   #findForeign(mapping: number, page: number): number {
+    // Further bits were lost on the way. No frame's owner has as high a page, but here nobody asks for the owner.
+    if (page >= PAGES_MAX) return NOTHING
     const nodes = this.#nodes
     const freed = Atomics.load(this.#counters, COUNTER.NODES_FREED)
-    const root = Atomics.load(this.#mappings, mappingAt(mapping) + MAPPING.ROOT)
+    const root = Atomics.load(this.#mappings, mappingAt(mapping) + ROOT)
     let shift = topShift(rootHeight(root))
     // The index may be another one by now, and lower.
     if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING
     let node = rootNode(root)
-    for (; shift > 0; shift = nextShift(shift)) node = Atomics.load(nodes, slotAt(node, page, shift))
+    for (; shift > 0; shift = nextShift(shift)) {
+      node = Atomics.load(nodes, slotAt(node, page, shift))
+      // The node that leads there is another index's leaf by now, and its word is no node's number.
+      if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING
+    }
     const at = slotAt(node, page, 0)
     const word = Atomics.load(nodes, at)
     const generation = Atomics.load(nodes, at + 1)
     // The word again: a torn pair is the old word with the new generation.
-    if (Atomics.load(nodes, at) !== word || Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed)
-      return FOUND.NOTHING
-    if (entryKind(word) === EntryKind.ZERO) return FOUND.ZERO
-    if (entryKind(word) !== EntryKind.SHARED) return FOUND.NOTHING
+    if (Atomics.load(nodes, at) !== word || Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed) return NOTHING
+    if (entryKind(word) === ZERO) return FOUND.ZERO
+    if (entryKind(word) !== SHARED) return NOTHING
     const frame = entryValue(word)
     const record = frameAt(frame)
-    if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING
+    if (Atomics.load(this.#frames, record) !== generation) return NOTHING
     this.generation = generation
     this.#age(record)
     return frame
@@ -137,7 +154,7 @@ export class Lookup {
 
   /** Two readers may raise it once, or one it lets go: it is a hint. */
   #age(record: number): void {
-    const age = this.#frames[record + FRAME.AGE]!
-    if (age < AGE_MAX) this.#frames[record + FRAME.AGE] = age + 1
+    const age = this.#frames[record + AGE]!
+    if (age < AGE_MAX) this.#frames[record + AGE] = age + 1
   }
 }

@@ -18,8 +18,11 @@ import { EntryKind, PAGE_BYTES } from './entry.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
-import { NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { XArray } from './xarray.ts'
+
+/** Beyond this share of the memory indexes hold no shadows. */
+const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
@@ -64,7 +67,7 @@ export class PageKeeper {
    */
   constructor(
     memory: CacheMemory,
-    policy: (frames: Frames) => ReclaimPolicy,
+    policy: (ages: Ages) => ReclaimPolicy,
     bytesMax: number,
     giveBack: (frames: readonly number[]) => void = () => {},
   ) {
@@ -74,7 +77,8 @@ export class PageKeeper {
     this.#counters = new Int32Array(memory.counters)
     this.#mappingsMax = memory.sizes.mappings
     this.#index = new XArray(memory)
-    this.#policy = policy(this.frames)
+    const { frames } = this
+    this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
     this.#giveBack = giveBack
     this.#isCancelled = new Uint8Array(memory.sizes.frames)
     this.#bytesMax = bytesMax
@@ -183,7 +187,11 @@ export class PageKeeper {
     this.counts.resident++
     const isShadow = entryKind(before) === EntryKind.SHADOW
     if (isShadow) this.counts.refaults++
-    this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER, isWanted)
+    if (isWanted) {
+      this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER)
+      // Who asked for it finds it now: that is the use it was loaded for, and no hit.
+      frames.setAge(frame, -1)
+    } else this.#policy.insertCold(frame)
     return true
   }
 
@@ -274,9 +282,9 @@ export class PageKeeper {
   #reclaim(count: number): void {
     if (count <= 0) return
     this.pinned.look()
-    const isPinned = (frame: number) => this.pinned.has(frame)
+    const mayEvict = (frame: number) => !this.pinned.has(frame)
     for (let i = 0; i < count; i++) {
-      const frame = this.#policy.victim(isPinned)
+      const frame = this.#policy.victim(mayEvict)
       if (frame < 0) break
       // A shadow takes the place of the page's entry, so there is room for it.
       this.#index.set(
@@ -291,6 +299,9 @@ export class PageKeeper {
     }
     if (this.#shadows > this.#pruneAt)
       this.#prune((kind, stamp) => kind !== EntryKind.SHADOW || this.#policy.isWorthKeeping(stamp))
+    // What shadows take, pages cannot have.
+    const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#prune((kind) => kind !== EntryKind.SHADOW)
     if (this.frames.surplus > 0) this.#trim()
   }
 

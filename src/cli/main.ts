@@ -1,51 +1,19 @@
 #!/usr/bin/env node
-/** The `samepage` command. Each subcommand is a file of its own; what they need is loaded when one is run. */
-import { Command } from 'commander'
-import { version } from '../util/version.ts'
-import { completionCommand } from './completion.ts'
-import { demoCommand } from './demo.ts'
-import { doctorCommand } from './doctor.ts'
-import { inspectCommand } from './inspect.ts'
-import { mountCommand } from './mount.ts'
-import { report } from './output.ts'
-import { statusCommand } from './status.ts'
-import { umountCommand } from './umount.ts'
-
-export function program(): Command {
-  const root = new Command('samepage')
-    .description('A page cache for Linux in which files that share storage share memory.')
-    .version(version)
-    .showHelpAfterError('(samepage --help shows what there is)')
-    .addHelpText(
-      'after',
-      `
-Start here:
-  samepage inspect /srv/images               what do my clones cost in memory now?
-  samepage doctor /srv/images                what will work on this machine?
-  samepage mount /srv/images /mnt/images     read through the mount: clones share memory
-  samepage status                            what has it saved?
-  samepage umount /mnt/images
-
-Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each command.`,
-    )
-  for (const command of [
-    mountCommand(),
-    umountCommand(),
-    statusCommand(),
-    demoCommand(),
-    inspectCommand(),
-    doctorCommand(),
-    completionCommand(program),
-  ])
-    root.addCommand(command)
-  for (const command of [root, ...root.commands]) command.exitOverride().configureHelp({ sortOptions: true })
-  for (const command of root.commands)
-    command.showHelpAfterError(`(samepage ${command.name()} --help shows what there is)`)
-  return root
+/**
+ * The `samepage` command: looks whether it can work here, then leaves the rest to program.ts. The package is installed for its library on other systems, too, and there
+ * its system calls cannot even be loaded.
+ */
+if (process.platform !== 'linux')
+  fail(`the command needs Linux, this is ${process.platform}; the library (import 'samepage-cache') works here`)
+else {
+  const loaded = await import('./program.ts').catch((error) => error)
+  if (loaded instanceof Error) fail(`cannot be loaded (${loaded.message}); was it installed with --omit=optional?`)
+  else await loaded.run()
 }
 
-try {
-  await program().parseAsync()
-} catch (error) {
-  process.exitCode = report(error)
+function fail(why: string): void {
+  process.stderr.write(`samepage: ${why}\n`)
+  process.exitCode = 1
 }
+
+export {}

@@ -2,8 +2,8 @@
  * Who of the workers receives requests, in shared memory.
  *
  * One worker at a time is enough for most loads, and best: it stays warm on its CPU and is woken alone. So the
- * others are parked. A monitor looks every millisecond while anybody is busy, and calls in one more worker when all
- * that are in are stuck in a request, or when they have been busy without a pause and there are CPUs left.
+ * others are parked. A monitor looks every few milliseconds while anybody is busy, every millisecond where one worker does not keep up, and calls in
+ * one more worker when all that are in are stuck in a request, or when they have been busy without a pause and there are CPUs left.
  * A worker that finds nothing to do parks again, unless it is the last that receives.
  *
  * ```

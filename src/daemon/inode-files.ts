@@ -2,7 +2,7 @@
  * From a slot of the inode table to a descriptor of the file below, and from a name below to a slot.
  *
  * Where files can be opened by handle (root, a file system that exports), the daemon holds no descriptor of a file
- * that nobody has open: nothing is pinned, a deleted file's space is free, and the number of descriptors does
+ * that nobody has open (but see warm-files.ts): nothing is pinned, a deleted file's space is free, and the number of descriptors does
  * not grow with the tree. Directories keep an O_PATH descriptor, because every look-up in them needs one, until there are too many.
  * Elsewhere (ordinary user, other file systems) each inode that the kernel knows costs one O_PATH descriptor.
  *
@@ -264,11 +264,21 @@ export class InodeFiles {
     const fd = this.open(slot, flags)
     if (fd <= this.#openFilesMax) return fd
     close(fd)
+    this.#evictAll()
+    const again = this.open(slot, flags)
+    if (again <= this.#openFilesMax) return again
+    close(again)
     return -ERRNO.ENFILE
   }
 
   /** Whether a client may open one more file. `dirFd`: of any directory. */
   canOpenForClient(dirFd: number): boolean {
+    if (this.#hasRoom(dirFd)) return true
+    this.#evictAll()
+    return this.#hasRoom(dirFd)
+  }
+
+  #hasRoom(dirFd: number): boolean {
     const fd = openat(dirFd, HERE, O_PATH)
     if (fd >= 0) close(fd)
     return fd >= 0 && fd <= this.#openFilesMax
@@ -319,6 +329,11 @@ export class InodeFiles {
       left--
     }
     return 0
+  }
+
+  /** Closes the descriptors of all directories that nobody uses. */
+  #evictAll(): void {
+    this.evict(0, Number.POSITIVE_INFINITY)
   }
 
   /** Where descriptors run short, those of idle directories go. */

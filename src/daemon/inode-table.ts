@@ -25,13 +25,15 @@
  *   @37 @38         where a sequential reader is      any thread, without a lock, see readahead.ts
  *   @39 writers     open files that may write         under the slot's lock
  *   @40 … @42       changes of a written file, see serving.ts     under the slot's lock
+ *   @43 storable    may be mapped for writing, see unheard-stores.ts     under the slot's lock
+ *   @44 warm        a descriptor + 1, or 0, see warm-files.ts     under the slot's lock
  * ```
  * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
  * free slots are in the free list and in no bucket.
  */
 import { SharedMutex } from '../util/shared-mutex.ts'
 
-export const SLOT_WORDS = 44
+export const SLOT_WORDS = 46
 export const HANDLE_BYTES_MAX = 40
 
 export const SLOT = {
@@ -69,6 +71,8 @@ export const SLOT = {
   CHANGING: 40,
   FOREIGN_SEEN: 41,
   FOREIGN_CHECKED: 42,
+  STORABLE: 43,
+  WARM: 44,
 } as const
 
 /** Ored to SLOT.KIND: the decision is not to be used for another open after the last close. */

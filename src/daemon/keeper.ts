@@ -26,6 +26,7 @@ import type { LockCounts } from './locks/lock-counts.ts'
 import { flagsBelow, isWriting, Opening, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
+import type { WarmFiles } from './warm-files.ts'
 
 type OpenRequest = Extract<ToKeeper, { type: 'open' }>
 
@@ -42,6 +43,7 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly serving: ServingState
   readonly homes: HomeTable
   readonly locks: LockCounts
+  readonly warm: WarmFiles
   readonly options: ServingOptions
   readonly fuseFd: number
   /** How families reach the file in a slot. */
@@ -81,6 +83,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       parts.options,
       maps,
       parts.locks,
+      parts.warm,
       parts.fuseFd,
     )
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))

@@ -22,6 +22,12 @@ export interface MonitorStart {
 }
 
 const TICK_MS = 1
+/** While one worker keeps up with all there is: each tick takes processor time from it. */
+const CALM_TICK_MS = 5
+/** Ticks for which it is watched closely after it did not keep up. */
+const UNEASY_TICKS = 100
+/** Ticks for which all must be stuck in a request: for less, a worker may only have waited for a processor. */
+const STUCK_TICKS = 2
 /** Ticks without a pause after which a crew counts as having too much to do. */
 const LOADED_TICKS = 8
 /** Ticks without work after which the monitor sleeps. */
@@ -34,7 +40,9 @@ const { crew: buffer, parallel, hangMs, mountpoint, device } = workerData as Mon
 const crew = new Crew(buffer)
 const servedBefore = new Array<number>(crew.size).fill(0)
 let loaded = 0
+let stuckTicks = 0
 let quiet = 0
+let uneasy = 0
 /**
  * Milliseconds for which this thread was there to watch: a process that was stopped for a while (a frozen container, SIGSTOP)
  * is not hung when it goes on.
@@ -61,13 +69,15 @@ for (;;) {
   }
   loaded = receiving === 0 && busy > 0 ? loaded + 1 : 0
   quiet = busy === 0 ? quiet + 1 : 0
-  if (receiving === 0 && stuck === busy) crew.callAnyIn()
+  stuckTicks = receiving === 0 && stuck === busy ? stuckTicks + 1 : 0
+  if (stuckTicks >= STUCK_TICKS) crew.callAnyIn()
   else if (loaded >= LOADED_TICKS && busy < parallel) {
     crew.callAnyIn()
     loaded = 0
   }
+  uneasy = stuck > 0 || crew.workersIn > 1 ? UNEASY_TICKS : Math.max(0, uneasy - 1)
   watch(stuck === crew.size && parked === 0)
-  crew.sleep(TICK_MS, quiet >= QUIET_TICKS)
+  crew.sleep(uneasy > 0 ? TICK_MS : CALM_TICK_MS, quiet >= QUIET_TICKS)
   if (quiet >= QUIET_TICKS) quiet = QUIET_TICKS - 1
 }
 

@@ -15,6 +15,7 @@ import {
   O_DSYNC,
   O_NONBLOCK,
   O_RDONLY,
+  O_RDWR,
   O_SYNC,
   POSIX_FADV_RANDOM,
   reopen,
@@ -27,6 +28,7 @@ import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
+import type { WarmFiles } from './warm-files.ts'
 
 /** What {@link Opening.join} could not answer: the file has to be decided on. */
 export const UNDECIDED = 1
@@ -68,6 +70,7 @@ export class Opening {
   readonly #options: ServingOptions
   readonly #maps: Maps
   readonly #locks: LockCounts
+  readonly #warm: WarmFiles
   /** Any descriptor of the connection will do for backing ids. */
   readonly #fuseFd: number
 
@@ -78,6 +81,7 @@ export class Opening {
     options: ServingOptions,
     maps: Maps,
     locks: LockCounts,
+    warm: WarmFiles,
     fuseFd: number,
   ) {
     this.#inodes = inodes
@@ -86,7 +90,40 @@ export class Opening {
     this.#options = options
     this.#maps = maps
     this.#locks = locks
+    this.#warm = warm
     this.#fuseFd = fuseFd
+  }
+
+  /**
+   * Opens for reading what is warm, where a look at the file, which `stat` gets, finds what was decided on and the kernel was told: the payload's bytes.
+   * {@link UNDECIDED} where anything else is the case.
+   */
+  openWarm(slot: number, flags: number, stat: Statx, reply: Reply): number {
+    const inodes = this.#inodes
+    if (isWriting(flags) || inodes.get(slot, SLOT.WARM) === 0) return UNDECIDED
+    const lock = inodes.lockOf(slot)
+    lock.lock()
+    try {
+      const fd = this.#warm.descriptor(slot)
+      if (fd < 0 || this.#serving.kind(slot) === SERVED.MAPPED || inodes.isUnhashed(slot)) return UNDECIDED
+      if (stat.ofFd(fd) < 0 || stat.nlink === 0 || !this.#serving.matches(slot, stat)) return UNDECIDED
+      if (this.attributesAreOld(slot, stat)) return UNDECIDED
+      if (inodes.get(slot, SLOT.OPENS) === 0) {
+        if (!this.#serving.isRemembered(slot, Date.now() / 1000) || !this.#acquireHomes(slot)) return UNDECIDED
+      }
+      this.#warm.touch(slot)
+      return this.open(slot, -1, flags, reply)
+    } finally {
+      lock.unlock()
+    }
+  }
+
+  /** The kernel was told other attributes than `stat` has, and goes on believing them for a while. */
+  attributesAreOld(slot: number, stat: Statx): boolean {
+    return (
+      this.#inodes.get(slot, SLOT.ATTR_NSEC) >>> 0 !== stat.ctimeNsec ||
+      this.#inodes.get(slot, SLOT.ATTR_SEC) >>> 0 !== stat.words[24]
+    )
   }
 
   /**
@@ -213,11 +250,14 @@ export class Opening {
     return true
   }
 
-  /** Under the slot's lock: one more open file of a slot whose homes are held; the answer goes to `at` of the payload. Returns its bytes. */
+  /**
+   * Under the slot's lock: one more open file of a slot whose homes are held; the answer goes to `at` of the payload. Returns its bytes. `fd` passes
+   * to the open file, or is kept, or closed; -1 where the file is warm and passed through.
+   */
   open(slot: number, fd: number, flags: number, reply: Reply, at = 0): number {
     const kind = this.#serving.kind(slot)
     const first = this.#inodes.get(slot, SLOT.OPENS) === 0
-    if (kind !== SERVED.MAPPED && first && this.#options.passthrough) {
+    if (kind !== SERVED.MAPPED && first && this.#options.passthrough && this.#inodes.get(slot, SLOT.WARM) === 0) {
       const backing = this.#register(fd, flags)
       // Some files can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
       // the file itself, as an open file has: deleted below, it can still be asked for its attributes.
@@ -233,7 +273,8 @@ export class Opening {
     reply.zero(at, OPEN_OUT_BYTES)
     reply.setU32(at + 4, this.#locks.nextOpen())
     if (backing > 0) {
-      close(fd)
+      if ((flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
+      if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
       reply.setU32(at + 12, backing)
       return OPEN_OUT_BYTES
@@ -246,6 +287,14 @@ export class Opening {
     const direct = this.#options.directIoMmap && !(kind === SERVED.MAPPED && this.#options.divergedCached)
     if (direct) reply.setU32(at + 8, FOPEN.DIRECT_IO)
     return OPEN_OUT_BYTES
+  }
+
+  /** Only files that have handles: others may lie in file systems that do not answer, and be waited for under the slot's lock. */
+  #keepWarm(slot: number, fd: number, flags: number): boolean {
+    const inodes = this.#inodes
+    if (isWriting(flags) || inodes.get(slot, SLOT.HANDLE_SIZE) === 0) return false
+    if (inodes.get(slot, SLOT.WARM) > 0 || inodes.get(slot, SLOT.BACKING) === 0) return false
+    return this.#warm.keep(slot, fd)
   }
 
   /** A backing id. By a descriptor for reading, for it lives on when the writer is gone, and would look like one. */
@@ -284,8 +333,10 @@ export class Opening {
 
   #releaseServing(slot: number): void {
     const backing = this.#inodes.get(slot, SLOT.BACKING)
-    this.#inodes.set(slot, SLOT.BACKING, 0)
-    if (backing > 0) backingClose(this.#fuseFd, backing)
+    if (backing > 0 && this.#inodes.get(slot, SLOT.WARM) === 0) {
+      this.#inodes.set(slot, SLOT.BACKING, 0)
+      backingClose(this.#fuseFd, backing)
+    }
     switch (this.#serving.kind(slot)) {
       case SERVED.PRISTINE:
         this.#homes.release(this.#inodes.get(slot, SLOT.HOME))

@@ -29,6 +29,7 @@ import { type OpenedSource, openSource } from './source.ts'
 import { isNearlyFull, Space } from './space.ts'
 import { Status } from './status.ts'
 import { Threads } from './threads.ts'
+import { WARM_SWEEP_MS, WarmFiles } from './warm-files.ts'
 import { openWatch, whyNotWatched } from './watch.ts'
 import { WatchStats } from './watch-stats.ts'
 
@@ -60,6 +61,7 @@ async function main(): Promise<void> {
     stats: RequestStats.allocate(workers),
     locks: LockCounts.allocate(),
     space: Space.allocate(),
+    warm: WarmFiles.allocate(descriptorsLimit),
     watch: WatchStats.allocate(),
     source: source.source,
     options: {
@@ -82,6 +84,7 @@ async function main(): Promise<void> {
   const filesystems = new FilesystemTable(shared.filesystems)
   const homes = new HomeTable(shared.homes)
   const locks = new LockCounts(shared.locks)
+  const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
   const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit)
   const root = new Statx()
   root.ofFd(shared.source.rootFd)
@@ -93,6 +96,7 @@ async function main(): Promise<void> {
     serving: new ServingState(inodes),
     homes,
     locks,
+    warm,
     options: shared.options,
     start,
     source,
@@ -118,7 +122,7 @@ async function main(): Promise<void> {
       else if (message.type === 'serving') workerIsReady()
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
-      else if (message.type === 'makeSpace') void keeper.families.dropUnused().finally(() => space.made())
+      else if (message.type === 'makeSpace') void makeSpace()
       else if (!lockRequests.receive(message)) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
@@ -158,6 +162,13 @@ async function main(): Promise<void> {
     )
   }, SWEEP_MS)
 
+  const coolIdle = setInterval(() => void warm.sweep(), WARM_SWEEP_MS)
+
+  async function makeSpace(): Promise<void> {
+    await warm.coolAll()
+    await keeper.families.dropUnused().finally(() => space.made())
+  }
+
   /** As if it had died: the supervisor then takes the mount away, in which nothing works any more. */
   function giveUp(): void {
     process.stderr.write('samepage: the connection was aborted\n')
@@ -169,6 +180,7 @@ async function main(): Promise<void> {
     if (ending) return
     ending = true
     clearInterval(sweep)
+    clearInterval(coolIdle)
     control.close()
     await keeper.families.close()
     tell({ type: 'ended' }, () => exitNow(0))

@@ -130,7 +130,6 @@ export class ServingState {
     words[at + SLOT.RECHECK_SEC] = recheckSeconds
     words[at + SLOT.HOME] = 0
     words[at + SLOT.HOME_GENERATION] = 0
-    words[at + SLOT.BACKING] = 0
     words[at + SLOT.MAP] = 0
   }
 

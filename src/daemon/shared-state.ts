@@ -89,6 +89,8 @@ export interface SharedState {
   readonly locks: SharedArrayBuffer
   /** See {@link Space}. */
   readonly space: SharedArrayBuffer
+  /** See {@link WarmFiles}. */
+  readonly warm: SharedArrayBuffer
   /** What {@link WatchStats} takes. */
   readonly watch: SharedArrayBuffer
   readonly source: Source

@@ -18,6 +18,7 @@ import type { LockCounts } from './locks/lock-counts.ts'
 import type { ServingState } from './serving.ts'
 import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
 import type { OpenedSource } from './source.ts'
+import type { WarmFiles } from './warm-files.ts'
 
 /** How a file can be reached again at any time: by its handle, or, without handles, through its slot as long as that is its own. */
 export interface ReachableFile extends SourceFile {
@@ -34,6 +35,7 @@ export interface SharingParts {
   readonly serving: ServingState
   readonly homes: HomeTable
   readonly locks: LockCounts
+  readonly warm: WarmFiles
   readonly options: ServingOptions
   readonly start: ServingStart
   readonly source: OpenedSource
@@ -57,6 +59,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     serving: parts.serving,
     homes: parts.homes,
     locks: parts.locks,
+    warm: parts.warm,
     options: parts.options,
     fuseFd: parts.fuseFd,
     toWorkers: parts.toWorkers,

@@ -1,5 +1,5 @@
 /**
- * Homes keep blocks that their files have overwritten. So where the source is full, homes that nobody uses go, and what failed for want of
+ * Homes keep blocks that their files have overwritten. So where the source is full, homes that nobody uses go, as do warm files, and what failed for want of
  * space is tried again. Writes that the kernel passes through fail without a word to the daemon: for them idle homes go before it is full.
  *
  * ```

@@ -28,6 +28,7 @@ import { RunMaps } from './run-maps.ts'
 import { ServingState } from './serving.ts'
 import type { ToKeeper, WorkerStart } from './shared-state.ts'
 import { retryWithSpace, Space } from './space.ts'
+import { WarmFiles } from './warm-files.ts'
 
 /** How often a parked worker reads its messages. */
 const DRAIN_MS = 5000
@@ -44,6 +45,7 @@ const serving = new ServingState(inodes)
 const maps = new RunMaps(port)
 const locks = new LockCounts(shared.locks)
 const space = new Space(shared.space)
+const warm = new WarmFiles(shared.warm, inodes, fuseFd)
 const stats = new RequestStats(shared.stats)
 const crew = new Crew(shared.crew)
 const tellKeeper = (message: ToKeeper) => {
@@ -63,7 +65,8 @@ const context: Context = {
   stats,
   tellKeeper,
   files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
-  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, fuseFd),
+  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, fuseFd),
+  warm,
   source: shared.source,
   options: shared.options,
   invalidate: (message) => notifier.postMessage(message),

@@ -11,6 +11,7 @@ const SLOT_BITS = 6
 const NODE_WORDS_BITS = 7
 
 export const NODE_SLOTS = 1 << SLOT_BITS
+const SLOT_MASK = NODE_SLOTS - 1
 export const NODE_WORDS = 1 << NODE_WORDS_BITS
 export const NODE_BYTES = NODE_WORDS * 4
 /** Levels that an index may have: enough for 2^31 pages. */
@@ -28,7 +29,7 @@ export function nextShift(shift: number): number {
 
 /** Where in the words of all nodes the slot of `page` is, at the level of `shift`. */
 export function slotAt(node: number, page: number, shift: number): number {
-  return (node << NODE_WORDS_BITS) + (((page >>> shift) & (NODE_SLOTS - 1)) << 1)
+  return (node << NODE_WORDS_BITS) + (((page >>> shift) & SLOT_MASK) << 1)
 }
 
 /** Pages that a slot at the level of `shift` stands for. */

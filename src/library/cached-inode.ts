@@ -39,6 +39,8 @@ export class CachedInode implements PageSource {
   stamp: FileStamp = NEVER_SEEN
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
   uses = 0
+  /** When the last user left. */
+  closedAtMs = 0
   /** Homes that the layout names. */
   homes: readonly number[] = []
   /** When to decide anew, although the file has not changed: it may have clones by then. */

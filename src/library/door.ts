@@ -9,8 +9,10 @@ import type { LayoutHandle } from './layout.ts'
 export interface OpenedFile {
   /** Names it to the keeper. */
   readonly id: number
-  /** For reading past the cache; the keeper's, valid until the file is closed. */
+  /** For reading past the cache, valid until the file is closed: the keeper's on its thread, each other thread's own. */
   readonly fd: number
+  /** Which file it is: `dev:ino`. */
+  readonly key: string
   readonly layout: LayoutHandle
 }
 

@@ -31,6 +31,8 @@ const writeFile = promisify(fs.write)
 
 /** Inodes remembered that nobody has open. */
 const IDLE_MAX = 1024
+/** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
+const HOMES_IDLE_MS = 5 * 60_000
 /** Two changes within so many milliseconds may get the same ctime (kernels before 6.13). */
 const GRANULARITY_MS = 20
 /** Where open writers cannot be seen: no write takes longer. */
@@ -53,6 +55,7 @@ export class FileKeeper {
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
   readonly #walk = new PieceWalk()
+  readonly #sweeping: NodeJS.Timeout
   #idle = 0
 
   constructor(
@@ -68,6 +71,7 @@ export class FileKeeper {
     this.#native = native
     this.#homes = homes
     this.#options = options
+    this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
   get inodesOpen(): number {
@@ -107,7 +111,17 @@ export class FileKeeper {
     this.#inodes.delete(inode.key)
     this.#inodes.set(inode.key, inode)
     this.#idle++
+    inode.closedAtMs = Date.now()
     if (this.#idle > IDLE_MAX) this.#forgetOldest()
+  }
+
+  /** Inodes that nobody has had open since `sinceMs` let their homes go; how they are served is decided anew when they are opened next. */
+  letHomesGo(sinceMs: number): void {
+    for (const inode of this.#inodes.values()) {
+      if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
+      this.#serveAlone(inode)
+      inode.recheckAtMs = 0
+    }
   }
 
   /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. */
@@ -146,13 +160,25 @@ export class FileKeeper {
     }
   }
 
-  /** Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. */
+  /**
+   * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
+   * uses now are dropped, and it is tried again.
+   */
   async write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
     inode.uses++
     try {
-      for (let done = 0; done < bytes.length; )
-        done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
+      let done = 0
+      const write = async () => {
+        while (done < bytes.length)
+          done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
+      }
+      await write().catch(async (error: unknown) => {
+        if (this.#homes === undefined || !isNoSpace(error)) throw error
+        this.letHomesGo(Date.now())
+        await this.#homes.homes.dropUnused()
+        await write()
+      })
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
@@ -206,6 +232,7 @@ export class FileKeeper {
 
   /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
+    clearInterval(this.#sweeping)
     await this.loader.settled()
     await this.#homes?.close()
   }
@@ -399,6 +426,11 @@ interface Piece {
 }
 
 const CHANGED = { ctimeNs: -1n, size: -1 }
+
+function isNoSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}
 
 function wholeOf(home: number, size: number): RunMap {
   return RunMap.build([{ filePage: 0, pageCount: Math.ceil(size / PAGE_BYTES), home, homePage: 0 }], size)

@@ -117,7 +117,7 @@ export class OwnDoor implements Door, DoorNow {
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
-    return { id, fd: inode.fd, layout: inode.layout }
+    return { id, fd: inode.fd, key: inode.key, layout: inode.layout }
   }
 
   #inode(id: number): CachedInode {

@@ -5,20 +5,23 @@ import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
-import { Clock } from '../cache/reclaim/clock.ts'
+import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena, type ArenaHandle } from './arena.ts'
-import { CachedFile, type FileContext } from './cached-file.ts'
+import { outOfRange } from './arguments.ts'
+import { CachedFile } from './cached-file.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
 import { loadNative, type Native } from './native.ts'
+import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
 import { PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
 
+/** Of {@link PageCache.create}. */
 export interface PageCacheOptions {
   /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
   readonly memory: number | string
@@ -38,6 +41,7 @@ export interface PageCacheOptions {
   readonly pinsPerThread?: number
 }
 
+/** What {@link PageCache.stats} tells. Counts are since the cache was made. */
 export interface PageCacheStats {
   /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
   readonly arena: 'memfd' | 'buffer'
@@ -51,14 +55,19 @@ export interface PageCacheStats {
   readonly indexBytes: number
   /** Bytes of pages that have been evicted while somebody had them pinned. */
   readonly limboBytes: number
+  /** Open files, of all threads; each {@link PageCache.open} counts. */
   readonly filesOpen: number
+  /** Threads that are attached, the one that made the cache included. */
   readonly threads: number
-  /** Since the cache was made. */
+  /** Bytes read from files and homes into the cache. */
   readonly bytesLoaded: number
+  /** System calls that read them. */
   readonly reads: number
+  /** Pages that had to go to make room. */
   readonly evicted: number
   /** Loads of pages that had been evicted not long before: many say that memory is short. */
   readonly refaults: number
+  /** Homes: hidden clones that own the pages which files share. */
   readonly homes: number
   /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
   readonly sharedBytes: number
@@ -66,11 +75,17 @@ export interface PageCacheStats {
 
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
 export interface PageCacheHandle {
+  /** @internal */
   readonly memory: CacheMemory
+  /** @internal */
   readonly arena: ArenaHandle
+  /** @internal */
   readonly thread: number
+  /** @internal */
   readonly port: MessagePort
+  /** @internal */
   readonly isDebug: boolean
+  /** What must be moved to the other thread, not copied: the `transferList` of `postMessage`, or of the worker. */
   readonly transferList: readonly [MessagePort]
 }
 
@@ -89,6 +104,9 @@ const NEEDS_FENCE = process.arch !== 'x64'
  *
  * Reads of what is in memory cost no system call, whichever thread makes them. The thread that made the cache reads what is missing and makes every change;
  * when it ends, the cache does.
+ *
+ * Errors have a `code`: `ERR_OUT_OF_RANGE` where a size makes no sense or too many threads are attached, `ERR_INVALID_STATE` where the cache is closed, `ERR_METHOD_NOT_SUPPORTED` where a
+ * method belongs to the thread that made the cache, `ECONNRESET` where that thread has closed it, or ended. Those of the system are Node's: `code`, `syscall`, `path`.
  */
 export class PageCache implements AsyncDisposable {
   readonly #context: FileContext
@@ -121,14 +139,17 @@ export class PageCache implements AsyncDisposable {
     )
   }
 
-  /** Opens a regular file, for reading if nothing else is said. Rejects with the system's error. */
+  /**
+   * Opens a regular file, for reading if nothing else is said. Resolves when it is known how the file shares memory. Rejects with the system's error, with `EISDIR` or `EINVAL` where it is no
+   * regular file, and with `ENFILE` where more files are open than the cache has mappings for (some thousands).
+   */
   async open(path: string, flags: 'r' | 'r+' = 'r'): Promise<CachedFile> {
     this.#checkOpen()
     const writable = isWritable(flags)
     return new CachedFile(this.#context, path, writable, await this.#context.door.open(path, writable))
   }
 
-  /** The same at once, on the thread that made the cache. How the file shares memory is found out meanwhile. */
+  /** The same at once, on the thread that made the cache (else `ERR_METHOD_NOT_SUPPORTED`). How the file shares memory is found out meanwhile. */
   openSync(path: string, flags: 'r' | 'r+' = 'r'): CachedFile {
     this.#checkOpen()
     const { now } = this.#context.door
@@ -161,7 +182,8 @@ export class PageCache implements AsyncDisposable {
   }
 
   /**
-   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it, all others find theirs closed; views that are still there show zeros.
+   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: the promises of all others
+   * reject with `ECONNRESET` from then on, and their `…Sync` reads go past the cache; views that are still there show zeros.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return
@@ -170,6 +192,7 @@ export class PageCache implements AsyncDisposable {
     else (this.#context.door as RemoteDoor).disconnect()
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -215,7 +238,7 @@ class Keeping {
     this.#arena = Arena.create(frames, native)
     this.pages = new PageKeeper(
       this.#memory,
-      (ages) => new Clock(frames, ages),
+      (ages) => new ReuseClock(frames, ages),
       bytes,
       (frames) => this.#arena.giveBack(frames),
     )
@@ -332,10 +355,6 @@ function isWritable(flags: string): boolean {
   if (flags === 'r') return false
   if (flags === 'r+') return true
   throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
-}
-
-function outOfRange(message: string): RangeError {
-  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
 }
 
 function notHere(method: string): Error {

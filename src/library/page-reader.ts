@@ -5,10 +5,13 @@
  */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { FOUND, type Lookup } from '../cache/lookup.ts'
-import { OWN } from '../cache/run-map.ts'
+import { OWN, type RunMap } from '../cache/run-map.ts'
 import type { Shortcuts } from '../cache/shared-entries.ts'
 import type { Arena } from './arena.ts'
 import type { FileLayout } from './layout.ts'
+
+// Constants of this module: see lookup.ts.
+const { NOTHING, ZERO } = FOUND
 
 export class PageReader {
   readonly lookup: Lookup
@@ -26,10 +29,14 @@ export class PageReader {
   /** The frame of a page of the file, or one of {@link FOUND}; {@link Lookup.generation} goes with it. */
   find(layout: FileLayout, page: number): number {
     const frame = this.lookup.find(layout.mapping, page)
-    const { map } = layout
-    if (frame !== FOUND.NOTHING || map === undefined || layout.own!.has(page)) return frame
+    return frame !== NOTHING || layout.map === undefined ? frame : this.#findShared(layout, layout.map, page)
+  }
+
+  /** The same, of a page that is not the file's own, for all that is known. */
+  #findShared(layout: FileLayout, map: RunMap, page: number): number {
+    if (layout.own!.has(page)) return NOTHING
     map.seek(page * PAGE_BYTES)
-    if (map.home === OWN) return FOUND.NOTHING
+    if (map.home === OWN) return NOTHING
     const shared = this.lookup.find(layout.mappingOfHome(map.home), map.offset / PAGE_BYTES)
     // By what the file was: of no worth to it, and a short cut of it to who knows better would be wrong.
     if (shared >= 0 && this.#shortcuts !== undefined && this.lookup.layoutOf(layout.mapping) === layout.version)
@@ -49,8 +56,8 @@ export class PageReader {
       const within = from - page * PAGE_BYTES
       const count = Math.min(PAGE_BYTES - within, length - done)
       const frame = this.find(layout, page)
-      if (frame === FOUND.NOTHING) break
-      if (frame === FOUND.ZERO) target.fill(0, at + done, at + done + count)
+      if (frame === NOTHING) break
+      if (frame === ZERO) target.fill(0, at + done, at + done + count)
       else {
         const { generation } = this.lookup
         copyBytes(this.arena.bytes(frame), within, target, at + done, count)

@@ -6,8 +6,12 @@
  * ```
  * The port closes when the thread ends, however it ends: then the keeper closes its files and lets go of its pins.
  */
+import fs from 'node:fs'
+import { promisify } from 'node:util'
 import type { MessagePort } from 'node:worker_threads'
+import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
+import { systemError } from './errors.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { OwnDoor } from './own-door.ts'
 
@@ -31,10 +35,14 @@ interface ErrorParts {
   readonly path: string | undefined
 }
 
+const openFile = promisify(fs.open)
+
 export class RemoteDoor implements Door {
   readonly now = undefined
   readonly #port: MessagePort
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: unknown): void }>()
+  /** This thread's own, by the file's number. */
+  readonly #descriptors = new Map<number, number>()
   #nextCall = 1
   #isClosed = false
 
@@ -45,8 +53,16 @@ export class RemoteDoor implements Door {
     port.unref()
   }
 
-  open(path: string, writable: boolean): Promise<OpenedFile> {
-    return this.#ask('open', path, writable)
+  async open(path: string, writable: boolean): Promise<OpenedFile> {
+    const opened = await this.#ask<OpenedFile>('open', path, writable)
+    try {
+      const fd = await ownDescriptor(opened, path)
+      this.#descriptors.set(opened.id, fd)
+      return { ...opened, fd }
+    } catch (error) {
+      this.close(opened.id).catch(() => {})
+      throw error
+    }
   }
 
   layout(id: number): Promise<LayoutHandle> {
@@ -75,6 +91,9 @@ export class RemoteDoor implements Door {
   }
 
   close(id: number): Promise<void> {
+    const fd = this.#descriptors.get(id)
+    if (fd !== undefined) fs.closeSync(fd)
+    this.#descriptors.delete(id)
     return this.#ask('close', id)
   }
 
@@ -111,6 +130,18 @@ export class RemoteDoor implements Door {
     for (const { reject } of this.#waiting.values()) reject(goneError())
     this.#waiting.clear()
   }
+}
+
+/**
+ * A descriptor of this thread's for what the keeper has opened. The keeper's own is closed when the cache is, and its number may be another file's before this thread
+ * hears of that.
+ */
+async function ownDescriptor({ fd, key }: OpenedFile, path: string): Promise<number> {
+  const name = process.platform === 'linux' ? `/proc/self/fd/${fd}` : path
+  const own = await openFile(name, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  if (CachedInode.stampOf(fs.fstatSync(own, { bigint: true })).key === key) return own
+  fs.closeSync(own)
+  throw systemError('ESTALE', 'another file has taken its place', 'open', path)
 }
 
 /** Answers the calls of the thread at the other end of `port` with what `door` does. */

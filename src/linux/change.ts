@@ -14,6 +14,7 @@ const pwriteCall = libc<[fd: number, buffer: Pointer, length: number, offset: nu
   'int64',
 ])
 const ftruncateCall = libc<[fd: number, size: number | bigint]>('ftruncate', 'int', ['int', 'int64'])
+const truncateCall = libc<[path: Pointer, size: number | bigint]>('truncate', 'int', ['void*', 'int64'])
 const fallocateCall = libc<[fd: number, mode: number, offset: number | bigint, length: number | bigint]>(
   'fallocate',
   'int',
@@ -55,6 +56,11 @@ export function pwrite(fd: number, buffer: Pointer, length: number, offset: numb
 
 export function ftruncate(fd: number, size: number | bigint): number {
   return errnoOf(ftruncateCall(fd, size))
+}
+
+/** As ftruncate(2), but as truncate(2) does it: a file that is as long already keeps its times. Needs /proc. */
+export function truncateFd(fd: number, size: number | bigint): number {
+  return errnoOf(truncateCall(pathOf(fd), size))
 }
 
 /** `mode`: FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2, COLLAPSE_RANGE 8, ZERO_RANGE 16, INSERT_RANGE 32, UNSHARE_RANGE 64. */

@@ -24,9 +24,13 @@ export function errnoName(errno: number): string {
 
 /** A failed system call, in the shape of Node's own errors: `code`, `errno` (negative), `syscall`, `path`. */
 export class SystemError extends Error {
+  /** The errno's name, e.g. `ENOENT`. */
   readonly code: string
+  /** The errno, negative as in Node.js. */
   readonly errno: number
+  /** The system call that failed. */
   readonly syscall: string
+  /** The file, where there is one. */
   readonly path?: string
 
   /** `errno` is positive, as C has it. */

@@ -1,12 +1,14 @@
 /**
- * Runs simulations: `npm run sim -- --seed 7` replays one, `--from 1 --count 5000` looks for a seed that fails.
- * Prints what happened; exits with 1 at the first failure.
+ * Runs simulations: `npm run sim -- --seed 7` replays one, `--from 1 --count 5000` looks for a seed that fails; `--cache`: of the page cache,
+ * else of the proof of equality. Prints what happened; exits with 1 at the first failure.
  */
 import { parseArgs } from 'node:util'
+import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
 const { values } = parseArgs({
   options: {
+    cache: { type: 'boolean', default: false },
     seed: { type: 'string' },
     from: { type: 'string', default: '1' },
     count: { type: 'string', default: '1000' },
@@ -17,15 +19,31 @@ const first = Number(values.seed ?? values.from)
 const count = values.seed === undefined ? Number(values.count) : 1
 const deadline = performance.now() + Number(values.seconds) * 1000
 
-const outcomes: Outcome[] = []
 try {
-  for (let seed = first; seed < first + count && performance.now() < deadline; seed++)
-    outcomes.push(await simulate(seed))
-  if (values.seed === undefined) console.log(summarize(outcomes))
-  else console.dir(outcomes[0], { depth: null })
+  if (values.cache) await run(simulateCache, summarizeCache)
+  else await run(simulate, summarize)
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1
+}
+
+async function run<T>(
+  one: (seed: number) => T | Promise<T>,
+  summary: (outcomes: readonly T[]) => string,
+): Promise<void> {
+  const outcomes: T[] = []
+  for (let seed = first; seed < first + count && performance.now() < deadline; seed++) outcomes.push(await one(seed))
+  if (values.seed === undefined) console.log(summary(outcomes))
+  else console.dir(outcomes[0], { depth: null })
+}
+
+function summarizeCache(all: readonly CacheOutcome[]): string {
+  const sum = (of: (outcome: CacheOutcome) => number) => all.reduce((total, outcome) => total + of(outcome), 0)
+  return [
+    `${all.length} seeds, ${sum((o) => o.moments)} moments`,
+    `reads: ${sum((o) => o.hits)} hits, ${sum((o) => o.misses)} misses; ${sum((o) => o.views)} views; ${sum((o) => o.deaths)} deaths`,
+    `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts`,
+  ].join('\n')
 }
 
 function summarize(all: readonly Outcome[]): string {

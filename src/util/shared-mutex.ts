@@ -15,8 +15,13 @@ export class SharedMutex {
     this.#at = at
   }
 
+  /** Takes it where nobody has it, without waiting: whether it did. */
+  tryLock(): boolean {
+    return Atomics.compareExchange(this.#words, this.#at, 0, 1) === 0
+  }
+
   lock(): void {
-    if (Atomics.compareExchange(this.#words, this.#at, 0, 1) === 0) return
+    if (this.tryLock()) return
     while (Atomics.exchange(this.#words, this.#at, 2) !== 0) Atomics.wait(this.#words, this.#at, 2)
   }
 

@@ -1,5 +1,5 @@
 /** The package as somebody else gets it: packed, installed elsewhere, run, and its types checked. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -27,7 +27,9 @@ afterAll(() => fs.rmSync(elsewhere, { recursive: true, force: true }))
 test('holds the program and its papers, and nothing of the workshop', () => {
   const files = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n')
   const relative = files.map((file) => file.replace(/^package\//, ''))
-  expect(relative).toEqual(expect.arrayContaining(['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js']))
+  expect(relative).toEqual(
+    expect.arrayContaining(['package.json', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'examples/01-read.mjs']),
+  )
   expect(relative.filter((file) => /^(src|test|bench|scripts|build|node_modules)\/|\.tgz$/.test(file))).toEqual([])
 })
 
@@ -60,26 +62,93 @@ test('runs: samepage --version', () => {
   )
 })
 
-test('its types compile in a strict project', () => {
+/** Uses everything that a user would, and returns what he would see. */
+const LIBRARY = `
+  import fs from 'node:fs'
+  import { PageCache } from '${name}'
+  const isNativeLoaded = () => process.report.getReport().sharedObjects.some((object) => object.includes('koffi'))
+  const before = isNativeLoaded()
+  fs.writeFileSync('file', Buffer.alloc(10000, 'bytes '))
+  const cache = await PageCache.create({ memory: '1MiB' })
+  const file = await cache.open('file')
+  const buffer = Buffer.alloc(5)
+  const count = await file.read(buffer, { position: 6 })
+  const view = file.viewSync(4092, 11)
+  const seen = Buffer.concat(view.parts).toString()
+  view.dispose()
+  await file.close()
+  const { arena } = cache.stats()
+  await cache.close()
+  console.log(JSON.stringify({ before, after: isNativeLoaded(), arena, count, text: buffer.toString(), seen }))`
+
+test.each([
+  ['1', { after: true, arena: 'memfd' }],
+  ['0', { after: false, arena: 'buffer' }],
+])(
+  'its library reads, with SAMEPAGE_NATIVE=%s; nothing native is loaded before a cache is made',
+  (native, expected) => {
+    const output = execFileSync(process.execPath, ['--input-type=module', '--eval', LIBRARY], {
+      cwd: elsewhere,
+      encoding: 'utf8',
+      env: { ...process.env, SAMEPAGE_NATIVE: native },
+    })
+    const read = { before: false, count: 5, text: 'bytes', seen: 'bytes bytes' }
+    expect(JSON.parse(output)).toEqual({ ...read, ...expected })
+  },
+)
+
+test('its examples run where it is installed', () => {
+  const example = path.join('node_modules', name, 'examples/01-read.mjs')
+  expect(node(elsewhere, example)).toContain('tryRead, hot: 18 bytes')
+})
+
+test('on another system the command says that it cannot work there, and the library works', () => {
+  const system = `data:text/javascript,Object.defineProperty(process, 'platform', { value: 'darwin' })`
+  const command = path.join(elsewhere, 'node_modules', name, 'dist/cli/main.js')
+  const { status, stderr } = spawnSync(process.execPath, ['--import', system, command, 'status'], { encoding: 'utf8' })
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: `samepage: the command needs Linux, this is darwin; the library (import '${name}') works here\n`,
+  })
+  expect(JSON.parse(node(elsewhere, '--import', system, '--input-type=module', '--eval', LIBRARY))).toMatchObject({
+    arena: 'buffer',
+    text: 'bytes',
+  })
+})
+
+test('its types compile in a strict project, and refuse what would be a mistake', () => {
   fs.writeFileSync(
     path.join(elsewhere, 'user.ts'),
-    `import { SystemError, version } from '${name}'
+    `import { type CachedFile, PageCache, type PageCacheStats, SystemError, type View, version } from '${name}'
      export const text: string = version
      export const code: string = new SystemError(2, 'open').code
      // @ts-expect-error A version is no number.
-     export const number: number = version`,
+     export const number: number = version
+
+     export async function use(signal: AbortSignal): Promise<number | undefined> {
+       await using cache: PageCache = await PageCache.create({ memory: '512MiB', direct: false })
+       await using file: CachedFile = await cache.open('a.img', 'r+')
+       using view: View = await file.view(0, 4096, { signal })
+       const parts: readonly Uint8Array[] = view.parts
+       const stats: PageCacheStats = cache.stats()
+       await file.write(new Uint8Array(stats.memoryMax), { position: parts.length })
+       for await (const chunk of file.createReadStream({ start: 1, signal })) void chunk
+       // @ts-expect-error Where to read is always said.
+       await file.read(new Uint8Array(1))
+       // @ts-expect-error A file is made by the cache.
+       void ((): CachedFile => ({}))
+       // @ts-expect-error There is no append.
+       await cache.open('a.img', 'a')
+       // @ts-expect-error A view has no other bytes.
+       view.parts = []
+       // @ts-expect-error A miss has no count.
+       const count: number = file.tryRead(new Uint8Array(1), { position: 0 })
+       return count
+     }`,
   )
-  node(
-    elsewhere,
-    program('typescript', 'tsc'),
-    '--noEmit',
-    '--strict',
-    '--module',
-    'nodenext',
-    '--types',
-    '',
-    'user.ts',
-  )
+  const types = ['--types', 'node', '--typeRoots', path.join(ROOT, 'node_modules/@types')]
+  const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--module', 'nodenext']
+  node(elsewhere, program('typescript', 'tsc'), '--noEmit', '--strict', ...target, ...types, 'user.ts')
 })
 
 test('publint finds nothing', () => {

@@ -1,28 +1,12 @@
 /**
  * The proof of equality with one condition missing, over and over: what each of its lines is there for.
  *
- * `from` is text of the source (types and white space aside), `to` what stands there instead. mutation.test.ts sees to it
- * that every line of proof.ts that decides something is in this list, and that the simulation notices each change.
+ * mutation.test.ts sees to it that every line of proof.ts that decides something is in this list, and that the simulation notices each change.
  */
-export interface Mutant {
-  /** The attack that the line answers. */
-  readonly name: string
-  readonly file: string
-  readonly from: string
-  readonly to: string
-}
+import { instead, type Mutant, without } from './mutating.ts'
 
 const PROOF = 'homes/proof'
 const STAMP = 'homes/home-storage'
-
-/** Removes the text. */
-function without(name: string, file: string, from: string): Mutant {
-  return { name, file, from, to: '' }
-}
-
-function instead(name: string, file: string, from: string, to: string): Mutant {
-  return { name, file, from, to }
-}
 
 const NEXT = 'Math.min(end, f1.end, h.end - shift, f2.end)'
 const END_PAGE = 'equalTo === size ? Math.ceil(equalTo / PAGE_BYTES) : Math.floor(equalTo / PAGE_BYTES)'

@@ -152,5 +152,6 @@ function withoutTrusted(list: Uint8Array, length: number): number {
 export function freeSlot(context: Context, slot: number): void {
   const map = context.serving.reset(slot)
   if (map !== 0) context.tellKeeper({ type: 'unmap', map })
+  context.warm.cool(slot)
   context.files.free(slot)
 }

@@ -3,14 +3,14 @@
 import type { Request } from '../../fuse/messages.ts'
 import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
-import { chmodFd, ftruncate, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
+import { chmodFd, ftruncate, truncateFd, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
 import { close, O_WRONLY } from '../../linux/file.ts'
 import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
 import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
-import { changeAndDropSetId, changeNothing, chownAndDropSetId } from './set-id.ts'
+import { changeNothing, chownAndDropSetId, hasSetId } from './set-id.ts'
 
 export function changingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   const { files, filesystems, inodes, stat } = context
@@ -24,8 +24,12 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
     if (fd < 0) return fd
     // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
-    const cut = () => changeData(context, slot, fd, Number(size), Infinity, () => ftruncate(fd, size))
-    const error = valid & FATTR.KILL_SUIDGID ? changeAndDropSetId(credentials, request, fd, stat, cut) : cut()
+    const cut = (call: typeof ftruncate) => changeData(context, slot, fd, Number(size), Infinity, () => call(fd, size))
+    // Without an open file it is truncate(2), or O_TRUNC, which stamps the times also of what is empty already.
+    const isByName = (valid & FATTR.FH) === 0 && size > 0
+    const dropsSetId = valid & FATTR.KILL_SUIDGID && stat.ofFd(fd) === 0 && hasSetId(stat)
+    // By name the client would be asked once more whether he may, who may by a capability.
+    const error = dropsSetId ? credentials.as(request, 0, () => cut(ftruncate)) : cut(isByName ? truncateFd : ftruncate)
     if (handle === 0) close(fd)
     return error
   }

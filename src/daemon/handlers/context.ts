@@ -6,7 +6,7 @@ import { Statx } from '../../linux/statx.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
-import { type InodeTable, nodeidOf, SLOT, SLOT_FLAG, slotOf } from '../inode-table.ts'
+import { type InodeTable, nodeidOf, SLOT, slotOf } from '../inode-table.ts'
 import type { LockCounts } from '../locks/lock-counts.ts'
 import type { LookupAdvice } from '../lookup-advice.ts'
 import type { Opening } from '../opening.ts'
@@ -14,6 +14,8 @@ import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
 import type { Invalidate, ServingOptions, ToKeeper } from '../shared-state.ts'
+import { mayBeStoredTo } from '../unheard-stores.ts'
+import type { WarmFiles } from '../warm-files.ts'
 
 export interface Context {
   readonly worker: number
@@ -25,6 +27,7 @@ export interface Context {
   readonly locks: LockCounts
   readonly serving: ServingState
   readonly opening: Opening
+  readonly warm: WarmFiles
   readonly maps: RunMaps
   readonly stats: RequestStats
   readonly source: Source
@@ -58,9 +61,8 @@ export function setValidity(
   secondsAt: number,
   nanosecondsAt: number,
 ): void {
-  const { inodes, options } = context
-  const isUnhashed = (inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) !== 0
-  const believed = inodes.get(slot, SLOT.WRITERS) === 0 && !isUnhashed ? options.timeoutSeconds : 0
+  const { inodes, files, options } = context
+  const believed = inodes.isUnhashed(slot) || mayBeStoredTo(inodes, files, slot) ? 0 : options.timeoutSeconds
   const seconds = Math.floor(believed)
   reply.setU64(secondsAt, seconds, 0)
   reply.setU32(nanosecondsAt, Math.round((believed - seconds) * 1e9))

@@ -113,11 +113,14 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     OPEN(request, reply) {
       const slot = slotOf(request.nodeid)
       const flags = request.u32(0)
+      const opened = opening.openWarm(slot, flags, stat, reply)
+      if (opened !== UNDECIDED) return opened
       let fd = opening.openBelow(files, slot, flags, stat)
       if (fd < 0) return fd
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
       // Also where stores through a mapping that is passed through are going to change them without a word.
-      if (attributesAreOld() || (flags & O_ACCMODE) === O_RDWR) invalidateInode(context.fuseFd, request.nodeid, -1, 0)
+      if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
+        invalidateInode(context.fuseFd, request.nodeid, -1, 0)
       const lock = inodes.lockOf(slot)
       lock.lock()
       let result: number
@@ -136,14 +139,6 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const { uniqueLow, uniqueHigh } = request
       context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
       return NO_REPLY
-
-      /** The kernel was told other attributes than the file has now, and would go on believing them for a while. */
-      function attributesAreOld(): boolean {
-        return (
-          inodes.get(slot, SLOT.ATTR_NSEC) >>> 0 !== stat.ctimeNsec ||
-          inodes.get(slot, SLOT.ATTR_SEC) >>> 0 !== stat.words[24]
-        )
-      }
     },
 
     READ(request, reply) {

@@ -37,7 +37,7 @@ export function chownAndDropSetId(
   return error === 0 && !isKept ? chmodFd(fd, mode & 0o7777 & ~(S_ISUID | S_ISGID)) : error
 }
 
-const hasSetId = (stat: Statx): boolean => stat.isFile && (stat.mode & (S_ISUID | S_ISGID)) !== 0
+export const hasSetId = (stat: Statx): boolean => stat.isFile && (stat.mode & (S_ISUID | S_ISGID)) !== 0
 
 /** Makes a change of the data of `fd` by `change`; as the client where it takes bits away. `stat` is overwritten. */
 export function changeAndDropSetId(

@@ -10,7 +10,7 @@ import { FOUND, Lookup } from '../../../src/cache/lookup.ts'
 import { allocateMemory } from '../../../src/cache/memory.ts'
 import { PageKeeper } from '../../../src/cache/page-keeper.ts'
 import { Pins } from '../../../src/cache/pins.ts'
-import { Clock } from '../../../src/cache/reclaim/clock.ts'
+import { ReuseClock } from '../../../src/cache/reclaim/reuse-clock.ts'
 import { PAGES_MAX } from '../../../src/layout/mapping-record.ts'
 import { NODE_BYTES } from '../../../src/layout/node.ts'
 
@@ -77,7 +77,7 @@ class World {
     const released: number[] = []
     this.keeper = new PageKeeper(
       this.memory,
-      (ages) => new Clock(FRAMES, ages),
+      (ages) => new ReuseClock(FRAMES, ages),
       FRAMES * PAGE_BYTES,
       (frames) => {
         released.push(...frames)
@@ -258,7 +258,7 @@ function keeperOf(frames: number, nodes: number) {
   const released: number[] = []
   const keeper = new PageKeeper(
     memory,
-    (ages) => new Clock(frames, ages),
+    (ages) => new ReuseClock(frames, ages),
     frames * PAGE_BYTES,
     (them) => released.push(...them),
   )

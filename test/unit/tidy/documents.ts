@@ -14,7 +14,7 @@ export function documents(): Map<string, string> {
 }
 
 /** Folders of the repository: what begins with one of them, in backticks, is meant as a path. */
-const FOLDERS = ['src', 'docs', 'test', 'torture', 'bench', 'scripts', 'packaging', '.ci']
+const FOLDERS = ['src', 'docs', 'test', 'torture', 'bench', 'examples', 'scripts', 'packaging', '.ci']
 
 /** The statements of a document that are not true, each as `document: what`. */
 export function untrueStatements(document: string, text: string): string[] {

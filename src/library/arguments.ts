@@ -1,0 +1,18 @@
+/** Checks of what callers give. Nothing is allocated where it is right. */
+
+/** Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within the buffer, and `position` is a place in a file. */
+export function checkRange(buffer: Uint8Array, position: number, offset: number, length: number): void {
+  checkNumbers(position, length)
+  if (!(offset >= 0 && Number.isInteger(offset) && offset + length <= buffer.length))
+    throw outOfRange(`offset ${offset} and length ${length} do not lie within a buffer of ${buffer.length} bytes`)
+}
+
+/** The same of a position and a length alone. */
+export function checkNumbers(position: number, length: number): void {
+  if (!(position >= 0 && Number.isSafeInteger(position))) throw outOfRange(`position ${position} is no place in a file`)
+  if (!(length >= 0 && Number.isSafeInteger(length))) throw outOfRange(`length ${length} is no number of bytes`)
+}
+
+export function outOfRange(message: string): RangeError {
+  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
+}

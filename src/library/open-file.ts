@@ -1,0 +1,144 @@
+/**
+ * An open file as its thread works with it, behind the methods that users see: how it is served now, and the three ways to its bytes: memory, the keeper, and past
+ * the cache.
+ */
+import fs from 'node:fs'
+import { PAGE_BYTES } from '../cache/entry.ts'
+import type { Pins } from '../cache/pins.ts'
+import { Readahead } from '../cache/readahead.ts'
+import type { Door, OpenedFile } from './door.ts'
+import { withPath } from './errors.ts'
+import { FileLayout } from './layout.ts'
+import type { PageReader } from './page-reader.ts'
+
+/** What a file needs of its cache, on its thread. */
+export interface FileContext {
+  readonly reader: PageReader
+  readonly pins: Pins
+  readonly door: Door
+  readonly isDebug: boolean
+}
+
+/** How often a read looks again for pages that were there and have gone, before it reads past the cache. */
+export const TRIES_MAX = 3
+
+export class OpenFile {
+  readonly path: string
+  readonly context: FileContext
+  readonly id: number
+  readonly readahead = new Readahead()
+  /** How it is served, as this thread knows. */
+  layout: FileLayout
+  readonly #fd: number
+  #isSuggesting = false
+
+  constructor(context: FileContext, path: string, opened: OpenedFile) {
+    this.path = path
+    this.context = context
+    this.id = opened.id
+    this.#fd = opened.fd
+    this.layout = new FileLayout(opened.layout)
+  }
+
+  /** As fstat(2). */
+  statSync(): fs.Stats {
+    const stat = fs.fstatSync(this.#fd)
+    if (this.context.reader.lookup.isClosed) throw this.closedError()
+    return stat
+  }
+
+  /** Copies what is in memory; fewer bytes where a page is missing, none where the file is served in another way by now. */
+  copy(buffer: Uint8Array, offset: number, count: number, position: number): number {
+    const layout = this.layout
+    const { reader } = this.context
+    const done = reader.copy(layout, position, buffer, offset, count)
+    // After the copy: mappings of homes that the layout names may have been given to others since it was asked for.
+    return reader.lookup.layoutOf(layout.mapping) === layout.version ? done : 0
+  }
+
+  /** The rest of a blocking read from `done` on, where a page is missing. */
+  readMissing(buffer: Uint8Array, offset: number, count: number, position: number, done: number): number {
+    if (this.context.door.now === undefined) {
+      this.suggest(position + done, count - done)
+      return this.readPast(buffer, offset, count, position)
+    }
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      this.loadSync(position + done, count - done)
+      const more = this.copy(buffer, offset + done, count - done, position + done)
+      done += more
+      if (done === count) return count
+      if (more > 0) tries = 0
+    }
+    return this.readPast(buffer, offset, count, position)
+  }
+
+  /** Straight from the file: always right, and nothing is cached. */
+  readPast(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    try {
+      let done = 0
+      while (done < length) {
+        const count = fs.readSync(this.#fd, buffer, offset + done, length - done, position + done)
+        if (count === 0) break
+        done += count
+      }
+      // The descriptor is the cache's, and its number is somebody else's once that is closed.
+      if (this.context.reader.lookup.isClosed) throw this.closedError()
+      return done
+    } catch (error) {
+      throw withPath(error, this.path)
+    }
+  }
+
+  /** Has the keeper load a range that nobody waits for. One at a time: a thread that reads in a loop takes no answers meanwhile. */
+  suggest(position: number, length: number): void {
+    if (this.#isSuggesting) return
+    this.#isSuggesting = true
+    // What cannot be read tells whoever reads it.
+    const done = () => {
+      this.#isSuggesting = false
+    }
+    this.load(position, length).then(done, done)
+  }
+
+  async load(position: number, length: number): Promise<void> {
+    const { door, reader } = this.context
+    if (reader.lookup.layoutOf(this.layout.mapping) !== this.layout.version)
+      this.layout = new FileLayout(await door.layout(this.id))
+    const page = Math.floor(position / PAGE_BYTES)
+    const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
+    await door.load(this.id, page, this.readahead.missed(page, wanted), wanted)
+  }
+
+  loadSync(position: number, length: number): void {
+    const now = this.now('readSync')
+    const { lookup } = this.context.reader
+    if (lookup.layoutOf(this.layout.mapping) !== this.layout.version)
+      this.layout = new FileLayout(now.layoutSync(this.id))
+    const page = Math.floor(position / PAGE_BYTES)
+    const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
+    now.loadSync(this.id, page, this.readahead.missed(page, wanted), wanted)
+  }
+
+  /** A sequential reader has come to `position`: the next window is loaded while it reads this one. */
+  readAhead(position: number): void {
+    const { readahead } = this
+    const { lookup } = this.context.reader
+    if (position < readahead.marker * PAGE_BYTES) return
+    const ahead = readahead.reached()
+    if (ahead * PAGE_BYTES >= lookup.sizeOf(this.layout.mapping)) return
+    // What fails here fails again for whoever asks for it.
+    this.context.door.load(this.id, ahead, readahead.window, 0).catch(() => {})
+  }
+
+  /** What answers at once; throws on threads where nothing does. */
+  now(method: string): NonNullable<Door['now']> {
+    const { now } = this.context.door
+    if (now !== undefined) return now
+    const why = `${method} works on the thread that made the cache only; here use the method that returns a promise`
+    throw Object.assign(new Error(why), { code: 'ERR_METHOD_NOT_SUPPORTED' })
+  }
+
+  closedError(): Error {
+    return Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
+  }
+}

@@ -1,0 +1,66 @@
+/** Making views: frames found, pinned, and looked at again. What cannot be pinned is copied where the caller insists. */
+import { PAGE_BYTES } from '../cache/entry.ts'
+import { FOUND } from '../cache/lookup.ts'
+import type { OpenFile } from './open-file.ts'
+import { View } from './view.ts'
+
+/** The view that most are: of bytes that lie in one page, and that is in memory. */
+export function viewPage(file: OpenFile, position: number, length: number): View | undefined {
+  const { reader, pins, isDebug } = file.context
+  const { lookup } = reader
+  const layout = file.layout
+  const page = Math.floor(position / PAGE_BYTES)
+  const within = position - page * PAGE_BYTES
+  if (within + length > PAGE_BYTES || !lookup.isWhole(layout.mapping, page) || isDebug) return undefined
+  const frame = reader.find(layout, page)
+  if (frame < 0) return undefined
+  const { generation } = lookup
+  const slot = pins.pin(frame)
+  if (slot < 0) return undefined
+  if (lookup.isStill(frame, generation) && lookup.layoutOf(layout.mapping) === layout.version) {
+    const bytes = reader.arena.bytes(frame)
+    return new View([length === PAGE_BYTES ? bytes : bytes.subarray(within, within + length)], [slot], pins, false)
+  }
+  pins.unpin(slot)
+  return undefined
+}
+
+/** Undefined where a page is missing; with `force` such pages are copies. */
+export function viewPages(file: OpenFile, position: number, length: number, force: boolean): View | undefined {
+  const { reader, pins, isDebug } = file.context
+  const layout = file.layout
+  const count = reader.clip(layout, position, length)
+  const parts: Uint8Array[] = []
+  const slots: number[] = []
+  for (let done = 0; done < count; ) {
+    const page = Math.floor((position + done) / PAGE_BYTES)
+    const within = position + done - page * PAGE_BYTES
+    const bytes = Math.min(PAGE_BYTES - within, count - done)
+    const frame = reader.find(layout, page)
+    const { generation } = reader.lookup
+    const slot = frame >= 0 ? pins.pin(frame) : -1
+    if (slot >= 0 && reader.lookup.isStill(frame, generation)) {
+      parts.push(reader.arena.bytes(frame).subarray(within, within + bytes))
+      slots.push(slot)
+      done += bytes
+      continue
+    }
+    if (slot >= 0) {
+      // It has gone since it was found: look again.
+      pins.unpin(slot)
+      continue
+    }
+    if (frame === FOUND.NOTHING && !force) break
+    const copy = new Uint8Array(bytes)
+    parts.push(frame === FOUND.ZERO ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
+    slots.push(-1)
+    done += bytes
+  }
+  const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
+  const isCurrent = reader.lookup.layoutOf(layout.mapping) === layout.version
+  if (isCurrent && (force || view.length === count)) return view
+  view.dispose()
+  if (!force) return undefined
+  const copy = new Uint8Array(length)
+  return new View([copy.subarray(0, file.readPast(copy, 0, length, position))], [-1], pins, isDebug)
+}

@@ -1,0 +1,341 @@
+/** What the keeper does: loads, writes, forgets, shares, shrinks, one thing after the other, with readers in between its accesses to memory. */
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import { NO_FRAME } from '../../cache/frames.ts'
+import { PAGES_MAX } from '../../layout/mapping-record.ts'
+import { FileLayout } from '../../library/layout.ts'
+import { FILE_BYTES, type SimFile, type SimHome, valueAt } from './files.ts'
+import type { Executor } from './machine.ts'
+import type { ReaderThread } from './reader-thread.ts'
+import { byteOf, SIMULATED_BYTES } from './truth.ts'
+import type { World } from './world.ts'
+
+type Operation =
+  | 'answer'
+  | 'loadSome'
+  | 'goOn'
+  | 'write'
+  | 'forget'
+  | 'renew'
+  | 'serveByHomes'
+  | 'retire'
+  | 'readItself'
+  | 'resize'
+  | 'bury'
+
+/** How often each is done, relative to the others. */
+const OPERATIONS: readonly Operation[] = (
+  [
+    ['answer', 16],
+    ['loadSome', 6],
+    ['goOn', 12],
+    ['write', 3],
+    ['forget', 3],
+    ['renew', 1],
+    ['serveByHomes', 4],
+    ['retire', 1],
+    ['readItself', 8],
+    ['resize', 1],
+    ['bury', 2],
+  ] as const
+).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
+
+/** A load under way. */
+interface Load {
+  readonly frame: number
+  /** The value of the page as it is read: now, not when the load began. */
+  readonly value: () => number
+  readonly done: () => void
+  bytesLoaded: number
+  isZero: boolean
+}
+
+export class SimKeeper implements Executor {
+  readonly #world: World
+  readonly #loads: Load[] = []
+  readonly #openBy = new Map<ReaderThread, SimFile[]>()
+  /** Nobody is let in between: for looks at the structures from outside. */
+  #isAlone = false
+
+  constructor(world: World) {
+    this.#world = world
+    world.giveBack = (frames) => this.#giveBack(frames)
+  }
+
+  // ---- accesses to memory
+
+  load(address: number): number {
+    if (this.#isAlone) return this.#world.keeperProcessor.peek(address)
+    this.#world.interleave()
+    return this.#world.keeperProcessor.load(address)
+  }
+
+  loadAtomic(address: number): number {
+    if (this.#isAlone) return this.#world.keeperProcessor.peek(address)
+    this.#world.interleave()
+    return this.#world.keeperProcessor.loadAtomic(address)
+  }
+
+  store(address: number, value: number): void {
+    this.#world.interleave()
+    this.#world.keeperProcessor.store(address, value)
+  }
+
+  storeAtomic(address: number, value: number): void {
+    this.#world.interleave()
+    this.#world.keeperProcessor.storeAtomic(address, value)
+  }
+
+  change(address: number, to: (before: number) => number): number {
+    this.#world.interleave()
+    return this.#world.keeperProcessor.change(address, to)
+  }
+
+  // ---- what it does
+
+  /** One thing, at random. */
+  step(): void {
+    const { random, keeperProcessor } = this.#world
+    keeperProcessor.synchronize()
+    this[random.pick(OPERATIONS)]()
+    // What is broken stays broken: not each time, which would take most of the time of a run.
+    if (random.chance(0.1)) this.check()
+  }
+
+  check(): void {
+    this.#isAlone = true
+    this.#world.pages.checkInvariants()
+    this.#isAlone = false
+  }
+
+  answer(): void {
+    const { random, requests, keeperProcessor } = this.#world
+    if (requests.length === 0) return
+    const [request] = requests.splice(random.below(requests.length), 1)
+    const { file, kind, page, thread } = request!
+    if (kind === 'open' && !this.#open(file, thread)) {
+      requests.push(request!)
+      return
+    }
+    if (kind === 'load') this.#loadOf(file, page)
+    if (kind === 'close') this.#close(file, thread)
+    // A message: whoever gets it sees what was done before.
+    keeperProcessor.flush()
+    request!.answer = file.layout
+  }
+
+  loadSome(): void {
+    const { random, files } = this.#world
+    const open = files.filter(({ mapping }) => mapping >= 0)
+    if (open.length === 0) return
+    const file = random.pick(open)
+    this.#loadOf(file, random.pick(file.pages))
+  }
+
+  /** Goes on with a load: some more bytes, or its end. */
+  goOn(): void {
+    const { random } = this.#world
+    if (this.#loads.length === 0) return
+    const at = random.below(this.#loads.length)
+    const load = this.#loads[at]!
+    if (random.chance(0.05)) this.#end(load, false)
+    else if (this.#read(load, random.between(1, SIMULATED_BYTES.length))) this.#end(load, true)
+  }
+
+  write(): void {
+    const { random, truth, files, pages } = this.#world
+    const file = random.pick(files)
+    if (file.writing === undefined) {
+      if (file.mapping < 0) return
+      const page = random.pick(file.pages)
+      file.writing = { page, value: this.#world.freshValue() }
+      file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+      pages.drop(file.mapping, page, page + 1)
+      if (random.chance(0.5)) return
+    }
+    // The system call: all that was done before is seen by then.
+    this.#world.keeperProcessor.flush()
+    const { page, value } = file.writing
+    file.clones.delete(page)
+    truth.change(file.name, page, value)
+    file.writing = undefined
+  }
+
+  forget(): void {
+    const { random, files, pages } = this.#world
+    const file = random.pick(files)
+    if (file.mapping < 0) return
+    if (file.users === 0 && file.writing === undefined && random.chance(0.5)) {
+      this.#release(file)
+      pages.deleteMapping(file.mapping)
+      file.mapping = -1
+      return
+    }
+    const from = random.pick([0, random.pick(file.pages)])
+    pages.drop(file.mapping, from, random.pick([from + 1, PAGES_MAX]))
+  }
+
+  /** The file has been changed by somebody else: some of its pages are clones of homes' now. */
+  renew(): void {
+    const { random, truth, files, pages, keeperProcessor } = this.#world
+    const file = random.pick(files)
+    if (file.mapping < 0 || file.writing !== undefined) return
+    pages.drop(file.mapping, 0, PAGES_MAX)
+    this.#release(file)
+    file.serveAlone(pages.changeLayout(file.mapping))
+    keeperProcessor.flush()
+    for (const page of file.pages) {
+      if (random.chance(0.7)) file.clones.set(page, this.#world.anyPlace())
+      else if (!file.clones.delete(page)) continue
+      truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.#world.freshValue())
+    }
+  }
+
+  serveByHomes(): void {
+    const { random, files, pages } = this.#world
+    const file = random.pick(files)
+    if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
+    const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
+    for (const home of homes) {
+      if (home.mapping < 0) home.mapping = pages.createMapping()
+      if (home.mapping < 0) return
+      pages.setSize(home.mapping, FILE_BYTES)
+    }
+    for (const home of homes) home.users++
+    const version = pages.changeLayout(file.mapping)
+    file.serveByHomes(version, (buffer) => this.#world.simulateBuffer(buffer))
+  }
+
+  /** A home that no file needs loses its mapping. */
+  retire(): void {
+    const { random, homes, pages } = this.#world
+    const home = random.pick(homes)
+    if (home.mapping < 0 || home.users > 0) return
+    pages.deleteMapping(home.mapping)
+    home.mapping = -1
+  }
+
+  /** Reads on its own thread, which makes short cuts. */
+  readItself(): void {
+    const { random, files, ownReader, truth } = this.#world
+    const file = random.pick(files)
+    if (file.mapping < 0) return
+    const bytes = new Uint8Array(2)
+    const page = random.pick(file.pages)
+    const begin = truth.now
+    if (ownReader.copy(new FileLayout(file.layout), page * PAGE_BYTES, bytes, 0, 2) < 2) return
+    truth.check(file.name, page, 0, bytes, begin, truth.now)
+  }
+
+  resize(): void {
+    const { random, pages, cache } = this.#world
+    pages.resize(random.between(2, cache.sizes.frames + 1) * PAGE_BYTES)
+  }
+
+  /** A dead thread's part is taken over by another. */
+  bury(): void {
+    const { random, threads, pages } = this.#world
+    const number = random.below(threads.length)
+    const thread = threads[number]
+    if (thread?.isRunning) return
+    if (thread !== undefined) {
+      threads[number] = undefined
+      if (!thread.isDead) this.#checkLetGo(number)
+      pages.pinned.detach(number)
+      for (const file of this.#openBy.get(thread) ?? []) file.users--
+      this.#openBy.delete(thread)
+    }
+    if (!this.#world.isEnding) this.#world.startReader(number)
+  }
+
+  /** All loads come to an end. */
+  finish(): void {
+    for (const load of [...this.#loads]) this.#end(load, false)
+  }
+
+  /** A thread that has closed all its views holds nothing. */
+  #checkLetGo(number: number): void {
+    const { cache, memory, pins } = this.#world
+    const { pinsPerThread } = cache.sizes
+    for (let slot = 1; slot < pinsPerThread; slot++)
+      if (memory.get(pins.base + number * pinsPerThread + slot) !== 0)
+        throw new Error(`slot ${slot} of reader ${number} is in use, and nobody looks at its frame`)
+  }
+
+  #open(file: SimFile, thread: ReaderThread): boolean {
+    const { pages } = this.#world
+    if (file.mapping < 0) {
+      file.mapping = pages.createMapping()
+      if (file.mapping < 0) return false
+      file.serveAlone(pages.changeLayout(file.mapping))
+      pages.setSize(file.mapping, FILE_BYTES)
+    }
+    file.users++
+    this.#openBy.set(thread, [...(this.#openBy.get(thread) ?? []), file])
+    return true
+  }
+
+  #close(file: SimFile, thread: ReaderThread): void {
+    const files = this.#openBy.get(thread)!
+    files.splice(files.indexOf(file), 1)
+    file.users--
+  }
+
+  #release(file: SimFile): void {
+    for (const home of file.homes) home.users--
+    file.homes = []
+  }
+
+  /** Begins to load a page of the file from where it lies, if nobody has. */
+  #loadOf(file: SimFile, page: number): void {
+    const { truth } = this.#world
+    if (file.writing?.page === page) return
+    const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
+    if (place === undefined) this.#begin(file, page, () => truth.value(file.name, page))
+    else this.#begin(place.home, place.page, () => valueAt(place)!)
+  }
+
+  #begin(source: SimFile | SimHome, page: number, value: () => number): void {
+    const { pages, random } = this.#world
+    const { mapping } = source
+    if (pages.isCached(mapping, page) || pages.isLoading(mapping, page)) return
+    const frame = pages.reserve(mapping, page)
+    if (frame === NO_FRAME) return
+    const { used, inLimbo, limit } = pages.frames
+    if (used + inLimbo > limit) throw new Error(`${used} frames and ${inLimbo} in limbo are more than ${limit}`)
+    if (this.#loads.some((load) => load.frame === frame)) throw new Error(`frame ${frame} is given out twice`)
+    source.users++
+    const load = { frame, value, done: () => source.users--, bytesLoaded: 0, isZero: true }
+    this.#loads.push(load)
+    if (random.chance(0.5) && this.#read(load, SIMULATED_BYTES.length)) this.#end(load, true)
+  }
+
+  /** Reads some bytes more; true: that was all. */
+  #read(load: Load, count: number): boolean {
+    for (let i = 0; i < count && load.bytesLoaded < SIMULATED_BYTES.length; i++) {
+      const byte = byteOf(load.value(), SIMULATED_BYTES[load.bytesLoaded]!)
+      if (byte !== 0) load.isZero = false
+      this.#fill(load.frame, load.bytesLoaded++, byte)
+    }
+    return load.bytesLoaded === SIMULATED_BYTES.length
+  }
+
+  #end(load: Load, isComplete: boolean): void {
+    const { pages, random, counts } = this.#world
+    this.#loads.splice(this.#loads.indexOf(load), 1)
+    if (!isComplete) pages.abandon(load.frame)
+    else if (!load.isZero) pages.publish(load.frame, random.chance(0.8))
+    else if (pages.publishZero(load.frame)) counts.zeros++
+    load.done()
+  }
+
+  /** The system takes the memory of frames: who reads it reads zeros. */
+  #giveBack(frames: readonly number[]): void {
+    for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(frame, at, 0)
+  }
+
+  #fill(frame: number, at: number, byte: number): void {
+    const { viewed, frameBytes } = this.#world
+    if ((viewed.get(frame) ?? []).length > 0) throw new Error(`frame ${frame} is filled while somebody looks at it`)
+    this.store(frameBytes.base + frame * SIMULATED_BYTES.length + at, byte)
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * What files hold, and have held: which bytes a read may return.
+ *
+ * Contents are numbers, *values*; one stands for the bytes of a page. No two pages ever have the same one, but for clones, and 0: that page is zeros.
+ */
+
+/** A value of a page, from one moment to another. */
+interface Version {
+  readonly value: number
+  readonly from: number
+  until: number
+}
+
+/** Bytes of a page that are simulated: its first and its last. */
+export const SIMULATED_BYTES = [0, 1, 4094, 4095] as const
+
+/** The byte at `offset` of a page of that value. */
+export function byteOf(value: number, offset: number): number {
+  return value === 0 ? 0 : (Math.imul(value * 4096 + offset + 1, 0x9e37_79b1) >>> 24) | 1
+}
+
+export class Truth {
+  /** Moments: it goes on with everything that the keeper does. */
+  now = 0
+  #values = 0
+  readonly #versions = new Map<string, Version[]>()
+
+  freshValue(): number {
+    return ++this.#values
+  }
+
+  /** The page holds another value from now on: who begins to read after this gets no older one. */
+  change(file: string, page: number, value: number): void {
+    const key = `${file}/${page}`
+    const versions = this.#versions.get(key) ?? []
+    const last = versions.at(-1)
+    this.now++
+    if (last !== undefined) last.until = this.now
+    versions.push({ value, from: this.now, until: Number.POSITIVE_INFINITY })
+    this.#versions.set(key, versions)
+  }
+
+  value(file: string, page: number): number {
+    return this.#versions.get(`${file}/${page}`)!.at(-1)!.value
+  }
+
+  /** Throws where those bytes from `offset` of the page on were never its own between the moments `begin` and `end`. */
+  check(file: string, page: number, offset: number, bytes: ArrayLike<number>, begin: number, end: number): void {
+    const versions = this.#versions.get(`${file}/${page}`) ?? []
+    const fitting = versions.filter(({ value }) => isOf(value, offset, bytes))
+    if (fitting.some(({ from, until }) => from <= end && until > begin)) return
+    const read = Array.from(bytes).join(', ')
+    const what = fitting.length > 0 ? 'were replaced before' : 'are of another page, or of several'
+    throw new Error(
+      `${read} was read from ${file}, page ${page}, at ${offset} from ${begin} to ${end}: these bytes ${what}`,
+    )
+  }
+}
+
+function isOf(value: number, offset: number, bytes: ArrayLike<number>): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== byteOf(value, offset + i)) return false
+  return true
+}

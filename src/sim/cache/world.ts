@@ -1,0 +1,220 @@
+/** What a seed makes: memory, the cache in it, files and homes, and the threads that read. */
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import { Lookup } from '../../cache/lookup.ts'
+import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
+import { PageKeeper } from '../../cache/page-keeper.ts'
+import { Pins } from '../../cache/pins.ts'
+import type { Shortcuts } from '../../cache/shared-entries.ts'
+import { FRAME_RECORD_BYTES } from '../../layout/frame-record.ts'
+import { MAPPING_RECORD_BYTES } from '../../layout/mapping-record.ts'
+import { NODE_BYTES } from '../../layout/node.ts'
+import type { Arena } from '../../library/arena.ts'
+import type { LayoutHandle } from '../../library/layout.ts'
+import { PageReader } from '../../library/page-reader.ts'
+import { Random } from '../random.ts'
+import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
+import type { Machine } from './machine.ts'
+import { life, VIEWS_MAX } from './reader-program.ts'
+import { ReaderThread } from './reader-thread.ts'
+import { type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
+import { SimPolicy } from './sim-policy.ts'
+import { SIMULATED_BYTES, Truth } from './truth.ts'
+
+/** What a reader asks the keeper for, and, once it is there, the answer. */
+export interface Request {
+  readonly kind: 'open' | 'load' | 'close'
+  readonly thread: ReaderThread
+  readonly file: SimFile
+  readonly page: number
+  answer?: LayoutHandle
+}
+
+export interface Counts {
+  hits: number
+  misses: number
+  views: number
+  deaths: number
+  shared: number
+  zeros: number
+}
+
+/** And one word that counts them. */
+const PINS_PER_THREAD = VIEWS_MAX + 1
+/** The last generation of a frame without a page: the second from there is 0. */
+const GENERATION_LAST = 2 ** 30 - 2
+
+export class World {
+  readonly random: Random
+  readonly truth = new Truth()
+  readonly machine: Machine
+  readonly memory: SimMemory
+  readonly keeperProcessor: Processor
+  readonly cache: CacheMemory
+  readonly pages: PageKeeper
+  readonly files: SimFile[] = []
+  readonly homes: SimHome[] = []
+  readonly requests: Request[] = []
+  /** Threads by number; undefined: it is dead, and the keeper knows. */
+  readonly threads: (ReaderThread | undefined)[]
+  /** Frames that readers have views of. */
+  readonly viewed = new Map<number, ReaderThread[]>()
+  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0 }
+  readonly description: string
+  readonly frameBytes: Region
+  readonly pins: Region
+  /** Reads on the keeper's own thread. */
+  readonly ownReader: PageReader
+  /** The memory of frames is given back to the system. */
+  giveBack: (frames: readonly number[]) => void = () => {}
+  /** All are to come to an end. */
+  isEnding = false
+  /** How often a page that is written becomes one of zeros. */
+  readonly zeros: number
+  /** How often a page of a new file is a home's. */
+  readonly #cloning: number
+  readonly #order: Order
+  readonly #staleness: number
+  /** Probability that a reader has a turn before an access of the keeper, and how many accesses it may do then. */
+  readonly #pace: number
+  readonly #turnMax: number
+  readonly #deadliness: number
+  readonly #arena: Arena
+
+  /** To be made, and used, while the machine runs. */
+  constructor(seed: number, machine: Machine) {
+    const random = new Random(seed)
+    this.machine = machine
+    this.random = random
+    this.#order = random.pick(['x86', 'arm'])
+    this.#staleness = random.pick([0.1, 0.4])
+    this.#pace = random.pick([0.02, 0.1, 0.4])
+    this.#turnMax = random.pick([1, 4, 20])
+    this.#deadliness = random.pick([0, 0, 0.003])
+    this.zeros = random.pick([0.1, 0.6])
+    this.#cloning = random.pick([0.2, 0.9])
+    const frames = random.between(3, 7)
+    const nodes = random.between(14, 30)
+    const mappings = random.between(4, 6)
+    const threads = random.between(1, 3)
+    this.memory = new SimMemory(this.#order)
+    this.keeperProcessor = new Processor(this.memory, random, this.#staleness)
+    const sizes = { frames, nodes, mappings, threads, pinsPerThread: PINS_PER_THREAD }
+    this.cache = allocateMemory(sizes)
+    this.#simulate(this.cache.mappings, MAPPING_RECORD_BYTES, 0, () => true)
+    this.#simulate(this.cache.nodes, NODE_BYTES, 1, (index) => index % 2 === 0)
+    const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
+    this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
+    this.pins = this.#simulate(this.cache.pins, 4, -1)
+    this.#simulate(this.cache.counters, 4, -1)
+    if (random.chance(0.3))
+      for (let frame = 0; frame < frames; frame++)
+        this.memory.commit(records.base + frame * 4, GENERATION_LAST - 2 * random.below(3))
+    this.pages = new PageKeeper(
+      this.cache,
+      () => new SimPolicy(random),
+      frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
+      (given) => this.giveBack(given),
+    )
+    this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
+    this.ownReader = this.#makeReader({
+      found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
+        this.counts.shared++
+        this.pages.share(mapping, page, frame, generation)
+      },
+    } as unknown as Shortcuts)
+    this.threads = new Array(threads)
+    this.#makeFiles()
+    this.description = `${this.#order}, ${frames} frames, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
+  }
+
+  /** A new thread reads. */
+  startReader(number: number): void {
+    const processor = new Processor(this.memory, this.random, this.#staleness)
+    const thread = new ReaderThread(number, this.machine, processor, this.random)
+    this.pages.pinned.attach(number)
+    this.keeperProcessor.flush()
+    thread.start(life(this, thread, this.#makeReader(), new Pins(this.cache, number)))
+    this.threads[number] = thread
+  }
+
+  /** Whoever reads may go on, or die, before the next thing that the keeper does. */
+  interleave(): void {
+    this.truth.now++
+    this.keeperProcessor.drain()
+    if (this.random.chance(this.#pace)) this.stepReader()
+  }
+
+  /** One of the readers goes on, if it is awake. Returns for how many accesses. */
+  stepReader(): number {
+    const { random } = this
+    const accesses = random.between(1, this.#turnMax)
+    const thread = this.threads[random.below(this.threads.length)]
+    const isAwake = thread?.isRunning === true && (this.isEnding || thread.sleepsUntil <= this.truth.now)
+    if (!isAwake) return accesses
+    thread.run(accesses)
+    if (random.chance(this.#deadliness)) this.#kill(thread)
+    else if (random.chance(0.03)) thread.sleepsUntil = this.truth.now + random.below(random.pick([20, 20, 200, 1000]))
+    return accesses
+  }
+
+  /** What no page holds yet, or zeros. */
+  freshValue(): number {
+    return this.random.chance(this.zeros) ? 0 : this.truth.freshValue()
+  }
+
+  /** Somewhere in a home. */
+  anyPlace(): Place {
+    const home = this.random.pick(this.homes)
+    return { home, page: this.random.pick([...home.values.keys()]) }
+  }
+
+  simulateBuffer(buffer: SharedArrayBuffer): void {
+    this.#simulate(buffer, 4, -1)
+  }
+
+  #simulate(buffer: SharedArrayBuffer, recordBytes: number, rank: number, leads?: Region['leads']): Region {
+    const region = this.memory.add(buffer.byteLength / 4, Math.log2(recordBytes / 4), rank, leads)
+    this.machine.simulate(buffer, region)
+    return region
+  }
+
+  #bytesOf(frame: number): Uint8Array {
+    const base = this.frameBytes.base + frame * SIMULATED_BYTES.length
+    return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
+  }
+
+  #makeReader(shortcuts?: Shortcuts): PageReader {
+    return new PageReader(new Lookup(this.cache, this.#order === 'arm'), this.#arena, shortcuts)
+  }
+
+  #kill(thread: ReaderThread): void {
+    thread.kill()
+    this.counts.deaths++
+    this.requests.splice(0, this.requests.length, ...this.requests.filter((request) => request.thread !== thread))
+    for (const [frame, threads] of this.viewed)
+      this.viewed.set(
+        frame,
+        threads.filter((it) => it !== thread),
+      )
+  }
+
+  #makeFiles(): void {
+    const { random, truth } = this
+    const homes = random.between(1, 2)
+    for (let number = 0; number < homes; number++) {
+      const values = new Map<number, number>()
+      for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
+      this.homes.push({ number, values, mapping: -1, users: 0 })
+    }
+    const files = random.between(1, 2)
+    for (let i = 0; i < files; i++) {
+      const pages = [...new Set(Array.from({ length: random.between(1, 4) }, () => random.pick(PAGES)))]
+      const file = new SimFile(`file-${i}`, pages)
+      for (const page of pages) {
+        if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
+        truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
+      }
+      this.files.push(file)
+    }
+  }
+}

@@ -1,0 +1,167 @@
+/** The page cache with one step of its protocol missing, over and over: what each of them is there for. */
+import { instead, type Mutant, without } from './mutating.ts'
+
+const LOOKUP = 'cache/lookup'
+const PINS = 'cache/pins'
+const FRAMES = 'cache/frames'
+const XARRAY = 'cache/xarray'
+const KEEPER = 'cache/page-keeper'
+const READER = 'library/page-reader'
+const FILE = 'library/cached-file'
+
+export const CACHE_MUTANTS: readonly Mutant[] = [
+  // ---- validating what was found
+  instead('a frame that was given up', LOOKUP, 'Atomics.load(frames, record) !== generation ||', ''),
+  without(
+    'an entry of another file in a node that is used anew',
+    LOOKUP,
+    'frames[record + FRAME.MAPPING] !== mapping ||',
+  ),
+  instead(
+    'an entry of another page in a node that is used anew',
+    LOOKUP,
+    '|| frames[record + FRAME.PAGE] !== page',
+    '',
+  ),
+  instead('a page beyond what the index reaches', LOOKUP, '|| height === 0 || page >>> shift >= NODE_SLOTS', ''),
+  instead(
+    'a frame given up while it was copied',
+    LOOKUP,
+    'return Atomics.load(this.#frames, frameAt(frame)) === generation',
+    'return true',
+  ),
+  without(
+    'loads of bytes that come after the second look at the generation',
+    LOOKUP,
+    'if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 0)',
+  ),
+  without('the second look is not asked for', READER, 'if (!this.lookup.isStill(frame, generation)) continue'),
+  instead(
+    'a view of a frame that was given up before it was pinned',
+    FILE,
+    'if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
+    'if (slot >= 0) {',
+  ),
+  without(
+    'a home whose mapping is another by now: a read',
+    FILE,
+    'reader.lookup.layoutOf(layout.mapping) === layout.version ? done : 0',
+  ),
+  instead(
+    'a home whose mapping is another by now: a view',
+    FILE,
+    'const isCurrent = reader.lookup.layoutOf(layout.mapping) === layout.version',
+    'const isCurrent = true',
+  ),
+
+  // ---- entries without an owner to ask
+  instead(
+    'a node taken out of the index on the way',
+    LOOKUP,
+    '|| Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed',
+    '',
+  ),
+  instead('a torn pair', LOOKUP, 'Atomics.load(nodes, at) !== word ||', ''),
+  without(
+    'an index that is lower by now',
+    LOOKUP,
+    'if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING',
+  ),
+  without(
+    'a way through what is no node any more',
+    LOOKUP,
+    'if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING',
+  ),
+  without(
+    'a short cut to a frame that was given up',
+    LOOKUP,
+    'if (Atomics.load(this.#frames, record) !== generation) return FOUND.NOTHING',
+  ),
+  instead('a page of the file itself that is read from its home', READER, 'layout.own.has(page)', 'false'),
+
+  // ---- pins
+  instead(
+    'a look at the generation before the pin',
+    FILE,
+    'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
+    'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
+  ),
+  without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
+  instead(
+    'a pin that is seen too late',
+    PINS,
+    'Atomics.store(this.#words, slot, frame + 1)',
+    'this.#words[slot] = frame + 1',
+  ),
+  without('a slot that is not looked at', PINS, 'Atomics.store(this.#words, HIGH_WATER, slot)'),
+  without('a view that is never let go', PINS, 'Atomics.store(this.#words, slot, 0)'),
+  instead('pins of the dead', PINS, 'Atomics.store(this.#words, at + i, 0)', 'void 0'),
+  without('what was pinned earlier', PINS, 'this.#pinned.clear()'),
+  without('a look at the wrong frame', PINS, 'if (word !== 0) this.#pinned.add(word - 1)'),
+
+  // ---- frames
+  without(
+    'a generation that stays when the frame is given up',
+    FRAMES,
+    'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
+  ),
+  instead(
+    'a frame that is given up, which is seen too late',
+    FRAMES,
+    'Atomics.store(this.#words, at, nextGeneration(this.#words[at])); this.#states[frame] = FRAME_STATE.LIMBO',
+    'this.#words[at] = nextGeneration(this.#words[at]); this.#states[frame] = FRAME_STATE.LIMBO',
+  ),
+  without(
+    'a generation that stays when the page is there',
+    FRAMES,
+    'this.#states[frame] = FRAME_STATE.RESIDENT; Atomics.store(this.#words, at, nextGeneration(this.#words[at]))',
+  ),
+  instead('no limbo: a frame that is pinned is free', FRAMES, 'if (this.#pinned.has(frame)) return true', ''),
+  without('pins as they were when the keeper looked last', FRAMES, 'this.#pinned.look()'),
+  without(
+    'a frame that is given out twice',
+    FRAMES,
+    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING',
+  ),
+  instead(
+    'frames in limbo that are not counted',
+    FRAMES,
+    'this.#used + this.#limbo.length + 1 - this.#limit',
+    'this.#used + 1 - this.#limit',
+  ),
+  without('more frames than the limit allows', FRAMES, 'if (this.excess > 0) return NO_FRAME'),
+
+  // ---- publishing and erasing
+  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0)'),
+  without(
+    'a node that is used anew, and nobody is told',
+    XARRAY,
+    'if (this.#freeCount > freeBefore) Atomics.add(this.#counters, COUNTER.NODES_FREED, 1)',
+  ),
+  without('a node whose index still leads to it', XARRAY, 'Atomics.store(this.#mappings, record + MAPPING.ROOT, 0)'),
+  without('a node that is not empty when it is used anew', XARRAY, 'this.#nodes[at + 1] = 0'),
+  without('a node that is full of nothing', XARRAY, 'if (--this.#present[node] > 0) return false'),
+  without('a leaf for which no node is left', XARRAY, 'if (!this.#hasRoomFor(mapping, page)) return -1'),
+  without(
+    'a higher index that does not lead to the lower one',
+    XARRAY,
+    'Atomics.store(this.#nodes, slotAt(above, 0, 0), rootNode(root))',
+  ),
+
+  // ---- the keeper
+  without(
+    'a page that was dropped while it was being loaded',
+    KEEPER,
+    'this.#isCancelled[frame] = 1; this.#cancelled++',
+  ),
+  without(
+    'a page that is loaded twice at once',
+    KEEPER,
+    'if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)',
+  ),
+  without(
+    'a dropped page that is still found',
+    KEEPER,
+    'this.#policy.remove(entryValue(word)); this.#giveUp(entryValue(word))',
+  ),
+]
