@@ -182,7 +182,7 @@ test('threads that are killed in the middle of hits, with files and views open, 
 test('when the cache is closed under its threads they get errors, and never other bytes', async () => {
   const other = path.join(directory, 'other')
   fs.writeFileSync(other, Buffer.alloc(CONTENT.length, 'WRONG'))
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 4; round++) {
     const cache = await create()
     const threads = [0, 1].map((i) =>
       cacheWorker(
