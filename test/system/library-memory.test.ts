@@ -33,7 +33,8 @@ function arenaBytes(): number {
 }
 
 test('pages and indexes take never more than was said, whatever is read', async () => {
-  const random = new Random(testSeed())
+  const seed = testSeed()
+  const random = new Random(seed)
   const file = path.join(directory, 'large')
   // Sparse, with single pages far apart: each needs nodes of its own.
   fs.writeFileSync(file, '')
@@ -64,11 +65,12 @@ test('pages and indexes take never more than was said, whatever is read', async 
         break
       default:
         open.readSync(buffer, { position, length: PAGE })
-        if (!buffer.subarray(0, PAGE).equals(noise(PAGE, position / PAGE + 1))) throw new Error(`page at ${position}`)
+        if (!buffer.subarray(0, PAGE).equals(noise(PAGE, position / PAGE + 1)))
+          throw new Error(`seed ${seed}: page at ${position}`)
     }
     const { pageBytes, indexBytes, limboBytes } = cache.stats()
-    expect(pageBytes + indexBytes + limboBytes).toBeLessThanOrEqual(limit)
-    expect(arenaBytes() + indexBytes).toBeLessThanOrEqual(limit)
+    expect(pageBytes + indexBytes + limboBytes, `seed ${seed}`).toBeLessThanOrEqual(limit)
+    expect(arenaBytes() + indexBytes, `seed ${seed}`).toBeLessThanOrEqual(limit)
     most = Math.max(most, arenaBytes() + indexBytes)
   }
   // And that is what it uses.
