@@ -11,7 +11,6 @@ const FILE = 'library/cached-file'
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
-  instead('a frame that was given up', LOOKUP, 'Atomics.load(frames, record) !== generation ||', ''),
   without(
     'an entry of another file in a node that is used anew',
     LOOKUP,
@@ -23,7 +22,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     '|| frames[record + FRAME.PAGE] !== page',
     '',
   ),
-  instead('a page beyond what the index reaches', LOOKUP, '|| height === 0 || page >>> shift >= NODE_SLOTS', ''),
   instead(
     'a frame given up while it was copied',
     LOOKUP,
@@ -42,10 +40,11 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
     'if (slot >= 0) {',
   ),
-  without(
+  instead(
     'a home whose mapping is another by now: a read',
     FILE,
     'reader.lookup.layoutOf(layout.mapping) === layout.version ? done : 0',
+    'done',
   ),
   instead(
     'a home whose mapping is another by now: a view',
@@ -61,7 +60,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     '|| Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed',
     '',
   ),
-  instead('a torn pair', LOOKUP, 'Atomics.load(nodes, at) !== word ||', ''),
   without(
     'an index that is lower by now',
     LOOKUP,
@@ -84,7 +82,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'a look at the generation before the pin',
     FILE,
     'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
-    'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
+    'if (frame >= 0 && !reader.lookup.isStill(frame, generation)) continue; const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0) {',
   ),
   without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
   instead(
@@ -132,7 +130,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('more frames than the limit allows', FRAMES, 'if (this.excess > 0) return NO_FRAME'),
 
   // ---- publishing and erasing
-  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0)'),
   without(
     'a node that is used anew, and nobody is told',
     XARRAY,

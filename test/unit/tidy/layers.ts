@@ -6,7 +6,7 @@
  *     daemon            fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     inspect, demo     storage, linux
- *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it
+ *     sim               library, homes, cache, layout, storage: it simulates Linux, so it may not call it
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
  *     cache             layout: pure, no I/O
  *     layout            nothing: the bytes of shared memory
@@ -25,7 +25,7 @@ const LAYERS: Record<string, readonly string[]> = {
   fuse: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
-  sim: ['storage', 'layout', 'cache', 'homes'],
+  sim: ['storage', 'layout', 'cache', 'homes', 'library'],
   homes: ['storage', 'layout', 'cache'],
   cache: ['layout'],
   layout: [],
