@@ -61,11 +61,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     '',
   ),
   without(
-    'an index that is lower by now',
-    LOOKUP,
-    'if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return FOUND.NOTHING',
-  ),
-  without(
     'a way through what is no node any more',
     LOOKUP,
     'if (node >>> 0 >= nodes.length / NODE_WORDS) return FOUND.NOTHING',
