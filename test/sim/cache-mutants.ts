@@ -12,7 +12,6 @@ const VIEWS = 'library/views'
 
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
-  instead('a frame that was given up', LOOKUP, 'this.#load(frames, record) !== generation ||', ''),
   without('an entry of another file in a node that is used anew', LOOKUP, 'frames[record + OWNER] !== mapping ||'),
   instead(
     'an entry of another page in a node that is used anew',
@@ -50,10 +49,11 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     '&& lookup.layoutOf(layout.mapping) === layout.version',
     '',
   ),
-  without(
+  instead(
     'a home whose mapping is another by now: a read',
     FILE,
     'reader.lookup.layoutOf(layout.mapping) === layout.version ? done : 0',
+    'done',
   ),
   instead(
     'a home whose mapping is another by now: a view',
@@ -68,12 +68,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     LOOKUP,
     '|| Atomics.load(this.#counters, COUNTER.NODES_FREED) !== freed',
     '',
-  ),
-  instead('a torn pair', LOOKUP, 'Atomics.load(nodes, at) !== word ||', ''),
-  without(
-    'an index that is lower by now',
-    LOOKUP,
-    'if (rootHeight(root) === 0 || page >>> shift >= NODE_SLOTS) return NOTHING',
   ),
   without(
     'a way through what is no node any more',
@@ -92,7 +86,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'a look at the generation before the pin',
     VIEWS,
     'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
-    'const slot = frame >= 0 && reader.lookup.isStill(frame, generation) ? pins.pin(frame) : -1; if (slot >= 0) {',
+    'if (frame >= 0 && !reader.lookup.isStill(frame, generation)) continue; const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0) {',
   ),
   without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
   instead(
@@ -140,7 +134,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('more frames than the limit allows', FRAMES, 'if (this.excess > 0) return NO_FRAME'),
 
   // ---- publishing and erasing
-  without('the old word beside the new generation', XARRAY, 'Atomics.store(nodes, at, 0)'),
   without(
     'a node that is used anew, and nobody is told',
     XARRAY,

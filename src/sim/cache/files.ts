@@ -4,8 +4,12 @@ import { OwnPages } from '../../cache/own-pages.ts'
 import { type Run, RunMap } from '../../cache/run-map.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
 
-/** Pages that files have: indexes of one, two and three levels, and pages that would be one another's in a lower index. */
-export const PAGES = [0, 1, 2, 63, 64, 65, 128, 4095, 4096, 4160] as const
+/** Pages that files may have, one row in each run: indexes of one, two and three levels. In the first rows all lie in the same slot of their leaf. */
+export const PAGES = [
+  [0, 64, 128, 4096, 4160],
+  [0, 64, 4096],
+  [0, 1, 2, 63, 64, 65, 128, 4095, 4096, 4160],
+] as const
 export const FILE_BYTES = 4161 * PAGE_BYTES
 
 export interface SimHome {

@@ -48,6 +48,11 @@ export class ReaderThread implements Executor {
     return this.#program !== undefined
   }
 
+  /** Whether it is on its way to an entry: the longer that takes, the more may happen to it. */
+  get isInIndex(): boolean {
+    return this.processor.isInIndex
+  }
+
   /** Goes on for at most so many accesses. */
   run(accesses: number): void {
     const { executor } = this.#machine
@@ -124,6 +129,7 @@ export class ReaderThread implements Executor {
     if (this.#results.length > ACCESSES_MAX) throw new Error('a call goes round in circles')
     this.#turn--
     const result = body()
+    if (this.isInIndex && this.#random.chance(0.3)) this.#turn = 0
     this.#remember(address, result)
     return result
   }

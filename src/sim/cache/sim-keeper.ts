@@ -9,12 +9,16 @@ import type { ReaderThread } from './reader-thread.ts'
 import { byteOf, SIMULATED_BYTES } from './truth.ts'
 import type { World } from './world.ts'
 
+/** No operation needs more. */
+const ACCESSES_MAX = 20_000
+
 type Operation =
   | 'answer'
   | 'loadSome'
   | 'goOn'
   | 'write'
   | 'forget'
+  | 'churn'
   | 'renew'
   | 'serveByHomes'
   | 'retire'
@@ -30,6 +34,7 @@ const OPERATIONS: readonly Operation[] = (
     ['goOn', 12],
     ['write', 3],
     ['forget', 3],
+    ['churn', 5],
     ['renew', 1],
     ['serveByHomes', 4],
     ['retire', 1],
@@ -55,6 +60,8 @@ export class SimKeeper implements Executor {
   readonly #openBy = new Map<ReaderThread, SimFile[]>()
   /** Nobody is let in between: for looks at the structures from outside. */
   #isAlone = false
+  /** Of the operation under way. */
+  #accesses = 0
 
   constructor(world: World) {
     this.#world = world
@@ -65,29 +72,34 @@ export class SimKeeper implements Executor {
 
   load(address: number): number {
     if (this.#isAlone) return this.#world.keeperProcessor.peek(address)
-    this.#world.interleave()
+    this.#interleave()
     return this.#world.keeperProcessor.load(address)
   }
 
   loadAtomic(address: number): number {
     if (this.#isAlone) return this.#world.keeperProcessor.peek(address)
-    this.#world.interleave()
+    this.#interleave()
     return this.#world.keeperProcessor.loadAtomic(address)
   }
 
   store(address: number, value: number): void {
-    this.#world.interleave()
+    this.#interleave()
     this.#world.keeperProcessor.store(address, value)
   }
 
   storeAtomic(address: number, value: number): void {
-    this.#world.interleave()
+    this.#interleave()
     this.#world.keeperProcessor.storeAtomic(address, value)
   }
 
   change(address: number, to: (before: number) => number): number {
-    this.#world.interleave()
+    this.#interleave()
     return this.#world.keeperProcessor.change(address, to)
+  }
+
+  #interleave(): void {
+    if (++this.#accesses > ACCESSES_MAX) throw new Error('the keeper goes round in circles')
+    this.#world.interleave()
   }
 
   // ---- what it does
@@ -96,6 +108,7 @@ export class SimKeeper implements Executor {
   step(): void {
     const { random, keeperProcessor } = this.#world
     keeperProcessor.synchronize()
+    this.#accesses = 0
     this[random.pick(OPERATIONS)]()
     // What is broken stays broken: not each time, which would take most of the time of a run.
     if (random.chance(0.1)) this.check()
@@ -174,6 +187,16 @@ export class SimKeeper implements Executor {
     pages.drop(file.mapping, from, random.pick([from + 1, PAGES_MAX]))
   }
 
+  /** The nodes that one file gives up are another's at once. */
+  churn(): void {
+    const { random, files, pages } = this.#world
+    const open = files.filter(({ mapping }) => mapping >= 0)
+    if (open.length === 0) return
+    pages.drop(random.pick(open).mapping, 0, PAGES_MAX)
+    const file = random.pick(open)
+    for (const page of file.pages) if (random.chance(0.7)) this.#loadOf(file, page)
+  }
+
   /** The file has been changed by somebody else: some of its pages are clones of homes' now. */
   renew(): void {
     const { random, truth, files, pages, keeperProcessor } = this.#world
@@ -191,18 +214,7 @@ export class SimKeeper implements Executor {
   }
 
   serveByHomes(): void {
-    const { random, files, pages } = this.#world
-    const file = random.pick(files)
-    if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
-    const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
-    for (const home of homes) {
-      if (home.mapping < 0) home.mapping = pages.createMapping()
-      if (home.mapping < 0) return
-      pages.setSize(home.mapping, FILE_BYTES)
-    }
-    for (const home of homes) home.users++
-    const version = pages.changeLayout(file.mapping)
-    file.serveByHomes(version, (buffer) => this.#world.simulateBuffer(buffer))
+    this.#serveByHomes(this.#world.random.pick(this.#world.files))
   }
 
   /** A home that no file needs loses its mapping. */
@@ -214,16 +226,20 @@ export class SimKeeper implements Executor {
     home.mapping = -1
   }
 
-  /** Reads on its own thread, which makes short cuts. */
+  /** Reads a file on its own thread, which makes short cuts. */
   readItself(): void {
     const { random, files, ownReader, truth } = this.#world
     const file = random.pick(files)
     if (file.mapping < 0) return
-    const bytes = new Uint8Array(2)
-    const page = random.pick(file.pages)
-    const begin = truth.now
-    if (ownReader.copy(new FileLayout(file.layout), page * PAGE_BYTES, bytes, 0, 2) < 2) return
-    truth.check(file.name, page, 0, bytes, begin, truth.now)
+    if (random.chance(0.5)) this.#serveByHomes(file)
+    const layout = new FileLayout(file.layout)
+    for (const page of file.pages) {
+      if (random.chance(0.5)) this.#loadOf(file, page)
+      const bytes = new Uint8Array(2)
+      const begin = truth.now
+      if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) === 2)
+        truth.check(file.name, page, 0, bytes, begin, truth.now)
+    }
   }
 
   resize(): void {
@@ -278,6 +294,20 @@ export class SimKeeper implements Executor {
     const files = this.#openBy.get(thread)!
     files.splice(files.indexOf(file), 1)
     file.users--
+  }
+
+  #serveByHomes(file: SimFile): void {
+    const { pages } = this.#world
+    if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
+    const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
+    for (const home of homes) {
+      if (home.mapping < 0) home.mapping = pages.createMapping()
+      if (home.mapping < 0) return
+      pages.setSize(home.mapping, FILE_BYTES)
+    }
+    for (const home of homes) home.users++
+    const version = pages.changeLayout(file.mapping)
+    file.serveByHomes(version, (buffer) => this.#world.simulateBuffer(buffer))
   }
 
   #release(file: SimFile): void {

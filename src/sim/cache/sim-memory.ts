@@ -34,6 +34,9 @@ interface History {
   readonly values: number[]
 }
 
+/** {@link Region.rank} of nodes. */
+export const NODES_RANK = 1
+
 const HISTORY_MAX = 12
 
 export class SimMemory {
@@ -60,6 +63,11 @@ export class SimMemory {
 
   regionOf(address: number): Region {
     return this.#regions[address]!
+  }
+
+  /** Whether the word is one of a node. */
+  isNode(address: number): boolean {
+    return this.regionOf(address).rank === NODES_RANK
   }
 
   /** What everybody can see now. */
@@ -103,6 +111,7 @@ export class Processor {
   readonly #staleness: number
   readonly #isWeak: boolean
   #buffer: Store[] = []
+  #isInIndex = false
   /** No plain load is done before this. */
   #acquired = 0
   /** No atomic load is done before this. */
@@ -123,6 +132,11 @@ export class Processor {
     this.#isWeak = memory.order === 'arm'
   }
 
+  /** Whether the last load was one of a node: each atomic one, for what is found that way has no owner to ask, and some of the others. */
+  get isInIndex(): boolean {
+    return this.#isInIndex
+  }
+
   /** Something has told the thread what time it is: a message. */
   synchronize(): void {
     this.#acquired = this.#ordered = this.#memory.time
@@ -132,10 +146,12 @@ export class Processor {
   }
 
   load(address: number): number {
+    this.#isInIndex = this.#memory.isNode(address) && this.#random.chance(0.15)
     return this.#own(address)?.value ?? (this.#isWeak ? this.#loadSome(address, false) : this.#memory.get(address))
   }
 
   loadAtomic(address: number): number {
+    this.#isInIndex = this.#memory.isNode(address)
     this.#commitUpTo(this.#buffer.findLastIndex((store) => store.isAtomic || store.address === address))
     return this.#isWeak ? this.#loadSome(address, true) : this.#memory.get(address)
   }

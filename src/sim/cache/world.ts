@@ -16,7 +16,7 @@ import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { life, VIEWS_MAX } from './reader-program.ts'
 import { ReaderThread } from './reader-thread.ts'
-import { type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
+import { NODES_RANK, type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
 import { SimPolicy } from './sim-policy.ts'
 import { SIMULATED_BYTES, Truth } from './truth.ts'
 
@@ -94,14 +94,14 @@ export class World {
     this.#cloning = random.pick([0.2, 0.9])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
-    const mappings = random.between(4, 6)
+    const mappings = random.between(5, 7)
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
     this.keeperProcessor = new Processor(this.memory, random, this.#staleness)
     const sizes = { frames, nodes, mappings, threads, pinsPerThread: PINS_PER_THREAD }
     this.cache = allocateMemory(sizes)
     this.#simulate(this.cache.mappings, MAPPING_RECORD_BYTES, 0, () => true)
-    this.#simulate(this.cache.nodes, NODE_BYTES, 1, (index) => index % 2 === 0)
+    this.#simulate(this.cache.nodes, NODE_BYTES, NODES_RANK, (index) => index % 2 === 0)
     const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
     this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
     this.pins = this.#simulate(this.cache.pins, 4, -1)
@@ -153,7 +153,8 @@ export class World {
     if (!isAwake) return accesses
     thread.run(accesses)
     if (random.chance(this.#deadliness)) this.#kill(thread)
-    else if (random.chance(0.03)) thread.sleepsUntil = this.truth.now + random.below(random.pick([20, 20, 200, 1000]))
+    else if (random.chance(thread.isInIndex ? 0.5 : 0.03))
+      thread.sleepsUntil = this.truth.now + random.below(random.pick([20, 100, 400]))
     return accesses
   }
 
@@ -206,9 +207,10 @@ export class World {
       for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
       this.homes.push({ number, values, mapping: -1, users: 0 })
     }
-    const files = random.between(1, 2)
+    const files = random.between(1, 3)
+    const choice = random.pick(PAGES)
     for (let i = 0; i < files; i++) {
-      const pages = [...new Set(Array.from({ length: random.between(1, 4) }, () => random.pick(PAGES)))]
+      const pages = [...new Set(Array.from({ length: random.between(1, 3) }, () => random.pick(choice)))]
       const file = new SimFile(`file-${i}`, pages)
       for (const page of pages) {
         if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
