@@ -85,8 +85,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a look at the generation before the pin',
     VIEWS,
-    'const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
-    'if (frame >= 0 && !reader.lookup.isStill(frame, generation)) continue; const slot = frame >= 0 ? pins.pin(frame) : -1; if (slot >= 0) {',
+    'const slot = pins.pin(frame); if (slot < 0) return undefined; if (lookup.isStill(frame, generation) && lookup',
+    'if (!lookup.isStill(frame, generation)) return undefined; const slot = pins.pin(frame); if (slot < 0) return undefined; if (lookup',
   ),
   without('a pin that nobody sees', PINS, 'Atomics.store(this.#words, slot, frame + 1)'),
   instead(
