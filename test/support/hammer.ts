@@ -61,7 +61,7 @@ export async function hammer<Result>({ data, imports, body, seed }: Hammer): Pro
   )
 }
 
-/** A seed of this run, printed by the tests that use it; SAMEPAGE_TEST_SEED repeats a run as far as threads can be repeated. */
+/** A seed of this run, printed by the tests that use it; SAMEPAGE_SEED repeats a run as far as threads can be repeated. */
 export function testSeed(): number {
-  return Number(process.env.SAMEPAGE_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  return Number(process.env.SAMEPAGE_SEED ?? Math.floor(Math.random() * 2 ** 31))
 }

@@ -1,6 +1,6 @@
 /**
  * A thousand files of random extents, cut and cloned from one another: what is read through the mount, with passthrough and
- * through the daemon, is the source, byte by byte. A failure names the seed; SAMEPAGE_TEST_SEED repeats it.
+ * through the daemon, is the source, byte by byte. A failure names the seed; SAMEPAGE_SEED repeats it.
  */
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
