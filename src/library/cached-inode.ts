@@ -36,7 +36,7 @@ export class CachedInode implements PageSource {
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
   size = 0
-  stamp: FileStamp = NEVER_SEEN
+  stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
   uses = 0
   /** When the last user left. */
@@ -111,7 +111,8 @@ export class CachedInode implements PageSource {
   }
 }
 
-const NEVER_SEEN: FileStamp = { ctimeNs: -1n, size: -1 }
+/** No file's: whoever compares with it looks anew. */
+export const NO_STAMP: FileStamp = { ctimeNs: -1n, size: -1 }
 
 export function isSameFileStamp(a: FileStamp, b: FileStamp): boolean {
   return a.ctimeNs === b.ctimeNs && a.size === b.size

@@ -19,7 +19,7 @@ import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
-import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp } from './cached-inode.ts'
+import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import { systemError, withPath } from './errors.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -72,10 +72,6 @@ export class FileKeeper {
     this.#homes = homes
     this.#options = options
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
-  }
-
-  get inodesOpen(): number {
-    return this.#inodes.size - this.#idle
   }
 
   /** Opens a regular file; to be given back with {@link close}. Rejects with the system's error. */
@@ -258,7 +254,7 @@ export class FileKeeper {
         inode.deciding = undefined
       })
       // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!this.#isAtRest(fd, stamp)) inode.stamp = CHANGED
+      if (!this.#isAtRest(fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
       if (!keep) fs.closeSync(fd)
@@ -357,12 +353,9 @@ export class FileKeeper {
   }
 
   /** From pages of the file to pages of what they are loaded from. `done`: how many pages lie before. */
-  *#pieces(inode: CachedInode, page: number, count: number): Generator<Piece> {
+  #pieces(inode: CachedInode, page: number, count: number): Piece[] {
     const { map, own } = inode
-    if (map === undefined) {
-      yield { source: inode, page, count, done: 0 }
-      return
-    }
+    if (map === undefined) return [{ source: inode, page, count, done: 0 }]
     const walk = this.#walk
     const pieces: Piece[] = []
     walk.start(map, page * PAGE_BYTES, Math.min(count * PAGE_BYTES, Math.max(0, inode.size - page * PAGE_BYTES)), own)
@@ -373,7 +366,7 @@ export class FileKeeper {
         count: Math.ceil(walk.length / PAGE_BYTES),
         done: walk.done / PAGE_BYTES,
       })
-    yield* pieces
+    return pieces
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {
@@ -384,7 +377,7 @@ export class FileKeeper {
   /** Before bytes [start, end) of the file change. They are not cached again until the returned function is called. */
   #beginChange(inode: CachedInode, start: number, end: number): () => void {
     // It is not what was decided on: whoever opens it next finds that out, and whether somebody else has changed it, too.
-    inode.stamp = CHANGED
+    inode.stamp = NO_STAMP
     inode.own?.add(start, end)
     this.pages.drop(inode.mapping, Math.floor(start / PAGE_BYTES), Math.min(Math.ceil(end / PAGE_BYTES), PAGES_MAX))
     return inode.beginWriting(start, end)
@@ -424,8 +417,6 @@ interface Piece {
   readonly count: number
   readonly done: number
 }
-
-const CHANGED = { ctimeNs: -1n, size: -1 }
 
 function isNoSpace(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException

@@ -125,7 +125,7 @@ export class PageCache implements AsyncDisposable {
       throw outOfRange(
         `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
       )
-    const keeping = Keeping.start(bytes, options, await loadNative())
+    const keeping = new Keeping(bytes, options, await loadNative())
     return new PageCache(keeping.attachOwn(options.debug === true), keeping)
   }
 
@@ -224,7 +224,7 @@ class Keeping {
   readonly #stopWatching: () => void
   #bytes: number
 
-  private constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
+  constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
     const frames = Math.ceil(bytes / PAGE_BYTES)
     this.bytesMax = this.#bytes = bytes
     this.#memory = allocateMemory({
@@ -250,10 +250,6 @@ class Keeping {
     this.#files = new FileKeeper(this.pages, this.#arena, native, this.#homes, { direct })
     this.#stopWatching =
       options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
-  }
-
-  static start(bytes: number, options: PageCacheOptions, native: Native | undefined): Keeping {
-    return new Keeping(bytes, options, native)
   }
 
   attachOwn(isDebug: boolean): FileContext {

@@ -155,3 +155,17 @@ export function writeFragmented(path: string, pieces: number): Buffer {
   run('sync', '-f', path)
   return bytes
 }
+
+/** Where in an image a page of noise lies, in bytes. */
+export function placeOf(image: string, page: Buffer): number {
+  const chunk = Buffer.alloc(8 * MEBIBYTE)
+  return withFd(image, (fd) => {
+    const { size } = fs.fstatSync(fd)
+    for (let offset = 0; offset < size; offset += chunk.length) {
+      const length = fs.readSync(fd, chunk, 0, chunk.length, offset)
+      const found = chunk.subarray(0, length).indexOf(page)
+      if (found >= 0) return offset + found
+    }
+    throw new Error('the page is not in the image')
+  })
+}

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { cloneFile, cloneRange, dedupeRange } from '../../src/linux/clone.ts'
 import { close, O_RDWR, open } from '../../src/linux/file.ts'
 import { libc } from '../../src/linux/native.ts'
-import { noise, PAGE } from './files.ts'
+import { noise, PAGE, run } from './files.ts'
 import type { Random } from './random.ts'
 
 const fallocate = libc<[fd: number, mode: number, offset: number, length: number]>('fallocate', 'int', [
@@ -93,4 +93,24 @@ export function makeFile(random: Random, file: string, others: readonly string[]
   } finally {
     close(fd)
   }
+}
+
+/**
+ * Makes `count` files in `directory`, whose names are added to `names`, out of what the last `pool` files hold; then changes eight files of any age, and
+ * has all of it on the disk.
+ */
+export function makeBatch(random: Random, directory: string, names: string[], count: number, pool: number): void {
+  const at = (name: string) => `${directory}/${name}`
+  const others = () => names.slice(-pool).map(at)
+  for (const end = names.length + count; names.length < end; ) {
+    const name = `file${names.length}`
+    makeFile(random, at(name), others())
+    names.push(name)
+  }
+  for (let i = 0; i < 8; i++) {
+    const fd = open(at(random.pick(names)), O_RDWR)
+    change(random, fd, others())
+    close(fd)
+  }
+  run('sync', '-f', directory)
 }

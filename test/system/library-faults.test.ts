@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
 import { faults } from '../support/failing-fs.ts'
-import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
+import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
 
@@ -235,19 +235,3 @@ describeWith(['root', 'loop', 'xfs'], 'a device that fails', () => {
       }
     })
 })
-
-/** Where on the device a page of noise lies. */
-function placeOf(image: string, page: Buffer): number {
-  const descriptor = fs.openSync(image, 'r')
-  const chunk = Buffer.alloc(8 * MEBIBYTE)
-  try {
-    for (let offset = 0; offset < DEVICE_BYTES; offset += chunk.length) {
-      const length = fs.readSync(descriptor, chunk, 0, chunk.length, offset)
-      const found = chunk.subarray(0, length).indexOf(page)
-      if (found >= 0) return offset + found
-    }
-  } finally {
-    fs.closeSync(descriptor)
-  }
-  throw new Error('the page is not on the device')
-}

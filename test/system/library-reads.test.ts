@@ -6,10 +6,9 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
-import { close, O_RDWR, open } from '../../src/linux/file.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
-import { change, makeFile } from '../support/layouts.ts'
+import { makeBatch } from '../support/layouts.ts'
 import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
@@ -106,18 +105,8 @@ for (const { name: variant, kind, options, files, shares } of VARIANTS) {
       await using small = await PageCache.create({ memory: '512KiB', direct: false, ...settings })
       const names: string[] = []
       for (let made = 0; made < files; made += BATCH) {
-        const pool = () => names.slice(-POOL).map(at)
-        for (let i = made; i < Math.min(files, made + BATCH); i++) {
-          makeFile(random, at(`file${i}`), pool())
-          names.push(`file${i}`)
-        }
         // Some that were read before are other files now.
-        for (let i = 0; i < 8; i++) {
-          const fd = open(at(random.pick(names)), O_RDWR)
-          change(random, fd, pool())
-          close(fd)
-        }
-        run('sync', '-f', filesystem.path)
+        makeBatch(random, filesystem.path, names, Math.min(BATCH, files - made), POOL)
         await sleep(SETTLED_MS)
         const batch = names.slice(-BATCH - POOL)
         for (let reads = 0; reads < batch.length; reads++) {

@@ -13,7 +13,7 @@ import { ERRNO } from '../../src/linux/errors.ts'
 import { close, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
 import { type Client, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
-import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
+import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { PYTHON, pythonProgram } from '../support/observe.ts'
@@ -255,22 +255,6 @@ for (const kind of ['xfs', 'btrfs'] as const)
         if (kind === 'xfs') fs.truncateSync(filesystem.image, DEVICE_BYTES)
       })
   })
-
-/** Where on the device a page of noise lies. */
-function placeOf(image: string, page: Buffer): number {
-  const descriptor = fs.openSync(image, 'r')
-  const chunk = Buffer.alloc(8 * MEBIBYTE)
-  try {
-    for (let offset = 0; offset < DEVICE_BYTES; offset += chunk.length) {
-      const length = fs.readSync(descriptor, chunk, 0, chunk.length, offset)
-      const found = chunk.subarray(0, length).indexOf(page)
-      if (found >= 0) return offset + found
-    }
-  } finally {
-    fs.closeSync(descriptor)
-  }
-  throw new Error('the page is not on the device')
-}
 
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'clients that are killed', () => {
   test('at any moment leave nothing open, no descriptor, and nobody waiting', async () => {

@@ -5,10 +5,9 @@
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { close, O_RDWR, open } from '../../src/linux/file.ts'
-import { KIBIBYTE, MEBIBYTE, PAGE, run } from '../support/files.ts'
+import { KIBIBYTE, MEBIBYTE, PAGE } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
-import { change, makeFile } from '../support/layouts.ts'
+import { makeBatch } from '../support/layouts.ts'
 import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
@@ -75,18 +74,8 @@ for (const { name: variant, kind, options, files, shares } of VARIANTS) {
       await using daemon = await mounted(filesystem.path, { flags: { minShare: '16K', passthrough: false } })
       const names: string[] = []
       for (let made = 0; made < files; made += BATCH) {
-        const pool = () => names.slice(-POOL).map(at)
-        for (let i = made; i < Math.min(files, made + BATCH); i++) {
-          makeFile(random, at(`file${i}`), pool())
-          names.push(`file${i}`)
-        }
         // Some that were read before are other files now.
-        for (let i = 0; i < 8; i++) {
-          const fd = open(at(random.pick(names)), O_RDWR)
-          change(random, fd, pool())
-          close(fd)
-        }
-        run('sync', '-f', filesystem.path)
+        makeBatch(random, filesystem.path, names, Math.min(BATCH, files - made), POOL)
         await sleep(SETTLED_MS)
         const batch = names.slice(-BATCH - POOL)
         for (let reads = 0; reads < batch.length; reads++) {
