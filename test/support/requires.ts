@@ -10,7 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe } from 'vitest'
-import { whyNoGuest } from './guest.ts'
+import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
 
 interface Need {
