@@ -7,6 +7,8 @@ import type { Homes, HomesEvents } from './homes.ts'
 export interface Native {
   createMemory(name: string, bytes: number): number
   mapMemory(fd: number, bytes: number): Uint8Array[]
+  /** A hint: see linux/memory.ts. */
+  adviseHugePages(buffer: SharedArrayBuffer): void
   punchHole(fd: number, offset: number, length: number): void
   close(fd: number): void
   /** A descriptor for direct reading of what `fd` is open on; negative where the file system has none. */

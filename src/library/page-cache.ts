@@ -92,6 +92,8 @@ export interface PageCacheHandle {
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
+/** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
+const HUGE_PAGES_MIN = 2 ** 29
 /** V8 keeps the order of loads on x86 only. */
 const NEEDS_FENCE = process.arch !== 'x64'
 
@@ -235,6 +237,8 @@ class Keeping {
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
+    if (bytes >= HUGE_PAGES_MIN)
+      for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
     this.#arena = Arena.create(frames, native)
     this.pages = new PageKeeper(
       this.#memory,
