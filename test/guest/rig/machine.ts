@@ -117,8 +117,7 @@ function fill(tree: string, compiled: string): void {
     fs.copyFileSync(file, at(`bin/${name}`))
     copyLibraries(file, tree)
   }
-  for (const name of ['src', 'test'])
-    fs.cpSync(path.join(compiled, name), at(`samepage/build/${name}`), { recursive: true })
+  for (const name of ['src', 'test']) fs.cpSync(path.join(compiled, name), at(`samepage/${name}`), { recursive: true })
   fs.copyFileSync(path.join(ROOT, 'package.json'), at('samepage/package.json'))
   copyPackages(
     Object.keys(JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')).dependencies),
@@ -173,7 +172,7 @@ mkfs.xfs -q -f -m reflink=1 /dev/pmem0 && mount -t xfs -o dax=always /dev/pmem0 
 echo "init: pmem $(cut -d' ' -f1 /proc/uptime)"
 cd /samepage
 stty -F /dev/ttyS1 raw
-node build/test/guest/rig/main.js > /dev/ttyS1
+node test/guest/rig/main.js > /dev/ttyS1
 echo "init: node ended with $? $(cut -d' ' -f1 /proc/uptime)"
 umount /pmem
 poweroff -f
