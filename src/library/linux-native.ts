@@ -3,6 +3,7 @@ import { fallocate } from '../linux/change.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { adviseHugePages, createMemory, mapMemory } from '../linux/memory.ts'
+import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
 import { Homes } from './homes.ts'
 import type { Native } from './native.ts'
 
@@ -17,5 +18,6 @@ export const linuxNative: Native = {
   close,
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),
   isOpenForWriting,
+  numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
   createHomes: (minShareBytes, events) => new Homes(minShareBytes, events),
 }
