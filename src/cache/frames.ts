@@ -3,7 +3,7 @@
  *
  * ```
  *   OFFLINE ──grow──▶ FREE ──take──▶ LOADING ──keep──▶ RESIDENT
- *      ▲               ▲                │                 │
+ *      ▲               ▲                │                 │ (handOver: to another owner)
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
@@ -98,6 +98,16 @@ export class Frames {
   keep(frame: number): number {
     const at = frameAt(frame)
     this.#states[frame] = FRAME_STATE.RESIDENT
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    return this.#words[at]!
+  }
+
+  /** The page in the frame is another mapping's from now on. Its bytes stay, and pins do; entries that led to it lead nowhere. Returns the generation for new ones. */
+  handOver(frame: number, mapping: number, page: number): number {
+    const at = frameAt(frame)
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    this.#words[at + FRAME.MAPPING] = mapping
+    this.#words[at + FRAME.PAGE] = page
     Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
     return this.#words[at]!
   }

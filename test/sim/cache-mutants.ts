@@ -142,7 +142,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('a node whose index still leads to it', XARRAY, 'Atomics.store(this.#mappings, record + MAPPING.ROOT, 0)'),
   without('a node that is not empty when it is used anew', XARRAY, 'this.#nodes[at + 1] = 0'),
   without('a node that is full of nothing', XARRAY, 'if (--this.#present[node] > 0) return false'),
-  without('a leaf for which no node is left', XARRAY, 'if (!this.#hasRoomFor(mapping, page)) return -1'),
+  without('a leaf for which no node is left', XARRAY, 'if (!this.hasRoomFor(mapping, page)) return -1'),
   without(
     'a higher index that does not lead to the lower one',
     XARRAY,
