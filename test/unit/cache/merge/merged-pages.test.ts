@@ -79,6 +79,14 @@ class World {
     if (this.reserve(mapping, page)) this.publish(this.loading.length - 1)
   }
 
+  /** As a load for which there was no time to look for a mate. */
+  publishUnseen(mapping: number, page: number): void {
+    if (!this.reserve(mapping, page)) return
+    const { frame, content } = this.loading.pop()!
+    this.arena[frame] = content
+    this.keeper.publish(frame, false)
+  }
+
   pin(mapping: number, page: number): void {
     const frame = this.lookup.find(mapping, page)
     if (frame < 0) return
@@ -144,34 +152,41 @@ function apply(world: World, command: Command): void {
   const { keeper, merged, loading, pinned } = world
   switch (command.do) {
     case 'load':
-      return world.load(command.mapping, command.page)
+      world.load(command.mapping, command.page)
+      break
     case 'reserve':
-      return void world.reserve(command.mapping, command.page)
+      world.reserve(command.mapping, command.page)
+      break
     case 'publish':
-      return loading.length > 0 ? world.publish(command.n % loading.length) : undefined
+      if (loading.length > 0) world.publish(command.n % loading.length)
+      break
     case 'abandon':
-      return loading.length > 0 ? keeper.abandon(loading.splice(command.n % loading.length, 1)[0]!.frame) : undefined
+      if (loading.length > 0) keeper.abandon(loading.splice(command.n % loading.length, 1)[0]!.frame)
+      break
     case 'content':
-      return world.setContent(command.mapping, command.page, command.content)
+      world.setContent(command.mapping, command.page, command.content)
+      break
     case 'write':
-      return world.write(command.mapping, command.page, command.content)
+      world.write(command.mapping, command.page, command.content)
+      break
     case 'drop':
-      return keeper.drop(command.mapping, command.page, PAGES_MAX)
-    case 'published unseen': {
-      if (!world.reserve(command.mapping, command.page)) return
-      const { frame, content } = loading.pop()!
-      world.arena[frame] = content
-      keeper.publish(frame, false)
-      return
-    }
+      keeper.drop(command.mapping, command.page, PAGES_MAX)
+      break
+    case 'published unseen':
+      world.publishUnseen(command.mapping, command.page)
+      break
     case 'scan':
-      return void merged.scan(command.count)
+      merged.scan(command.count)
+      break
     case 'resize':
-      return keeper.resize(command.frames * PAGE_BYTES)
+      keeper.resize(command.frames * PAGE_BYTES)
+      break
     case 'pin':
-      return world.pin(command.mapping, command.page)
+      world.pin(command.mapping, command.page)
+      break
     case 'unpin':
-      return pinned.length > 0 ? world.pins.unpin(pinned.splice(command.n % pinned.length, 1)[0]!.slot) : undefined
+      if (pinned.length > 0) world.pins.unpin(pinned.splice(command.n % pinned.length, 1)[0]!.slot)
+      break
     case 'renew':
       keeper.deleteMapping(command.mapping)
       // Numbers go round: the one that was given back is not always the next.
@@ -213,7 +228,7 @@ test('all equal pages that fit are merged as they are loaded; those that are onl
       for (const { mapping: of, page: at, isSeen } of pages) {
         if (isSeen) continue
         world.keeper.drop(of, at, at + 1)
-        apply(world, { do: 'published unseen', mapping: of, page: at })
+        world.publishUnseen(of, at)
       }
       world.merged.scan(FRAMES)
       expect(world.missed()).toBe(0)
@@ -253,7 +268,7 @@ test('a content page that is evicted leaves a shadow for those who shared it, an
   world.setContent(3, 0, 'other')
   world.load(3, 0)
   world.pin(3, 0)
-  world.keeper.resize(bytesMax - (world.keeper.frames.limit - 1) * PAGE_BYTES)
+  world.keeper.resize(PAGE_BYTES)
   world.keeper.resize(bytesMax)
   expect(world.merged.counts).toMatchObject({ shared: 0, sharing: 0 })
   expect(world.keeper.isCached(0, 1)).toBe(false)
