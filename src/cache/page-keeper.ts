@@ -158,6 +158,7 @@ export class PageKeeper {
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
     if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
 

@@ -136,6 +136,12 @@ export class MergedPages implements ContentOwner {
     else if (this.#share(mate)) this.#keeper.replaceByShared(frame, mate)
   }
 
+  /** As {@link merge}, of the page that is cached as `page` of `mapping`, if it is. */
+  mergePage(mapping: number, page: number): void {
+    const frame = this.#keeper.frameOf(mapping, page)
+    if (frame !== NO_FRAME) this.merge(frame)
+  }
+
   /** The scan goes on over the next `count` frames. True where that ended a pass. */
   scan(count: number): boolean {
     const end = Math.min(this.#cursor + count, this.#sharers.length)
