@@ -7,7 +7,8 @@
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
- * Free frames are used first in, first out, so that a generation comes round as late as it can.
+ * Free frames are used first in, first out, so that a generation comes round as late as it can. Before them those that were loaded in vain (a page of zeros, or equal to
+ * another): they have had no new generation, and their memory is there already.
  *
  * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free list has the FREE ones and the limbo
  * list those in LIMBO, each once; not more than `limit` are in another state than FREE, OFFLINE or LIMBO, once `limit` was reached.
@@ -30,6 +31,8 @@ export class Frames {
   readonly #free: Int32Array
   #freeHead = 0
   #freeCount = 0
+  /** Free ones besides, that were {@link discard}ed. */
+  #discarded: number[] = []
   #limbo: number[] = []
   #offline: number[] = []
   /** LOADING and RESIDENT. */
@@ -79,12 +82,10 @@ export class Frames {
   take(mapping: number, page: number): number {
     if (this.excess > 0) this.#sweepLimbo()
     if (this.excess > 0) return NO_FRAME
-    if (this.#freeCount === 0) this.#bringOnline()
-    if (this.#freeCount === 0) this.#sweepLimbo()
-    if (this.#freeCount === 0) return NO_FRAME
-    const frame = this.#free[this.#freeHead]!
-    this.#freeHead = (this.#freeHead + 1) % this.capacity
-    this.#freeCount--
+    if (this.#nothingFree) this.#bringOnline()
+    if (this.#nothingFree) this.#sweepLimbo()
+    if (this.#nothingFree) return NO_FRAME
+    const frame = this.#discarded.shift() ?? this.#takeFree()
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
@@ -124,17 +125,17 @@ export class Frames {
   /** As {@link giveUp}, of a frame that no entry has led to. */
   discard(frame: number): void {
     this.#used--
-    this.#addFree(frame)
+    this.#states[frame] = FRAME_STATE.FREE
+    this.#discarded.push(frame)
   }
 
   /** Takes frames that nobody uses out of use, those above the limit, and returns them: their memory can be given back. */
   shrink(): number[] {
     this.#sweepLimbo()
+    for (const frame of this.#discarded.splice(0)) this.#addFree(frame)
     const released: number[] = []
     while (this.#freeCount > 0 && this.capacity - this.#offline.length > this.#limit) {
-      const frame = this.#free[this.#freeHead]!
-      this.#freeHead = (this.#freeHead + 1) % this.capacity
-      this.#freeCount--
+      const frame = this.#takeFree()
       this.#states[frame] = FRAME_STATE.OFFLINE
       this.#offline.push(frame)
       released.push(frame)
@@ -170,10 +171,10 @@ export class Frames {
   checkInvariants(): void {
     const counts = [0, 0, 0, 0, 0]
     for (const state of this.#states) counts[state]!++
-    const free = new Set<number>()
+    const free = new Set(this.#discarded)
     for (let i = 0; i < this.#freeCount; i++) free.add(this.#free[(this.#freeHead + i) % this.capacity]!)
     const lists = [
-      [free, this.#freeCount, FRAME_STATE.FREE],
+      [free, this.#freeCount + this.#discarded.length, FRAME_STATE.FREE],
       [new Set(this.#limbo), this.#limbo.length, FRAME_STATE.LIMBO],
       [new Set(this.#offline), this.#offline.length, FRAME_STATE.OFFLINE],
     ] as const
@@ -187,6 +188,17 @@ export class Frames {
     }
     const used = counts[FRAME_STATE.LOADING]! + counts[FRAME_STATE.RESIDENT]!
     if (used !== this.#used) throw new Error(`${used} frames are in use, ${this.#used} are counted`)
+  }
+
+  get #nothingFree(): boolean {
+    return this.#freeCount === 0 && this.#discarded.length === 0
+  }
+
+  #takeFree(): number {
+    const frame = this.#free[this.#freeHead]!
+    this.#freeHead = (this.#freeHead + 1) % this.capacity
+    this.#freeCount--
+    return frame
   }
 
   #addFree(frame: number): void {

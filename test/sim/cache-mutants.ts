@@ -123,7 +123,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without(
     'a frame that is given out twice',
     FRAMES,
-    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING',
+    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--',
   ),
   instead(
     'frames in limbo that are not counted',

@@ -109,7 +109,7 @@ export class MergedPages implements ContentOwner {
   publish(frame: number, isWanted: boolean): boolean {
     const { frames } = this.#keeper
     if (this.#isVolatile(frame)) return this.#keeper.publish(frame, isWanted)
-    const domain = this.#keeper.domainOf(frames.mapping(frame))
+    const domain = this.#domainOf(frame)
     const hash = this.#hash(frame)
     const mate = this.#mateOf(frame, hash, domain)
     if (mate === NO_FRAME) {
@@ -129,7 +129,7 @@ export class MergedPages implements ContentOwner {
   merge(frame: number): void {
     const { frames } = this.#keeper
     if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame)) return
-    const domain = this.#keeper.domainOf(frames.mapping(frame))
+    const domain = this.#domainOf(frame)
     const hash = this.#hash(frame)
     const mate = this.#mateOf(frame, hash, domain)
     if (mate === NO_FRAME) this.#index.add(frame, hash, domain)
@@ -210,6 +210,10 @@ export class MergedPages implements ContentOwner {
       throw new Error(
         `${entries} entries lead to ${found.size} pages, counted are ${this.#entries} and ${this.#shared}`,
       )
+  }
+
+  #domainOf(frame: number): number {
+    return this.#keeper.domainOf(this.#keeper.frames.mapping(frame))
   }
 
   #hash(frame: number): number {
