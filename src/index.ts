@@ -5,7 +5,15 @@ export {
   type ReadOptions,
   type StreamOptions,
 } from './library/cached-file.ts'
-export { PageCache, type PageCacheHandle, type PageCacheOptions, type PageCacheStats } from './library/page-cache.ts'
+export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.ts'
+export {
+  type MergeNowOptions,
+  type OpenOptions,
+  PageCache,
+  type PageCacheHandle,
+  type PageCacheOptions,
+  type PageCacheStats,
+} from './library/page-cache.ts'
 export { View } from './library/view.ts'
 export { SystemError } from './linux/errors.ts'
 export { version } from './util/version.ts'

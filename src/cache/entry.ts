@@ -16,7 +16,7 @@ export const EntryKind = {
   HOME_RUN: 1,
   /** The mapping's own page, in a frame. */
   PAGE: 2,
-  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts. */
+  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts; or a page that was merged, see merge/. */
   SHARED: 3,
   /** A page that was in a frame and is not any more; the reclaim policy knows when, see reclaim/. */
   SHADOW: 4,

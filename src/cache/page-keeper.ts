@@ -5,7 +5,8 @@
  *
  * ```
  *   reserve ──▶ (somebody loads it) ──▶ publish ──▶ found by readers ──▶ evicted: its entry becomes a shadow
- *                       └──▶ abandon                      └──▶ dropped: its entry is emptied
+ *                       └──▶ abandon                      ├──▶ dropped: its entry is emptied
+ *                                                         └──▶ merged: its entry leads to a page of the content mapping
  * ```
  * Two loads of one page at a time do not happen: a reserved page is known as such. What is dropped while it is being loaded is not published.
  *
@@ -27,6 +28,14 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
+
+/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
+export interface ContentOwner {
+  /** An entry that led to `frame`, a merged page, is no more. */
+  unshared(frame: number): void
+  /** `frame` has been given up, merged or not. */
+  gaveUp(frame: number): void
+}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -50,6 +59,14 @@ export class PageKeeper {
   readonly #policy: ReclaimPolicy
   readonly #giveBack: (frames: readonly number[]) => void
   readonly #inUse = new Set<number>()
+  /** By mapping. */
+  readonly #domains: Int32Array
+  /** Undefined while nobody merges. */
+  #content: ContentOwner | undefined
+  /** Whose page n is the merged one in frame n; -1: there is none. */
+  #contentMapping = -1
+  /** Of {@link #bytesMax}: what the content owner needs. */
+  #contentBytes = 0
   /** Pages being loaded: their frames. */
   readonly #loads = new Map<number, number>()
   /** By frame: dropped while it was being loaded. */
@@ -78,6 +95,7 @@ export class PageKeeper {
     this.#mappings = new Int32Array(memory.mappings)
     this.#counters = new Int32Array(memory.counters)
     this.#mappingsMax = memory.sizes.mappings
+    this.#domains = new Int32Array(memory.sizes.mappings)
     this.#index = new XArray(memory)
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
@@ -88,18 +106,23 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** A mapping of nothing yet; -1 where there are too many. */
-  createMapping(): number {
+  /** A mapping of nothing yet; -1 where there are too many. `domain`: its pages are never merged with those of another one. */
+  createMapping(domain = 0): number {
     for (let tries = 0; tries < this.#mappingsMax; tries++) {
       const mapping = this.#nextMapping
       this.#nextMapping = (mapping + 1) % this.#mappingsMax
       if (this.#inUse.has(mapping)) continue
       this.#inUse.add(mapping)
+      this.#domains[mapping] = domain
       return mapping
     }
     return -1
   }
   #nextMapping = 0
+
+  domainOf(mapping: number): number {
+    return this.#domains[mapping]!
+  }
 
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
@@ -137,12 +160,15 @@ export class PageKeeper {
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
     if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
   isCached(mapping: number, page: number): boolean {
-    const kind = entryKind(this.#wordAt(mapping, page))
+    const word = this.#wordAt(mapping, page)
+    const kind = entryKind(word)
+    if (kind === EntryKind.SHARED) return this.#isCurrent(word, this.#index.generation(mapping, page))
     return kind === EntryKind.PAGE || kind === EntryKind.ZERO
   }
 
@@ -175,7 +201,7 @@ export class PageKeeper {
     const { frames } = this
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
-    const before = this.#index.get(mapping, page)
+    const stamp = this.#stampAt(mapping, page)
     if (this.#isCancelled[frame] === 1) {
       this.abandon(frame)
       this.counts.unpublished++
@@ -188,10 +214,9 @@ export class PageKeeper {
       return false
     }
     this.counts.resident++
-    const isShadow = entryKind(before) === EntryKind.SHADOW
-    if (isShadow) this.counts.refaults++
+    if (stamp !== NEVER) this.counts.refaults++
     if (isWanted) {
-      this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER)
+      this.#policy.insert(frame, stamp)
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
       frames.setAge(frame, -1)
     } else this.#policy.insertCold(frame)
@@ -219,12 +244,14 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
-    this.#index.each(mapping, from, to, (page, word) => {
-      if (entryKind(word) === EntryKind.PAGE) {
+    this.#index.each(mapping, from, to, (page, word, generation) => {
+      const kind = entryKind(word)
+      if (kind === EntryKind.PAGE) {
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
-      } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
+      } else if (kind === EntryKind.SHADOW) this.#shadows--
       this.#index.erase(mapping, page)
+      if (kind === EntryKind.SHARED) this.#unshare(word, generation)
     })
     for (const frame of this.#loads.values()) {
       const page = this.frames.page(frame)
@@ -235,8 +262,84 @@ export class PageKeeper {
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
   share(mapping: number, page: number, frame: number, generation: number): void {
+    // Of merged pages it is counted who leads to them.
+    if (this.isMerged(frame)) return
     if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
+  }
+
+  // ---- merging: what merge/merged-pages.ts is built of
+
+  /** From now on pages can be merged, and `owner` is told. It needs `bytes`, which pages cannot have. Throws where no mapping is left. */
+  beginMerging(owner: ContentOwner, bytes: number): void {
+    const mapping = this.createMapping()
+    if (mapping < 0) throw new Error('no mapping is left for merged pages')
+    this.#content = owner
+    this.#contentMapping = mapping
+    this.#contentBytes = bytes
+    this.#fitLimit()
+  }
+
+  /** Whether the page in `frame`, which holds one, is the content mapping's. */
+  isMerged(frame: number): boolean {
+    return this.frames.mapping(frame) === this.#contentMapping
+  }
+
+  /**
+   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no
+   * room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
+   */
+  handOver(frame: number): boolean {
+    const { frames } = this
+    const content = this.#contentMapping
+    if (!this.#index.hasRoomFor(content, frame)) return false
+    const mapping = frames.mapping(frame)
+    const page = frames.page(frame)
+    const generation = frames.handOver(frame, content, frame)
+    if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
+    this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
+    this.#index.set(mapping, page, makeEntry(EntryKind.SHARED, frame), generation)
+    return true
+  }
+
+  /** As {@link publish}, of a page whose bytes are those of the merged page in `shared`: `frame` is free again. */
+  publishShared(frame: number, shared: number): boolean {
+    const mapping = this.frames.mapping(frame)
+    const page = this.frames.page(frame)
+    const isCurrent = this.#isCancelled[frame] === 0
+    this.abandon(frame)
+    if (isCurrent && this.#set(mapping, page, EntryKind.SHARED, shared, this.frames.generation(shared))) return true
+    this.counts.unpublished++
+    this.#fitLimit()
+    return false
+  }
+
+  /** The page in `frame` has the bytes of the merged one in `shared`: it is found there from now on, and `frame` is given up. */
+  replaceByShared(frame: number, shared: number): void {
+    const { frames } = this
+    // In this order there is no moment in which the page is not found.
+    this.#index.set(
+      frames.mapping(frame),
+      frames.page(frame),
+      makeEntry(EntryKind.SHARED, shared),
+      frames.generation(shared),
+    )
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+    this.#fitLimit()
+  }
+
+  /** No entry leads to the merged page in `frame` any more. */
+  dropShared(frame: number): void {
+    this.#index.erase(this.#contentMapping, frame)
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+  }
+
+  /** All entries. For tests. */
+  each(visit: (mapping: number, page: number, word: number, generation: number) => void): void {
+    for (const mapping of this.#inUse)
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => visit(mapping, page, word, generation))
   }
 
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
@@ -289,28 +392,53 @@ export class PageKeeper {
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
-      // A shadow takes the place of the page's entry, so there is room for it.
+      // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(
         this.frames.mapping(frame),
         this.frames.page(frame),
         makeEntry(EntryKind.SHADOW, this.#policy.stampOf(frame)),
-        0,
+        this.frames.generation(frame),
       )
       this.#shadows++
       this.counts.evicted++
       this.#giveUp(frame)
     }
     if (this.#shadows > this.#pruneAt)
-      this.#prune((kind, stamp) => kind !== EntryKind.SHADOW || this.#policy.isWorthKeeping(stamp))
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW || this.#policy.isWorthKeeping(entryValue(word)))
     // What shadows take, pages cannot have.
     const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
-    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#prune((kind) => kind !== EntryKind.SHADOW)
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8)
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW)
     if (this.frames.surplus > 0) this.#trim()
   }
 
   #giveUp(frame: number): void {
     this.counts.resident--
     this.frames.giveUp(frame)
+    this.#content?.gaveUp(frame)
+  }
+
+  /** A shared entry was erased. */
+  #unshare(word: number, generation: number): void {
+    const frame = entryValue(word)
+    if (this.#isCurrent(word, generation) && this.isMerged(frame)) this.#content!.unshared(frame)
+  }
+
+  /** Whether a shared entry leads to what it was made for. */
+  #isCurrent(word: number, generation: number): boolean {
+    return this.frames.generation(entryValue(word)) === generation
+  }
+
+  /** What is known of a page that is not cached: its shadow's stamp, or that of the merged page that it was found in. */
+  #stampAt(mapping: number, page: number): number {
+    const word = this.#index.get(mapping, page)
+    if (entryKind(word) === EntryKind.SHADOW) return entryValue(word)
+    if (entryKind(word) !== EntryKind.SHARED || this.#content === undefined) return NEVER
+    const content = this.#contentMapping
+    const frame = entryValue(word)
+    const shadow = this.#index.get(content, frame)
+    const isOfIt = this.#index.generation(content, frame) === this.#index.generation(mapping, page)
+    return entryKind(shadow) === EntryKind.SHADOW && isOfIt ? entryValue(shadow) : NEVER
   }
 
   #cancel(frame: number): void {
@@ -325,7 +453,7 @@ export class PageKeeper {
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((kind) => kind === EntryKind.PAGE)
+      this.#prune((word) => entryKind(word) === EntryKind.PAGE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -334,7 +462,7 @@ export class PageKeeper {
 
   /** What the nodes take, pages cannot have. */
   #fitLimit(): void {
-    const limit = Math.max(1, Math.floor((this.#bytesMax - this.indexBytes) / PAGE_BYTES))
+    const limit = Math.max(1, Math.floor((this.#bytesMax - this.#contentBytes - this.indexBytes) / PAGE_BYTES))
     if (limit === this.#limit) return
     this.#limit = limit
     this.frames.setLimit(limit)
@@ -353,13 +481,16 @@ export class PageKeeper {
     return page < PAGES_MAX ? this.#index.get(mapping, page) : 0
   }
 
-  #prune(isWorthKeeping: (kind: number, value: number) => boolean): void {
+  /** Erases what is not worth keeping, and shared entries that lead nowhere. */
+  #prune(isWorthKeeping: (word: number) => boolean): void {
     for (const mapping of this.#inUse)
-      this.#index.each(mapping, 0, PAGES_MAX, (page, word) => {
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         const kind = entryKind(word)
-        if (isWorthKeeping(kind, entryValue(word))) return
+        const leadsNowhere = kind === EntryKind.SHARED && !this.#isCurrent(word, generation)
+        if (isWorthKeeping(word) && !leadsNowhere) return
         if (kind === EntryKind.SHADOW) this.#shadows--
         this.#index.erase(mapping, page)
+        if (kind === EntryKind.SHARED) this.#unshare(word, generation)
       })
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)

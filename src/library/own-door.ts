@@ -6,6 +6,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 
 const fsync = promisify(fs.fsync)
 const fdatasync = promisify(fs.fdatasync)
@@ -24,12 +25,12 @@ export class OwnDoor implements Door, DoorNow {
     this.near = near
   }
 
-  async open(path: string, writable: boolean): Promise<OpenedFile> {
-    return this.#opened(await this.#keeper.open(path, writable))
+  async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
+    return this.#opened(await this.#keeper.open(path, writable, domain))
   }
 
-  openSync(path: string, writable: boolean): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable))
+  openSync(path: string, writable: boolean, domain: number): OpenedFile {
+    return this.#opened(this.#keeper.openSync(path, writable, domain))
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -83,6 +84,10 @@ export class OwnDoor implements Door, DoorNow {
     } catch (error) {
       throw withPath(error, inode.path)
     }
+  }
+
+  merge(id: number, page: number, count: number): Promise<MergeStats> {
+    return this.#keeper.merge(this.#inode(id), page, count, this.near())
   }
 
   forget(id: number, page: number, count: number): void {

@@ -123,7 +123,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without(
     'a frame that is given out twice',
     FRAMES,
-    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING',
+    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--',
   ),
   instead(
     'frames in limbo that are not counted',
@@ -142,7 +142,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('a node whose index still leads to it', XARRAY, 'Atomics.store(this.#mappings, record + MAPPING.ROOT, 0)'),
   without('a node that is not empty when it is used anew', XARRAY, 'this.#nodes[at + 1] = 0'),
   without('a node that is full of nothing', XARRAY, 'if (--this.#present[node] > 0) return false'),
-  without('a leaf for which no node is left', XARRAY, 'if (!this.#hasRoomFor(mapping, page)) return -1'),
+  without('a leaf for which no node is left', XARRAY, 'if (!this.hasRoomFor(mapping, page)) return -1'),
   without(
     'a higher index that does not lead to the lower one',
     XARRAY,
