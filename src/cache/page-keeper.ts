@@ -14,12 +14,13 @@
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { Replicas } from './replicas.ts'
 import { XArray } from './xarray.ts'
 
 /** Beyond this share of the memory indexes hold no shadows. */
@@ -41,6 +42,7 @@ export interface KeeperCounts {
 export class PageKeeper {
   readonly frames: Frames
   readonly pinned: PinnedFrames
+  #replicas: Replicas | undefined
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
   readonly #mappings: Int32Array
@@ -130,20 +132,21 @@ export class PageKeeper {
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
     for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.changeLayout(mapping)
+    this.#replicas?.end()
     for (const mapping of this.#inUse) this.drop(mapping, 0, PAGES_MAX)
   }
 
   /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
-    if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    if (ownsFrame(word)) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
   isCached(mapping: number, page: number): boolean {
-    const kind = entryKind(this.#wordAt(mapping, page))
-    return kind === EntryKind.PAGE || kind === EntryKind.ZERO
+    const word = this.#wordAt(mapping, page)
+    return ownsFrame(word) || entryKind(word) === EntryKind.ZERO
   }
 
   isLoading(mapping: number, page: number): boolean {
@@ -220,7 +223,8 @@ export class PageKeeper {
    */
   drop(mapping: number, from: number, to: number): void {
     this.#index.each(mapping, from, to, (page, word) => {
-      if (entryKind(word) === EntryKind.PAGE) {
+      if (ownsFrame(word)) {
+        this.#replicas?.collapse(entryValue(word))
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
       } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
@@ -237,6 +241,24 @@ export class PageKeeper {
   share(mapping: number, page: number, frame: number, generation: number): void {
     if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
+  }
+
+  /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
+  allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
+    const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
+    this.#replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    return mappings
+  }
+
+  get replicas(): Replicas | undefined {
+    return this.#replicas
+  }
+
+  /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
+  replicate(mapping: number, page: number, node: number): boolean {
+    const isMade = this.#replicas?.make(mapping, page, node) === true
+    this.#fitLimit()
+    return isMade
   }
 
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
@@ -262,7 +284,7 @@ export class PageKeeper {
     for (const mapping of this.#inUse)
       this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         if (entryKind(word) === EntryKind.SHADOW) shadows++
-        if (entryKind(word) !== EntryKind.PAGE) return
+        if (!ownsFrame(word) || this.#replicas?.mappings.includes(mapping)) return
         resident++
         const frame = entryValue(word)
         const { frames } = this
@@ -270,13 +292,16 @@ export class PageKeeper {
           frames.state(frame) === FRAME_STATE.RESIDENT &&
           frames.mapping(frame) === mapping &&
           frames.page(frame) === page &&
-          frames.generation(frame) === generation
+          frames.generation(frame) === generation &&
+          (entryKind(word) === EntryKind.REPLICATED) === (this.#replicas?.isReplicated(frame) === true)
         if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
       })
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
-    if (this.#loads.size + this.#cancelled + resident !== this.frames.used)
+    this.#replicas?.checkInvariants()
+    const replicas = this.#replicas?.counts.replicas ?? 0
+    if (this.#loads.size + this.#cancelled + resident + replicas !== this.frames.used)
       throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
@@ -286,9 +311,11 @@ export class PageKeeper {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
+    while (count > 0 && this.#replicas?.drop(mayEvict)) count--
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
+      this.#replicas?.collapse(frame)
       // A shadow takes the place of the page's entry, so there is room for it.
       this.#index.set(
         this.frames.mapping(frame),
@@ -325,7 +352,7 @@ export class PageKeeper {
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((kind) => kind === EntryKind.PAGE)
+      this.#prune((kind) => ENTRY_KINDS[kind as EntryKind].ownsFrame)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -364,6 +391,10 @@ export class PageKeeper {
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
   }
+}
+
+function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }
 
 /** One number for a page of a mapping; exact up to 2^22 mappings. */

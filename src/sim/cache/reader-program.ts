@@ -44,6 +44,7 @@ export function* life(world: World, thread: ReaderThread, reader: PageReader, pi
   const ownPins = new InterruptiblePins(pins, thread)
   const context: FileContext = { reader, pins: ownPins as unknown as Pins, door: MISSING_DOOR, isDebug: false }
   while (!world.isEnding) {
+    if (random.chance(0.2)) world.moveReader(reader.lookup)
     const file = random.pick(world.files)
     let layout = yield* ask(world, thread, file, 'open')
     const views: OpenView[] = []

@@ -25,6 +25,7 @@ type Operation =
   | 'readItself'
   | 'resize'
   | 'bury'
+  | 'replicate'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -41,6 +42,7 @@ const OPERATIONS: readonly Operation[] = (
     ['readItself', 8],
     ['resize', 1],
     ['bury', 2],
+    ['replicate', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
@@ -66,6 +68,7 @@ export class SimKeeper implements Executor {
   constructor(world: World) {
     this.#world = world
     world.giveBack = (frames) => this.#giveBack(frames)
+    world.copy = (from, to) => this.#copy(from, to)
   }
 
   // ---- accesses to memory
@@ -247,6 +250,21 @@ export class SimKeeper implements Executor {
     pages.resize(random.between(2, cache.sizes.frames + 1) * PAGE_BYTES)
   }
 
+  /** Some node gets a replica of a page, or some replica goes. */
+  replicate(): void {
+    const { random, files, homes, pages, nodes } = this.#world
+    if (random.chance(0.2)) {
+      pages.replicas?.drop(() => random.chance(0.5))
+      return
+    }
+    const places = [
+      ...files.flatMap(({ mapping, pages }) => pages.map((page) => ({ mapping, page }))),
+      ...homes.flatMap(({ mapping, values }) => [...values.keys()].map((page) => ({ mapping, page }))),
+    ].filter(({ mapping }) => mapping >= 0)
+    for (const { mapping, page } of places)
+      if (random.chance(0.5)) pages.replicate(mapping, page, random.below(nodes.count))
+  }
+
   /** A dead thread's part is taken over by another. */
   bury(): void {
     const { random, threads, pages } = this.#world
@@ -361,6 +379,11 @@ export class SimKeeper implements Executor {
   /** The system takes the memory of frames: who reads it reads zeros. */
   #giveBack(frames: readonly number[]): void {
     for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(frame, at, 0)
+  }
+
+  #copy(from: number, to: number): void {
+    const base = this.#world.frameBytes.base + from * SIMULATED_BYTES.length
+    for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(to, at, this.load(base + at))
   }
 
   #fill(frame: number, at: number, byte: number): void {

@@ -20,6 +20,8 @@ export interface CacheOutcome extends Counts {
   readonly moments: number
   readonly evicted: number
   readonly unpublished: number
+  readonly replicas: number
+  readonly collapsed: number
 }
 
 /** A promise that did not hold, with how to see it again. */
@@ -51,7 +53,8 @@ export function simulateCache(seed: number): CacheOutcome {
       checkEnd(world, keeper)
       const { truth, description, counts, pages } = world
       const { evicted, unpublished } = pages.counts
-      return { seed, description, moments: truth.now, evicted, unpublished, ...counts }
+      const { made: replicas = 0, collapsed = 0 } = pages.replicas?.counts ?? {}
+      return { seed, description, moments: truth.now, evicted, unpublished, replicas, collapsed, ...counts }
     })
   } catch (error) {
     throw new CacheSimulationFailure(seed, world, error)

@@ -1,11 +1,12 @@
 /** What a seed makes: memory, the cache in it, files and homes, and the threads that read. */
 import { PAGE_BYTES } from '../../cache/entry.ts'
+import { FrameNodes, type NodeTable } from '../../cache/frame-nodes.ts'
 import { Lookup } from '../../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
 import { Pins } from '../../cache/pins.ts'
 import type { Shortcuts } from '../../cache/shared-entries.ts'
-import { FRAME_RECORD_BYTES } from '../../layout/frame-record.ts'
+import { FRAME, FRAME_RECORD_BYTES, frameAt } from '../../layout/frame-record.ts'
 import { MAPPING_RECORD_BYTES } from '../../layout/mapping-record.ts'
 import { NODE_BYTES } from '../../layout/node.ts'
 import type { Arena } from '../../library/arena.ts'
@@ -36,6 +37,8 @@ export interface Counts {
   deaths: number
   shared: number
   zeros: number
+  /** Looks at a replica's bytes. */
+  nearLooks: number
 }
 
 /** And one word that counts them. */
@@ -58,7 +61,7 @@ export class World {
   readonly threads: (ReaderThread | undefined)[]
   /** Frames that readers have views of. */
   readonly viewed = new Map<number, ReaderThread[]>()
-  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0 }
+  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, nearLooks: 0 }
   readonly description: string
   readonly frameBytes: Region
   readonly pins: Region
@@ -66,6 +69,12 @@ export class World {
   readonly ownReader: PageReader
   /** The memory of frames is given back to the system. */
   giveBack: (frames: readonly number[]) => void = () => {}
+  /** A page is copied from frame to frame. */
+  copy: (from: number, to: number) => void = () => {}
+  /** NUMA nodes. */
+  readonly nodes: FrameNodes
+  /** By node. */
+  readonly replicaMappings: readonly number[]
   /** All are to come to an end. */
   isEnding = false
   /** How often a page that is written becomes one of zeros. */
@@ -79,6 +88,7 @@ export class World {
   readonly #turnMax: number
   readonly #deadliness: number
   readonly #arena: Arena
+  readonly #records: Region
 
   /** To be made, and used, while the machine runs. */
   constructor(seed: number, machine: Machine) {
@@ -94,7 +104,9 @@ export class World {
     this.#cloning = random.pick([0.2, 0.9])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
-    const mappings = random.between(5, 7)
+    const nodeCount = random.pick([1, 2, 2, 3])
+    const mappings = random.between(5, 7) + nodeCount
+    this.nodes = new FrameNodes(nodesOf(random, nodeCount, frames))
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
     this.keeperProcessor = new Processor(this.memory, random, this.#staleness)
@@ -103,6 +115,7 @@ export class World {
     this.#simulate(this.cache.mappings, MAPPING_RECORD_BYTES, 0, () => true)
     this.#simulate(this.cache.nodes, NODE_BYTES, NODES_RANK, (index) => index % 2 === 0)
     const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
+    this.#records = records
     this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
     this.pins = this.#simulate(this.cache.pins, 4, -1)
     this.#simulate(this.cache.counters, 4, -1)
@@ -114,7 +127,9 @@ export class World {
       () => new SimPolicy(random),
       frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
       (given) => this.giveBack(given),
+      this.nodes,
     )
+    this.replicaMappings = nodeCount > 1 ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
       found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
@@ -124,7 +139,7 @@ export class World {
     } as unknown as Shortcuts)
     this.threads = new Array(threads)
     this.#makeFiles()
-    this.description = `${this.#order}, ${frames} frames, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
+    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
   /** A new thread reads. */
@@ -180,12 +195,21 @@ export class World {
   }
 
   #bytesOf(frame: number): Uint8Array {
+    const owner = this.memory.get(this.#records.base + frameAt(frame) + FRAME.MAPPING)
+    if (this.replicaMappings.includes(owner)) this.counts.nearLooks++
     const base = this.frameBytes.base + frame * SIMULATED_BYTES.length
     return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
   }
 
   #makeReader(shortcuts?: Shortcuts): PageReader {
-    return new PageReader(new Lookup(this.cache, this.#order === 'arm'), this.#arena, shortcuts)
+    const lookup = new Lookup(this.cache, this.#order === 'arm')
+    this.moveReader(lookup)
+    return new PageReader(lookup, this.#arena, shortcuts)
+  }
+
+  /** The thread goes on on another node, or this one. */
+  moveReader(lookup: Lookup): void {
+    lookup.replicas = this.replicaMappings.length > 0 ? this.random.pick(this.replicaMappings) : -1
   }
 
   #kill(thread: ReaderThread): void {
@@ -219,4 +243,11 @@ export class World {
       this.files.push(file)
     }
   }
+}
+
+/** Frames in as many parts, none of them empty. */
+function nodesOf(random: Random, count: number, frames: number): NodeTable {
+  const parts = new Array<number>(count).fill(1)
+  for (let left = frames - count; left > 0; left--) parts[random.below(count)]!++
+  return { frames: parts, distances: parts.map((_, from) => parts.map((_, to) => (from === to ? 10 : 20))) }
 }
