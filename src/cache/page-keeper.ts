@@ -254,6 +254,11 @@ export class PageKeeper {
     return this.#replicas
   }
 
+  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
+  makeRoom(node: number): void {
+    this.#reclaim(Math.max(1, this.frames.excess), node)
+  }
+
   /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
   replicate(mapping: number, page: number, node: number): boolean {
     const isMade = this.#replicas?.make(mapping, page, node) === true
@@ -264,6 +269,7 @@ export class PageKeeper {
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
+    if (this.#replicas !== undefined) this.#replicas.budget = 0
     this.#fitLimit()
   }
 

@@ -15,7 +15,8 @@
  * the home is: so a replica that is still one when its bytes were copied is of the page that its home held meanwhile.
  *
  * **Collapsing**: whatever ends the life of a page in its frame (write, truncation, eviction) gives its replicas up first. **Room**: replicas take frames that nobody
- * else needs, and are the first to go: no last copy gives way to a second one.
+ * else needs, and are the first to go: under memory pressure no last copy gives way to a second one. Where replica-policy.ts finds that they earn more than the coldest
+ * pages do, it sets a budget that these cannot touch.
  *
  * Invariants (restated by {@link Replicas.checkInvariants}): an entry is `replicated` exactly while its home has a replica; homes and replicas lie on different
  * nodes, and no node has two of one home.
@@ -42,6 +43,10 @@ export interface ReplicaCounts {
 /** Context: the keeper's thread. */
 export class Replicas {
   readonly counts: ReplicaCounts = { replicas: 0, made: 0, collapsed: 0, dropped: 0 }
+  /** So many replicas no page takes the frames of. */
+  budget = 0
+  /** Tells of a page whose `count` replicas collapse. */
+  onLoss: (mapping: number, page: number, count: number) => void = () => {}
   /** By node. */
   readonly mappings: readonly number[]
   readonly #frames: Frames
@@ -96,6 +101,9 @@ export class Replicas {
 
   /** Gives up all replicas of `home`: its page is about to change, or to go. */
   collapse(home: number): void {
+    const nodes = this.#nodes[home]!
+    if (nodes === 0) return
+    this.onLoss(this.#frames.mapping(home), this.#frames.page(home), countBits(nodes))
     for (let node = 0; this.#nodes[home] !== 0; node++)
       if (this.has(home, node)) {
         this.#giveUp(entryValue(this.#index.get(this.mappings[node]!, home)))
@@ -103,8 +111,9 @@ export class Replicas {
       }
   }
 
-  /** Gives up one replica, preferably one that was not read since the last look; false where there is none that may go. */
+  /** Gives up one replica that is beyond the budget, preferably one that was not read since the last look; false where there is none that may go. */
   drop(mayGo: (frame: number) => boolean): boolean {
+    if (this.#clock.size <= this.budget) return false
     let looks = 0
     for (const replica of this.#clock) {
       if (looks++ >= this.#clock.size + LOOKS_MAX) return false

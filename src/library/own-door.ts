@@ -6,6 +6,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { NearMemory } from './near-memory.ts'
 
 const fsync = promisify(fs.fsync)
 const fdatasync = promisify(fs.fdatasync)
@@ -15,12 +16,14 @@ export class OwnDoor implements Door, DoorNow {
   /** Tells the node that the thread behind it is on. */
   near: () => number
   readonly #keeper: FileKeeper
+  readonly #nearMemory: NearMemory | undefined
   readonly #open = new Map<number, CachedInode>()
   #nextId = 1
   #isEnded = false
 
-  constructor(keeper: FileKeeper, near: () => number) {
+  constructor(keeper: FileKeeper, near: () => number, nearMemory: NearMemory | undefined) {
     this.#keeper = keeper
+    this.#nearMemory = nearMemory
     this.near = near
   }
 
@@ -97,6 +100,10 @@ export class OwnDoor implements Door, DoorNow {
     const inode = this.#inode(id)
     this.#open.delete(id)
     this.#keeper.close(inode)
+  }
+
+  sampled(node: number, samples: Int32Array): void {
+    this.#nearMemory?.sampled(node, samples)
   }
 
   /** Closes all that is open through this door: the thread behind it is no more. */

@@ -16,7 +16,7 @@ import type { LayoutHandle } from './layout.ts'
 import type { OwnDoor } from './own-door.ts'
 
 /** Methods of a door that can be asked for by message. */
-type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'forget' | 'close'
+type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'forget' | 'close' | 'sampled'
 
 interface Call {
   readonly call: number
@@ -99,6 +99,10 @@ export class RemoteDoor implements Door {
     if (fd !== undefined) fs.closeSync(fd)
     this.#descriptors.delete(id)
     return this.#ask('close', id)
+  }
+
+  sampled(node: number, samples: Int32Array): void {
+    this.#ask('sampled', node, samples).catch(() => {})
   }
 
   get isEnded(): boolean {
