@@ -77,6 +77,8 @@ export class ReplicaPolicy {
   /** The page in `home` was read on `node`, which a replica would have made cheaper by `saved`. */
   #wanted(node: number, home: number, saved: number): void {
     const { frames } = this.#keeper
+    // It was made since.
+    if (this.#keeper.replicas!.has(home, node)) return
     const [mapping, page] = [frames.mapping(home), frames.page(home)]
     const key = home * frames.nodes.count + node
     const samples = (this.#samples.get(key) ?? 0) + 1
