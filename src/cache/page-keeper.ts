@@ -90,18 +90,33 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** A mapping of nothing yet; -1 where there are too many. */
+  /** A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. */
   createMapping(): number {
-    for (let tries = 0; tries < this.#mappingsMax; tries++) {
+    const most = this.#mappingsMax - (this.#mappingsMax % this.#perFile)
+    for (let tries = 0; tries < most; tries += this.#perFile) {
       const mapping = this.#nextMapping
-      this.#nextMapping = (mapping + 1) % this.#mappingsMax
+      this.#nextMapping = (mapping + this.#perFile) % most
       if (this.#inUse.has(mapping)) continue
-      this.#inUse.add(mapping)
+      for (const each of this.#eachNode(mapping)) this.#inUse.add(each)
       return mapping
     }
     return -1
   }
   #nextMapping = 0
+
+  /**
+   * From now on, before the first is made, each node has mappings of its own: a file's are numbered one after the other, and what is said of the first is of
+   * all, but for pages that are cached, loaded and found: those are of the one that {@link mappingOn} names.
+   */
+  mapByNode(): void {
+    this.#perFile = this.frames.nodes.count
+  }
+  #perFile = 1
+
+  /** Of what `mapping` stands for, the mapping that readers on `node` use. */
+  mappingOn(mapping: number, node: number): number {
+    return this.#perFile === 1 ? mapping : mapping + node
+  }
 
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
@@ -109,11 +124,15 @@ export class PageKeeper {
     this.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
     this.changeLayout(mapping)
-    this.#inUse.delete(mapping)
+    for (const each of this.#eachNode(mapping)) this.#inUse.delete(each)
   }
 
   /** Tells readers the size of what is mapped, in bytes. */
   setSize(mapping: number, bytes: number): void {
+    for (const each of this.#eachNode(mapping)) this.#setSize(each, bytes)
+  }
+
+  #setSize(mapping: number, bytes: number): void {
     const at = mappingAt(mapping)
     const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
     Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
@@ -125,15 +144,22 @@ export class PageKeeper {
 
   /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
   changeLayout(mapping: number): number {
+    let version = 0
+    // Those of one file are always changed together, so they agree.
+    for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)
+    return version
+  }
+
+  #changeLayout(mapping: number): number {
     return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
-    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.changeLayout(mapping)
+    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.#changeLayout(mapping)
     this.#replicas?.end()
-    for (const mapping of this.#inUse) this.drop(mapping, 0, PAGES_MAX)
+    for (const mapping of this.#inUse) this.#drop(mapping, 0, PAGES_MAX)
   }
 
   /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
@@ -222,6 +248,11 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
+    for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)
+    this.#fitLimit()
+  }
+
+  #drop(mapping: number, from: number, to: number): void {
     this.#index.each(mapping, from, to, (page, word) => {
       if (ownsFrame(word)) {
         this.#replicas?.collapse(entryValue(word))
@@ -234,7 +265,10 @@ export class PageKeeper {
       const page = this.frames.page(frame)
       if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
     }
-    this.#fitLimit()
+  }
+
+  #eachNode(mapping: number): readonly number[] {
+    return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
   }
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */

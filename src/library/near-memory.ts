@@ -58,8 +58,13 @@ export class NearMemory {
     return new NodeClocks(this.nodes, ages, clock)
   }
 
+  get mappingsPerFile(): number {
+    return this.mode === 'inode' ? this.nodes.count : 1
+  }
+
   start(pages: PageKeeper, arena: Arena): void {
     this.#pages = pages
+    if (this.mode === 'inode') pages.mapByNode()
     if (this.mode !== 'replicate') return
     this.#replicaMappings = pages.allowReplicas((from, to) => arena.bytes(to).set(arena.bytes(from)))
     this.#policy = new ReplicaPolicy(pages)

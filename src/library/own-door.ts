@@ -18,6 +18,8 @@ export class OwnDoor implements Door, DoorNow {
   readonly #keeper: FileKeeper
   readonly #nearMemory: NearMemory | undefined
   readonly #open = new Map<number, CachedInode>()
+  /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
+  readonly #nodes = new Map<number, number>()
   #nextId = 1
   #isEnded = false
 
@@ -28,11 +30,12 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   async open(path: string, writable: boolean): Promise<OpenedFile> {
-    return this.#opened(await this.#keeper.open(path, writable))
+    const near = this.near()
+    return this.#opened(await this.#keeper.open(path, writable), near)
   }
 
   openSync(path: string, writable: boolean): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable))
+    return this.#opened(this.#keeper.openSync(path, writable), this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -40,15 +43,15 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   layoutSync(id: number): LayoutHandle {
-    return this.#inode(id).layout
+    return this.#layoutOf(id, this.#inode(id))
   }
 
   load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, this.near())
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
-    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.near())
+    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
   write(id: number, bytes: Uint8Array, position: number): Promise<void> {
@@ -56,7 +59,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position, this.near())
+    this.#keeper.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
   }
 
   async truncate(id: number, length: number): Promise<void> {
@@ -99,6 +102,7 @@ export class OwnDoor implements Door, DoorNow {
   closeSync(id: number): void {
     const inode = this.#inode(id)
     this.#open.delete(id)
+    this.#nodes.delete(id)
     this.#keeper.close(inode)
   }
 
@@ -120,14 +124,25 @@ export class OwnDoor implements Door, DoorNow {
     return this.#open.size
   }
 
-  #opened(inode: CachedInode): OpenedFile {
+  /** The node that loads for the file are for. */
+  #nodeOf(id: number): number {
+    return this.#nodes.get(id) ?? this.near()
+  }
+
+  #layoutOf(id: number, inode: CachedInode): LayoutHandle {
+    const node = this.#nodes.get(id)
+    return node === undefined ? inode.layout : { ...inode.layout, node }
+  }
+
+  #opened(inode: CachedInode, near: number): OpenedFile {
     if (this.#isEnded) {
       this.#keeper.close(inode)
       throw closedError()
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
-    return { id, fd: inode.fd, key: inode.key, layout: inode.layout }
+    if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
+    return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }
 
   #inode(id: number): CachedInode {

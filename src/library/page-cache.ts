@@ -248,18 +248,18 @@ class Keeping {
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
     const frames = Math.ceil(bytes / PAGE_BYTES)
+    const near = NearMemory.create(options.numa ?? 'off', frames, native)
     this.bytesMax = this.#bytes = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
       nodes: frames + Math.ceil(frames / 32) + 256,
-      mappings: MAPPINGS_MAX,
+      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
     if (bytes >= HUGE_PAGES_MIN)
       for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
-    const near = NearMemory.create(options.numa ?? 'off', frames, native)
     this.#near = near
     this.#currentNode = nearOf(near?.plan, native?.numa)
     this.#arena = Arena.create(frames, native, near?.plan)

@@ -2,3 +2,4 @@
 import './machine.guest.ts'
 import './placement.guest.ts'
 import './replicas.guest.ts'
+import './by-node.guest.ts'

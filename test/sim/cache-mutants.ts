@@ -190,4 +190,18 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     REPLICAS,
     'if (this.#nodes[home] === 0) this.#mark(home, EntryKind.PAGE)',
   ),
+
+  // ---- mappings by node
+  instead(
+    'a page that other nodes still have when it is dropped',
+    KEEPER,
+    'for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)',
+    'this.#drop(mapping, from, to)',
+  ),
+  instead(
+    'a file of which other nodes do not hear that it is served in another way',
+    KEEPER,
+    'for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)',
+    'version = this.#changeLayout(mapping)',
+  ),
 ]

@@ -127,16 +127,16 @@ export class SimKeeper implements Executor {
     const { random, requests, keeperProcessor } = this.#world
     if (requests.length === 0) return
     const [request] = requests.splice(random.below(requests.length), 1)
-    const { file, kind, page, thread } = request!
+    const { file, kind, page, thread, node } = request!
     if (kind === 'open' && !this.#open(file, thread)) {
       requests.push(request!)
       return
     }
-    if (kind === 'load') this.#loadOf(file, page)
+    if (kind === 'load') this.#loadOf(file, page, node)
     if (kind === 'close') this.#close(file, thread)
     // A message: whoever gets it sees what was done before.
     keeperProcessor.flush()
-    request!.answer = file.layout
+    request!.answer = { ...file.layout, node: request!.node }
   }
 
   loadSome(): void {
@@ -235,9 +235,10 @@ export class SimKeeper implements Executor {
     const file = random.pick(files)
     if (file.mapping < 0) return
     if (random.chance(0.5)) this.#serveByHomes(file)
-    const layout = new FileLayout(file.layout)
+    const node = this.#world.anyNode()
+    const layout = new FileLayout({ ...file.layout, node })
     for (const page of file.pages) {
-      if (random.chance(0.5)) this.#loadOf(file, page)
+      if (random.chance(0.5)) this.#loadOf(file, page, node)
       const bytes = new Uint8Array(2)
       const begin = truth.now
       if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) === 2)
@@ -334,17 +335,17 @@ export class SimKeeper implements Executor {
   }
 
   /** Begins to load a page of the file from where it lies, if nobody has. */
-  #loadOf(file: SimFile, page: number): void {
+  #loadOf(file: SimFile, page: number, node = this.#world.anyNode()): void {
     const { truth } = this.#world
     if (file.writing?.page === page) return
     const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
-    if (place === undefined) this.#begin(file, page, () => truth.value(file.name, page))
-    else this.#begin(place.home, place.page, () => valueAt(place)!)
+    if (place === undefined) this.#begin(file, page, node, () => truth.value(file.name, page))
+    else this.#begin(place.home, place.page, node, () => valueAt(place)!)
   }
 
-  #begin(source: SimFile | SimHome, page: number, value: () => number): void {
+  #begin(source: SimFile | SimHome, page: number, node: number, value: () => number): void {
     const { pages, random } = this.#world
-    const { mapping } = source
+    const mapping = pages.mappingOn(source.mapping, node)
     if (pages.isCached(mapping, page) || pages.isLoading(mapping, page)) return
     const frame = pages.reserve(mapping, page)
     if (frame === NO_FRAME) return

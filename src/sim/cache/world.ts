@@ -27,6 +27,8 @@ export interface Request {
   readonly thread: ReaderThread
   readonly file: SimFile
   readonly page: number
+  /** For which the file is open. */
+  readonly node: number
   answer?: LayoutHandle
 }
 
@@ -73,6 +75,8 @@ export class World {
   copy: (from: number, to: number) => void = () => {}
   /** NUMA nodes. */
   readonly nodes: FrameNodes
+  /** Each node has mappings of its own. */
+  readonly isByNode: boolean
   /** By node. */
   readonly replicaMappings: readonly number[]
   /** All are to come to an end. */
@@ -105,7 +109,7 @@ export class World {
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
     const nodeCount = random.pick([1, 2, 2, 3])
-    const mappings = random.between(5, 7) + nodeCount
+    const mappings = random.between(5, 7) * nodeCount
     this.nodes = new FrameNodes(nodesOf(random, nodeCount, frames))
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
@@ -129,7 +133,10 @@ export class World {
       (given) => this.giveBack(given),
       this.nodes,
     )
-    this.replicaMappings = nodeCount > 1 ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
+    this.isByNode = nodeCount > 1 && random.chance(0.3)
+    if (this.isByNode) this.pages.mapByNode()
+    this.replicaMappings =
+      nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
       found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
@@ -186,6 +193,11 @@ export class World {
 
   simulateBuffer(buffer: SharedArrayBuffer): void {
     this.#simulate(buffer, 4, -1)
+  }
+
+  /** A node for who opens a file. */
+  anyNode(): number {
+    return this.isByNode ? this.random.below(this.nodes.count) : 0
   }
 
   #simulate(buffer: SharedArrayBuffer, recordBytes: number, rank: number, leads?: Region['leads']): Region {

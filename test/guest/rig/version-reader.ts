@@ -10,6 +10,7 @@ runOn(node)
 await using cache = await PageCache.attach(handle)
 await using file = await cache.open(path)
 const buffer = Buffer.alloc(PAGE)
+const contents = Array.from({ length: 256 }, (_, byte) => Buffer.alloc(PAGE, byte))
 const wrong: string[] = []
 let reads = 0
 parentPort!.postMessage('ready')
@@ -24,9 +25,9 @@ while (Atomics.load(versions, pages) === 0) {
     reads++
     // One write may be done, or be under way, that is not told of yet; then it may be seen in part.
     const after = Atomics.load(versions, page)
-    const isOf = (version: number) => buffer.every((byte) => byte === (version & 0xff))
-    if (before === 0 || before !== after) continue
-    if (!isOf(before) && !buffer.every((byte) => byte === (before & 0xff) || byte === ((before + pages) & 0xff)))
+    if (before === 0 || before !== after || buffer.equals(contents[before & 0xff]!)) continue
+    const next = (before + pages) & 0xff
+    if (!buffer.every((byte) => byte === (before & 0xff) || byte === next))
       wrong.push(`page ${page}: ${buffer[0]} and ${buffer[PAGE - 1]} at version ${before}`)
   }
   await new Promise(setImmediate)
