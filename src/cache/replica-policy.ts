@@ -2,14 +2,16 @@
  * Which pages get replicas: those that earn more than they cost.
  *
  * Prices are in a unit of which the machine's own table of distances is made: to read a page of one's own node costs 10, from a node at distance 21 it costs 21. So a hit in a
- * replica **earns** the distance saved. It **costs** making it (the page is read from afar and written, once) and giving it up when the page is written. Its frame could
- * hold another page: that **would earn** what a miss costs, as often as evicted pages are asked for again.
+ * replica **earns** the distance saved. It **costs** making it (the page is read from afar and written, once) and giving it up when the page is written.
  *
  * ```
- *   page wanted from afar:   samples × hits each × distance saved  ≥  making it × caution  (+ what the frame would earn, where none is free)
+ *   page wanted from afar:   samples × hits each × distance saved  ≥  making it × caution
  * ```
  * *Caution* is what adapts. In each round of samples the replicas' earnings are held against what making and losing them has cost: where it was more, caution doubles, and
  * where it was much less it is halved. A page whose replicas were lost has to show twice as many hits the next time; that is forgotten in some rounds.
+ *
+ * **A full cache**: a replica's frame could hold another page, which would earn what a miss costs, were it asked for. So replicas get a *budget* of frames that pages
+ * cannot have. It grows step by step while replicas are wanted; each page that comes back after it was evicted is charged to them, and a round that ends with a loss halves it.
  *
  * Readers sample (near-samples.ts); samples of a page fade by half each round, so it is rates that count.
  *
@@ -27,8 +29,12 @@ const MISS = 8000
 /** Samples in a round. */
 const ROUND = 4096
 const CAUTION_MAX = 4096
-/** Of the frames, what replicas may hold although pages want them. */
+/** Of the frames, what replicas may hold although pages want them, and by how much that may grow in a round, at least. */
 const BUDGET_SHARE_MAX = 1 / 2
+const BUDGET_STEP = 1 / 64
+/** Rounds without a budget after one that ended with a loss; twice as many after the next. */
+const PAUSE = 4
+const PAUSE_MAX = 1024
 
 export class ReplicaPolicy {
   readonly #keeper: PageKeeper
@@ -41,10 +47,11 @@ export class ReplicaPolicy {
   #count = 0
   #earned = 0
   #spent = 0
-  #evictedBefore = 0
   #refaultsBefore = 0
-  /** What a frame earns that holds a page. */
-  #frameEarns = 0
+  #budgetBefore = 0
+  /** Rounds to go until replicas may take frames from pages again, and how many that were the last time. */
+  #pause = 0
+  #pauseLast = PAUSE / 2
 
   /** `keeper` has replicas. */
   constructor(keeper: PageKeeper) {
@@ -90,19 +97,16 @@ export class ReplicaPolicy {
       return
     }
     this.#samples.delete(key)
-    if (
-      this.#keeper.replicate(mapping, page, node) ||
-      (worth > price + this.#frameEarns && this.#makeRoom(mapping, page, node))
-    )
-      this.#spent += MAKE
+    if (this.#keeper.replicate(mapping, page, node) || this.#makeRoom(mapping, page, node)) this.#spent += MAKE
   }
 
-  /** The cache is full: a page goes that is worth less. */
+  /** The cache is full: a page goes that is worth less, as far as known. */
   #makeRoom(mapping: number, page: number, node: number): boolean {
     const { frames } = this.#keeper
     const replicas = this.#keeper.replicas!
     const budget = replicas.counts.replicas + 1
-    if (budget > frames.limit * BUDGET_SHARE_MAX) return false
+    const step = Math.max(frames.limit * BUDGET_STEP, this.#budgetBefore / 2)
+    if (this.#pause > 0 || budget > this.#budgetBefore + step || budget > frames.limit * BUDGET_SHARE_MAX) return false
     replicas.budget = Math.max(replicas.budget, budget)
     this.#keeper.makeRoom(node)
     return this.#keeper.replicate(mapping, page, node)
@@ -116,16 +120,16 @@ export class ReplicaPolicy {
 
   #endRound(): void {
     const { counts } = this.#keeper
+    const replicas = this.#keeper.replicas!
     if (this.#spent > this.#earned) this.#caution = Math.min(CAUTION_MAX, this.#caution * 2)
     else if (this.#spent * 2 < this.#earned || this.#spent === 0) this.#caution = Math.max(1, this.#caution / 2)
-    const evicted = counts.evicted - this.#evictedBefore
     const refaults = counts.refaults - this.#refaultsBefore
-    // One more frame would have kept one of the evicted pages for as long as this round took.
-    this.#frameEarns = evicted === 0 ? 0 : (refaults / evicted) * MISS
-    const replicas = this.#keeper.replicas!
-    const each = this.#earned / Math.max(1, replicas.counts.replicas)
-    if (each < this.#frameEarns) replicas.budget = Math.floor(replicas.budget * 0.75)
-    this.#evictedBefore = counts.evicted
+    if (this.#pause > 0) this.#pause--
+    else if (replicas.budget > 0 && this.#spent + refaults * MISS > this.#earned) {
+      replicas.budget = replicas.budget > 1 / BUDGET_STEP ? replicas.budget >> 1 : 0
+      this.#pause = this.#pauseLast = Math.min(PAUSE_MAX, this.#pauseLast * 2)
+    }
+    this.#budgetBefore = replicas.budget
     this.#refaultsBefore = counts.refaults
     this.#count = this.#earned = this.#spent = 0
     fade(this.#samples)

@@ -4,11 +4,13 @@
  */
 import { parseArgs } from 'node:util'
 import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
+import { compareWays } from './numa/compare.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
 const { values } = parseArgs({
   options: {
     cache: { type: 'boolean', default: false },
+    numa: { type: 'boolean', default: false },
     seed: { type: 'string' },
     from: { type: 'string', default: '1' },
     count: { type: 'string', default: '1000' },
@@ -20,7 +22,8 @@ const count = values.seed === undefined ? Number(values.count) : 1
 const deadline = performance.now() + Number(values.seconds) * 1000
 
 try {
-  if (values.cache) await run(simulateCache, summarizeCache)
+  if (values.numa) console.log(compareWays())
+  else if (values.cache) await run(simulateCache, summarizeCache)
   else await run(simulate, summarize)
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)

@@ -85,21 +85,24 @@ guestTest('under pressure replicas go, and no page before them', async () => {
   runOn(0)
 })
 
-guestTest('in a full cache replicas take the place of pages that nobody reads', async (note) => {
+guestTest('in a full cache replicas take the place of pages that nobody reads, a few at a time', async (note) => {
   await using cache = await PageCache.create({ ...options, memory: 512 * PAGE })
   runOn(0)
   using hot = cache.openSync(writeFile('/pmem/hot', 4, PAGES))
   using cold = cache.openSync(writeFile('/pmem/cold', 5, 600))
   readPages(cold, 5, 0, 600)
   readPages(hot, 4, 0, PAGES)
+  const { evicted: before } = cache.stats()
   readOften(hot, 2)
-  readPages(hot, 4, 0, PAGES)
-  assert.deepEqual(placement(hot, 0, PAGES), new Array(PAGES).fill(2))
-  cache.checkInvariants()
-  // Its pages were loaded on node 0, most of them.
   const { evicted, numa } = cache.stats()
-  assert.ok(numa!.replicaBytes > (PAGES / 2) * PAGE, `${numa!.replicaBytes} bytes of replicas`)
-  note(`${evicted} pages were evicted`)
+  assert.ok(
+    numa!.replicaBytes >= 4 * PAGE && numa!.replicaBytes <= PAGES * PAGE,
+    `${numa!.replicaBytes} bytes of replicas`,
+  )
+  assert.ok(evicted - before <= numa!.replicasMade, `${evicted - before} pages for ${numa!.replicasMade} replicas`)
+  readPages(hot, 4, 0, PAGES)
+  cache.checkInvariants()
+  note(`${numa!.replicasMade} replicas, ${evicted - before} pages evicted for them`)
   runOn(0)
 })
 
