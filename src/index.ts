@@ -5,6 +5,8 @@ export {
   type ReadOptions,
   type StreamOptions,
 } from './library/cached-file.ts'
+export type { NumaStats } from './library/near-memory.ts'
+export type { NumaMode } from './library/numa.ts'
 export { PageCache, type PageCacheHandle, type PageCacheOptions, type PageCacheStats } from './library/page-cache.ts'
 export { View } from './library/view.ts'
 export { SystemError } from './linux/errors.ts'

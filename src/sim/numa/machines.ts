@@ -39,7 +39,7 @@ export interface Prices {
   readonly remote: number
   /** To copy a page to another node. */
   readonly make: number
-  /** To give a replica up: keeper's work, timed by `npm run bench -- --only numa`, rounded up. */
+  /** To give a replica up: the keeper's work; 0.3 µs where it was timed (docs/numa.md), and more where its memory is far. */
   readonly lose: number
   /** To read a page from a fast disk. */
   readonly miss: number
