@@ -90,8 +90,7 @@ export class Lookup {
       this.#age(record)
       return frame
     }
-    if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), nodes[at + 1]!)
-    return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
+    return word === 0 ? NOTHING : this.#findOther(mapping, page, word, nodes[at + 1]!)
   }
 
   /** Whether `frame` is still what it was when it was found with `generation`: all that was read from it meanwhile is right. */
@@ -131,6 +130,13 @@ export class Lookup {
   /** An atomic load, for less where a plain one is as good. */
   #load(words: Int32Array, at: number): number {
     return this.#needsFence ? Atomics.load(words, at) : words[at]!
+  }
+
+  /** What is not an ordinary page. A function of its own, so that the one for those is short enough to become part of its callers. */
+  #findOther(mapping: number, page: number, word: number, generation: number): number {
+    const kind = entryKind(word)
+    if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), generation)
+    return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
   }
 
   /** This node's replica of the page in `home`, or that itself. */
