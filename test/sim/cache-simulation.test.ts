@@ -10,17 +10,8 @@ function simulateMany(first: number, count: number): CacheOutcome[] {
 describe('the simulation of the page cache', () => {
   it('holds for 3,000 seeds, and they meet everything that there is to meet', () => {
     const outcomes = simulateMany(1, 3000)
-    for (const key of [
-      'hits',
-      'misses',
-      'views',
-      'evicted',
-      'unpublished',
-      'zeros',
-      'shared',
-      'merged',
-      'deaths',
-    ] as const)
+    const keys = ['hits', 'misses', 'views', 'evicted', 'unpublished', 'zeros', 'shared', 'merged', 'deaths'] as const
+    for (const key of [...keys, 'replicas', 'collapsed', 'nearLooks'] as const)
       expect(
         outcomes.reduce((sum, outcome) => sum + outcome[key], 0),
         key,
