@@ -37,7 +37,18 @@ const DISTANCES = [
   [40, 40, 40, 40, 10],
 ]
 
-const MODULES = ['nfit', 'nd_pmem', 'dax_pmem', 'device_dax', 'kmem', 'xfs', 'crc32c_generic', 'crc32c_intel', 'fuse']
+const MODULES = [
+  'nfit',
+  'nd_pmem',
+  'dax_pmem',
+  'device_dax',
+  'kmem',
+  'xfs',
+  'crc32c_generic',
+  'crc32c_intel',
+  'fuse',
+  'loop',
+]
 /** Of the console, as much as may tell why the guest failed. */
 const CONSOLE_LINES = 40
 
