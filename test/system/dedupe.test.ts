@@ -2,28 +2,16 @@
  * `samepage dedupe` on real file systems: what the dry run says is saved is saved, and no byte of any file changes, whatever files there are, whoever writes meanwhile, and
  * whenever it is interrupted.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { cloneRange } from '../../src/linux/clone.ts'
-import { O_RDWR } from '../../src/linux/file.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { O_NOATIME, O_RDONLY } from '../../src/linux/file.ts'
 import { residentPages } from '../../src/linux/mincore.ts'
-import {
-  clone,
-  extentsOf,
-  freeBytes,
-  MEBIBYTE,
-  noise,
-  overwrite,
-  PAGE,
-  run,
-  withFd,
-  writeSynced,
-} from '../support/files.ts'
+import { clone, extentsOf, MEBIBYTE, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
@@ -68,6 +56,12 @@ function stateOf(directory: string): string[] {
     const digest = createHash('sha256').update(fs.readFileSync(file)).digest('hex')
     return [name, size, mode, uid, gid, mtimeNs, ctimeNs, digest].join(' ')
   })
+}
+
+/** Pages of a file that are in memory. */
+function residentIn(file: string): number {
+  const pages = Math.ceil(fs.statSync(file).size / PAGE)
+  return withFd(file, (fd) => residentPages(fd, 0, pages * PAGE, new Uint8Array(pages)), O_RDONLY | O_NOATIME)
 }
 
 /** Bytes of the device that files below a directory use, each once. */
@@ -140,4 +134,115 @@ for (const kind of ['xfs', 'btrfs'] as const)
         run('sync', '-f', tree)
         expect(before.stored - storedBytes(tree)).toBe(plan.savedBytes)
       })
+
+    test('copies that were deduped are held in memory once through a mount, without a scan', async () => {
+      newTree()
+      const bytes = 8 * MEBIBYTE + 100
+      const pages = Math.ceil(bytes / PAGE)
+      const content = {
+        original: noise(bytes, 1),
+        copy: noise(bytes, 1),
+        // From its second page on, behind 7 pages of something else.
+        moved: Buffer.concat([noise(7 * PAGE, 2), noise(bytes, 1).subarray(PAGE)]),
+      }
+      for (const [name, held] of Object.entries(content)) writeSynced(at(name), held)
+      const before = stateOf(tree)
+      const { applied } = dedupe('--apply', tree)
+      expect(applied).toMatchObject({ runs: 2, savedBytes: (2 * pages - 1) * PAGE })
+      expect(dedupe(tree).plan.savedBytes).toBe(0)
+      expect(stateOf(tree)).toEqual(before)
+
+      await filesystem.unmount()
+      await filesystem.mount()
+      await sleep(60)
+      await using mount = await mounted(tree)
+      const read = filesystem.bytesRead()
+      for (const [name, held] of Object.entries(content))
+        expect(fs.readFileSync(`${mount.path}/${name}`).equals(held), name).toBe(true)
+      // The content, the seven pages before it in one file, and what readahead of own pages takes.
+      const { homes } = await mount.status()
+      const held =
+        homes.cachedBytes / PAGE + residentIn(at('original')) + residentIn(at('copy')) + residentIn(at('moved'))
+      expect(held).toBeGreaterThanOrEqual(pages + 7)
+      expect(held).toBeLessThanOrEqual(pages + 7 + 32)
+      expect(filesystem.bytesRead() - read).toBeLessThan(bytes * 1.1 + 2 * MEBIBYTE)
+    })
+
+    test('reading to compare leaves nothing in memory that was not there', () => {
+      newTree()
+      for (const name of ['original', 'copy']) writeSynced(at(name), noise(4 * MEBIBYTE, 1))
+      fs.writeFileSync('/proc/sys/vm/drop_caches', '3')
+      withFd(at('original'), (fd) => fs.readSync(fd, Buffer.alloc(MEBIBYTE), 0, MEBIBYTE, 0))
+      const resident = residentIn(at('original'))
+      dedupe('--apply', tree)
+      expect(residentIn(at('original'))).toBeLessThanOrEqual(resident)
+      expect(residentIn(at('copy'))).toBe(0)
+    })
+
+    test('interrupted in the middle: tells what was done, leaves every byte, and goes on the next time', async () => {
+      newTree()
+      // Equal runs with something else between them: a thousand calls of the kernel.
+      for (let copy = 0; copy < 5; copy++) {
+        const bytes = Buffer.from(noise(16 * MEBIBYTE, 1))
+        for (let offset = copy * PAGE; offset < bytes.length; offset += 18 * PAGE)
+          noise(PAGE, 1000 * copy + offset).copy(bytes, offset)
+        writeSynced(at(`copy${copy}`), bytes)
+      }
+      const before = { state: stateOf(tree), stored: storedBytes(tree) }
+      const child = spawn(process.execPath, [PROGRAM, 'dedupe', '--json', '--apply', '--min-run', '4KiB', tree])
+      let output = ''
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+      const closed = once(child, 'close')
+      const hasShared = () => extentsOf(at('copy1')).shareableBytes() > 0
+      while (child.exitCode === null && !hasShared()) await sleep(5)
+      child.kill('SIGINT')
+      const [status] = await closed
+      expect(status).toBe(130)
+      const { plan, applied } = JSON.parse(output) as Report
+      expect(applied?.isInterrupted).toBe(true)
+      expect(applied!.savedBytes).toBeGreaterThan(0)
+      expect(applied!.savedBytes).toBeLessThan(plan.savedBytes)
+      expect(stateOf(tree)).toEqual(before.state)
+      expect(before.stored - storedBytes(tree)).toBe(applied!.savedBytes)
+
+      const rest = dedupe('--apply', '--min-run', '4KiB', tree)
+      expect(rest.applied!.savedBytes + applied!.savedBytes).toBe(plan.savedBytes)
+      expect(stateOf(tree)).toEqual(before.state)
+    })
+
+    test(`attack: who writes while it runs finds what he wrote (seed ${SEED})`, async () => {
+      newTree()
+      const random = new Random(SEED)
+      const contents = Array.from({ length: 4 }, (_, i) => noise(2 * MEBIBYTE, i + 1))
+      const names = ['a', 'b', 'c', 'd']
+      const written = new Map(names.map((name) => [name, Buffer.from(contents[0]!)]))
+      for (const [name, bytes] of written) writeSynced(at(name), bytes)
+      let shared = 0
+      for (let round = 0; round < 4; round++) {
+        const child = spawn(process.execPath, [PROGRAM, 'dedupe', '--json', '--apply', '--min-run', '4KiB', tree])
+        let output = ''
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          output += text
+        })
+        const closed = once(child, 'close')
+        while (child.exitCode === null) {
+          // Mostly equal content again, so that there is something to share; opened anew each time, so that not all is left alone.
+          const name = random.pick(names)
+          const offset = PAGE * random.below(500) + (random.below(4) === 0 ? random.below(PAGE) : 0)
+          const bytes = random.pick(contents).subarray(offset, offset + PAGE * random.between(1, 12))
+          overwrite(at(name), offset, bytes, random.below(3) === 0)
+          bytes.copy(written.get(name)!, offset)
+          const other = random.pick(names)
+          expect(fs.readFileSync(at(other)).equals(written.get(other)!), `${other}, round ${round}`).toBe(true)
+          await sleep(random.below(3))
+        }
+        await closed
+        shared += (JSON.parse(output) as Report).applied!.sharedBytes
+      }
+      fs.writeFileSync('/proc/sys/vm/drop_caches', '3')
+      for (const [name, bytes] of written) expect(fs.readFileSync(at(name)).equals(bytes), name).toBe(true)
+      expect(shared).toBeGreaterThan(0)
+    })
   })
