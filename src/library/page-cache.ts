@@ -20,7 +20,7 @@ import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf 
 import { loadNative, type Native } from './native.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
-import { PageReader } from './page-reader.ts'
+import { NEEDS_FENCE, PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
 
@@ -116,8 +116,6 @@ export interface PageCacheHandle {
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
-/** V8 keeps the order of loads on x86 only. */
-const NEEDS_FENCE = process.arch !== 'x64'
 
 /**
  * A page cache in which files that share storage share memory.
