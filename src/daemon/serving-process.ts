@@ -150,6 +150,8 @@ async function main(): Promise<void> {
     keeper,
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
+    contents,
+    reads,
     threads,
   })
   const control = await startControl(status, start)

@@ -5,6 +5,8 @@ import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
+import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
+import type { HandedReads } from './content/handed-reads.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
@@ -44,7 +46,15 @@ export interface StatusReport {
     /** Files of which the kernel made its own copy for a mapping (mmap, exec). */
     readonly copied: number
   }
-  readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
+  readonly bytesRead: {
+    readonly fromHomes: number
+    readonly fromFiles: number
+    readonly copied: number
+    /** Absent where nothing is merged. */
+    readonly fromArena?: number
+  }
+  /** The arena behind the mount, and what is merged there; absent where nothing is. */
+  readonly merge?: ContentStatistics
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
   /** Changes below the mount; absent where they are not watched for. */
   readonly watch?: {
@@ -76,6 +86,9 @@ export interface StatusParts {
   readonly keeper: MountKeeper
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
+  /** Undefined where nothing is merged, as {@link reads}. */
+  readonly contents: ContentCache | undefined
+  readonly reads: HandedReads | undefined
   readonly threads: Threads
 }
 
@@ -89,7 +102,7 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, stats, watch, threads } = this.parts
+    const { start, source, session, keeper, watch, contents, threads, stats } = this.parts
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -103,7 +116,8 @@ export class Status {
       fuseMinor: session.minor,
       homes: { ...keeper.families.statistics(), ...this.homeMemory(), pinnedBytes },
       files: this.files(),
-      bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
+      bytesRead: this.bytesRead(),
+      ...(contents === undefined ? {} : { merge: contents.statistics() }),
       requests: this.requests(),
       ...(watch === undefined
         ? {}
@@ -129,6 +143,19 @@ export class Status {
       else counts.mapped++
     }
     return counts
+  }
+
+  bytesRead(): StatusReport['bytesRead'] {
+    const { stats, reads } = this.parts
+    const fromHomes = stats.bytesFromHomes
+    const copied = stats.bytesCopied
+    if (reads === undefined) return { fromHomes, fromFiles: stats.bytesFromFiles, copied }
+    return {
+      fromHomes,
+      fromFiles: stats.bytesFromFiles + reads.bytes.fromFiles,
+      copied,
+      fromArena: stats.bytesFromArena + reads.bytes.fromArena,
+    }
   }
 
   /** Residency of homes now, and what it stands for. */
