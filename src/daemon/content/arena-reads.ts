@@ -61,11 +61,12 @@ export class ArenaReads {
     const walk = this.#walk
     walk.start(mapped.runs, offset, size, isUnwritten ? undefined : mapped.own)
     let done = 0
+    let fromArena = 0
     while (walk.next()) {
       const { length } = walk
       const target = walk.done === 0 ? reply.payload : reply.payload.subarray(walk.done)
       let have = walk.home === ARENA ? this.#reader.copy(mapped.content!, walk.offset, target, length) : 0
-      stats.addFromArena(worker, have)
+      fromArena += have
       if (have < length) {
         if (isUnwritten) return this.#handOn(read, request)
         const from = readPiece(
@@ -83,6 +84,7 @@ export class ArenaReads {
       // Short: the file was truncated; what follows is no longer there.
       if (have < length) break
     }
+    stats.addFromArena(worker, fromArena)
     if (isUnwritten) this.#readAhead(read)
     return done
   }

@@ -119,11 +119,8 @@ export class HandedReads {
     let done = 0
     while (walk.next()) {
       const { done: at, length, offset: position } = walk
-      let have = 0
-      if (walk.home === ARENA) {
-        have = this.#reader.copy(content, position, payload.subarray(at), length)
-        this.bytes.fromArena += have
-      }
+      let have = walk.home === ARENA ? this.#reader.copy(content, position, payload.subarray(at), length) : 0
+      this.bytes.fromArena += have
       try {
         const read =
           have < length ? await this.#readPiece(fd, payload, at + have, length - have, position + have, fills) : 0
@@ -221,8 +218,8 @@ class OpenedSource implements PageSource {
 
   /** `page` and `count`: what was to be loaded. */
   close(page: number, count: number): void {
-    // No page is to stay in both memories.
-    if (this.#bufferedFd >= 0) fadvise(this.#bufferedFd, page * PAGE_BYTES, count * PAGE_BYTES, POSIX_FADV_DONTNEED)
+    // No page is to stay in both memories, whether it was read through the kernel's just now or was there from before.
+    fadvise(this.#loadFd, page * PAGE_BYTES, count * PAGE_BYTES, POSIX_FADV_DONTNEED)
     if (this.#bufferedFd >= 0 && this.#bufferedFd !== this.#loadFd) close(this.#bufferedFd)
     close(this.#loadFd)
   }
