@@ -38,7 +38,7 @@ export const mergePages: Section = {
       })
       add(bench, {
         ...figure,
-        name: 'what that takes, of the time to load',
+        name: 'looking at them as they are loaded: time',
         unit: UNIT.SECONDS,
         samples: { samepage: answers.map((answer) => answer.load.workSeconds) },
         targets: [],
