@@ -28,7 +28,7 @@ interface MountFlags {
   diverged: 'direct' | 'cached'
   merge?: 'content'
   memory?: number
-  mergeCpu: number
+  mergeCpu?: number
   minShare: number
   maxHomes: number
   homeIdle: number
@@ -95,7 +95,11 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       ).choices(['content']),
     )
     .option('--memory <size>', 'with --merge: what its pages and their indexes may take', bytes)
-    .option('--merge-cpu <share>', 'with --merge: what looking for equal pages may take of one processor', share, 0.05)
+    .option(
+      '--merge-cpu <share>',
+      'with --merge: how much of one processor looking for equal pages may take; default: on load what it takes, and 5% for a scan of what was loaded',
+      share,
+    )
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
@@ -184,14 +188,15 @@ async function mountHere(
 /** What `--merge`, `--memory` and `--merge-cpu` say together. */
 function mergeOptions({ merge, memory, mergeCpu }: MountFlags): ContentOptions | undefined {
   if (merge === undefined) {
-    if (memory !== undefined) throw new UserError('--memory is what --merge may take: give both, or neither')
+    if (memory !== undefined || mergeCpu !== undefined)
+      throw new UserError('--memory and --merge-cpu say what --merge may take: they need it')
     return undefined
   }
   if (memory === undefined || memory < MEMORY_MIN)
     throw new UserError(
       `--merge needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
     )
-  return { memoryBytes: memory, cpu: mergeCpu }
+  return { memoryBytes: memory, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
 }
 
 /** A source that nobody can write is shown as that. */

@@ -81,12 +81,12 @@ export class Arena {
    * frame: for threads that touch all of them and have a small heap.
    */
   copy(frame: number, from: number, count: number, target: Uint8Array, to: number): void {
-    const segmentBytes = this.#framesPerSegment * PAGE_BYTES
     for (let done = 0; done < count; ) {
-      const position = frame * PAGE_BYTES + from + done
-      const segment = this.#segments[Math.floor(position / segmentBytes)]!
-      const at = position % segmentBytes
-      const length = Math.min(count - done, segmentBytes - at)
+      const position = from + done
+      const index = this.#segmentOf(frame + Math.floor(position / PAGE_BYTES))
+      const segment = this.#segments[index]!
+      const at = (frame - this.#ends[index]!) * PAGE_BYTES + segment.length + position
+      const length = Math.min(count - done, segment.length - at)
       target.set(segment.subarray(at, at + length), to + done)
       done += length
     }

@@ -71,6 +71,8 @@ export interface ContentStatistics extends MergeStats {
   readonly refaults: number
 }
 
+/** The arena is on no node in particular. */
+const NOWHERE = 0
 const MAPPINGS_MAX = 16_384
 /** Two changes within this time may get equal ctimes; twice what it is on kernels before 6.13. */
 const GRANULE_MS = 20
@@ -117,7 +119,7 @@ export class ContentCache {
   }
 
   /** Throws what the system says where there is no memory. */
-  static async create({ memoryBytes, cpu }: ContentOptions): Promise<ContentCache> {
+  static async create({ memoryBytes, ...options }: ContentOptions): Promise<ContentCache> {
     const frames = Math.ceil(memoryBytes / PAGE_BYTES)
     const memory = allocateMemory({
       frames,
@@ -131,7 +133,7 @@ export class ContentCache {
     const arena = Arena.create(frames, linuxNative)
     const policy = (ages: ConstructorParameters<typeof ReuseClock>[1]) => new ReuseClock(frames, ages)
     const pages = new PageKeeper(memory, policy, memoryBytes, (unused) => arena.giveBack(unused))
-    const merging = await Merging.begin(pages, arena, { cpu })
+    const merging = await Merging.begin(pages, arena, options)
     return new ContentCache({ memory, arena: arena.handle }, arena, pages, merging, memoryBytes)
   }
 
@@ -171,7 +173,7 @@ export class ContentCache {
     const file = content as Mapped
     file.users++
     try {
-      await this.#loader.load(source, page, count, wanted)
+      await this.#loader.load(source, page, count, wanted, NOWHERE)
     } finally {
       this.release(file)
     }
