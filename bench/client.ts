@@ -17,6 +17,7 @@ export interface ClientTypes {
   scan: { task: ScanTask; answer: Rate }
   sharers: { task: SharersTask; answer: SharersAnswer }
   hits: { task: HitsTask; answer: HitsAnswer }
+  merge: { task: MergeTask; answer: MergeAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
@@ -158,6 +159,27 @@ export interface SharersTask {
 export interface SharersAnswer {
   readonly evicted: readonly number[]
   readonly broken: readonly number[]
+}
+
+export interface MergeTask {
+  readonly file: string
+  /** Pages are merged as they are loaded, or by one pass of the scan afterwards. */
+  readonly way: 'load' | 'scan'
+  /** See {@link MergeOptions.cpu}; the library's own if not given. */
+  readonly cpu?: number
+}
+
+export interface MergeAnswer {
+  /** Pages that were saved. */
+  readonly sharing: number
+  /** From when all is loaded to the end of the pass. */
+  readonly seconds: number
+  /** Of a processor, meanwhile. */
+  readonly processorSeconds: number
+  /** That looking for equal pages has taken, by the clock. */
+  readonly workSeconds: number
+  /** Memory that merging took, for each page that it has looked at. */
+  readonly bytesPerPage: number
 }
 
 export interface HitsTask {

@@ -11,6 +11,8 @@ export const OTHER_SIDES = [
   'fs.readSync',
   'lru-cache',
   'one sharer',
+  'KSM, default',
+  'KSM, fastest',
 ] as const
 
 export type Side = 'samepage' | (typeof OTHER_SIDES)[number]

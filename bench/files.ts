@@ -1,10 +1,12 @@
 /** Files that several sections read. */
+import crypto from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import type { Cleanup } from '../src/demo/cleanup.ts'
 import { FileSet } from '../src/demo/file-set.ts'
 import { cloneFile } from '../src/linux/clone.ts'
 import { SystemError } from '../src/linux/errors.ts'
+import { shuffled } from './clients/support.ts'
 
 const PAGE_BYTES = 4096
 
@@ -20,6 +22,33 @@ export async function writePrivate(directory: string, size: number, cleanup: Cle
   const scratch = fs.mkdtempSync(path.join(directory, 'private-'))
   await new FileSet({ size, clones: 0, rewritten: 0, seed: 2 }).write(scratch, cleanup, async () => {})
   return path.relative(directory, path.join(scratch, 'image'))
+}
+
+/** Pages of one content, in files of {@link writeDuplicates}. */
+const COPIES = 8
+
+/** A file of which half of the pages are equal to seven others, wherever they lie, and the rest to none. Returns how many pages merging can save. */
+export function writeDuplicates(file: string, size: number): number {
+  const pages = size / PAGE_BYTES
+  const contents = Uint32Array.from({ length: pages }, (_, page) =>
+    page < pages / 2 ? Math.floor(page / COPIES) : page,
+  )
+  const order = shuffled(pages)
+  const pool = crypto.randomBytes(1 << 20)
+  const fd = fs.openSync(file, 'w')
+  const block = Buffer.alloc(1 << 20)
+  for (let first = 0; first < pages; first += block.length / PAGE_BYTES) {
+    for (let at = 0; at < block.length; at += PAGE_BYTES) {
+      const content = contents[order[first + at / PAGE_BYTES]!]!
+      pool.copy(block, at, (content * PAGE_BYTES) % pool.length, ((content * PAGE_BYTES) % pool.length) + PAGE_BYTES)
+      // Not zeros, and different at once: who compares need not go far.
+      block.writeUInt32LE(content + 1, at)
+    }
+    fs.writeSync(fd, block)
+  }
+  fs.fsyncSync(fd)
+  fs.closeSync(fd)
+  return (pages / 2 / COPIES) * (COPIES - 1)
 }
 
 /** `count` files f0, f1, … of `size` bytes each in a new directory `name`. */

@@ -30,6 +30,7 @@ import { libraryHits } from './sections/library-hits.ts'
 import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
 import { librarySharers } from './sections/library-sharers.ts'
+import { mergeKsm, mergePages } from './sections/merge.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { policies } from './sections/policies.ts'
@@ -55,6 +56,8 @@ const SECTIONS: readonly Section[] = [
   libraryClones,
   libraryScan,
   librarySharers,
+  mergePages,
+  mergeKsm,
   policies,
 ]
 

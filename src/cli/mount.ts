@@ -1,6 +1,7 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { type ContentOptions, MEMORY_MIN } from '../daemon/content/content-options.ts'
 import { UserError } from '../daemon/mounting.ts'
 import { checkNode } from '../daemon/near/node.ts'
 import { supervise } from '../daemon/supervisor.ts'
@@ -9,7 +10,7 @@ import { SplicedReply } from '../fuse/spliced-reply.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
-import { parseBytes } from '../util/human.ts'
+import { parseBytes, parseShare } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
@@ -26,6 +27,9 @@ interface MountFlags {
   domain: 'mount' | 'uid' | 'dir'
   consistency: 'close-to-open' | 'strict'
   diverged: 'direct' | 'cached'
+  merge?: 'content'
+  memory?: number
+  mergeCpu?: number
   minShare: number
   maxHomes: number
   homeIdle: number
@@ -87,6 +91,18 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
         .choices(['direct', 'cached'])
         .default('direct'),
     )
+    .addOption(
+      new Option(
+        '--merge <what>',
+        'hold files that share no storage in memory of the daemon, in which pages with equal bytes are there once, whatever files they are of; slower than passing them through',
+      ).choices(['content']),
+    )
+    .option('--memory <size>', 'with --merge: what its pages and their indexes may take', bytes)
+    .option(
+      '--merge-cpu <share>',
+      'with --merge: how much of one processor looking for equal pages may take; default: on load what it takes, and 5% for a scan of what was loaded',
+      share,
+    )
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
@@ -141,6 +157,7 @@ async function mountHere(
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
+  const merge = mergeOptions(flags)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
@@ -159,6 +176,7 @@ async function mountHere(
       strict: flags.consistency === 'strict',
       divergedCached: flags.diverged === 'cached',
       minShareBytes: flags.minShare,
+      ...(merge === undefined ? {} : { merge }),
       timeoutSeconds: flags.timeout,
       maxReadBytes: SplicedReply.largest(1 << 20),
       workers: flags.workers,
@@ -183,6 +201,20 @@ async function mountHere(
   })
 }
 
+/** What `--merge`, `--memory` and `--merge-cpu` say together. */
+function mergeOptions({ merge, memory, mergeCpu }: MountFlags): ContentOptions | undefined {
+  if (merge === undefined) {
+    if (memory !== undefined || mergeCpu !== undefined)
+      throw new UserError('--memory and --merge-cpu say what --merge may take: they need it')
+    return undefined
+  }
+  if (memory === undefined || memory < MEMORY_MIN)
+    throw new UserError(
+      `--merge needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
+    )
+  return { memoryBytes: memory, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
+}
+
 /** A source that nobody can write is shown as that. */
 function isReadOnly(sourceFd: number): boolean {
   const statfs = new Statfs()
@@ -192,6 +224,12 @@ function isReadOnly(sourceFd: number): boolean {
 function bytes(text: string): number {
   const value = parseBytes(text)
   if (value === undefined) throw new InvalidArgumentError('Write a size like 256KiB, 1M or 4096.')
+  return value
+}
+
+function share(text: string): number {
+  const value = parseShare(text)
+  if (value === undefined || value === 0) throw new InvalidArgumentError('Write a share like 5% or 0.05, up to 100%.')
   return value
 }
 

@@ -10,6 +10,9 @@ import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { Statx } from '../linux/statx.ts'
+import { ContentCache, isMergeable } from './content/content-cache.ts'
+import type { ContentOptions } from './content/content-options.ts'
+import { HandedReads } from './content/handed-reads.ts'
 import { startControl } from './control.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
@@ -57,6 +60,7 @@ async function main(): Promise<void> {
 
   const workers = start.workers
   const homesMax = Math.min(start.homesMax, Math.floor(descriptorsLimit / 4))
+  const contents = start.merge && (await createContents(start.merge, start, source))
   const shared: SharedState = {
     inodes: InodeTable.allocate(INODES_MAX),
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
@@ -67,6 +71,7 @@ async function main(): Promise<void> {
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
     watch: WatchStats.allocate(),
+    ...(contents === undefined ? {} : { content: contents.shared }),
     source: source.source,
     options: {
       timeoutSeconds: believableSeconds(start, session),
@@ -80,12 +85,14 @@ async function main(): Promise<void> {
       privileged: start.privileged,
       minShareBytes: start.minShareBytes,
       sharing: start.homes && source.sharing.possible,
+      merge: contents !== undefined,
       descriptorsLimit,
       spins: start.spins,
     },
   }
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
+  const serving = new ServingState(inodes)
   const homes = new HomeTable(shared.homes)
   const locks = new LockCounts(shared.locks)
   const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
@@ -97,7 +104,7 @@ async function main(): Promise<void> {
   const keeper = openSharing({
     inodes,
     filesystems,
-    serving: new ServingState(inodes),
+    serving,
     homes,
     locks,
     warm,
@@ -106,8 +113,10 @@ async function main(): Promise<void> {
     source,
     homesMax,
     fuseFd: start.fuseFd,
+    contents,
     toWorkers: (message) => threads.toWorkers(message),
   })
+  const reads = contents && new HandedReads({ contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
   const space = new Space(shared.space)
   const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {
@@ -128,7 +137,7 @@ async function main(): Promise<void> {
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
       else if (message.type === 'makeSpace') void makeSpace()
-      else if (!lockRequests.receive(message)) keeper.receive(message)
+      else if (!lockRequests.receive(message) && reads?.receive(message) !== true) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
     died(thread, error) {
@@ -147,6 +156,8 @@ async function main(): Promise<void> {
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
     placement: placing === undefined ? undefined : new PlacementStats(placing.stats),
+    contents,
+    reads,
     threads,
   })
   const control = await startControl(status, start)
@@ -189,6 +200,7 @@ async function main(): Promise<void> {
     clearInterval(coolIdle)
     control.close()
     await keeper.families.close()
+    await contents?.close()
     tell({ type: 'ended' }, () => exitNow(0))
   }
 
@@ -206,6 +218,15 @@ function watchSource({ source, directoryFd, filesystem }: OpenedSource): number 
   const watchFd = source.handleMountFd < 0 ? -ERRNO.EPERM : openWatch(directoryFd)
   if (watchFd >= 0) return watchFd
   throw new Error(`--watch cannot be had on this ${filesystem.kind}: ${whyNotWatched(watchFd)}`)
+}
+
+/** The arena. Throws where no file of the source could be held in it. */
+function createContents(options: ContentOptions, { cross }: ServingStart, source: OpenedSource): Promise<ContentCache> {
+  if (cross || isMergeable(source.directoryFd)) return ContentCache.create(options)
+  const { kind } = source.filesystem
+  throw new Error(
+    `--merge cannot be had on ${kind}: it works on ext4, XFS and btrfs, where the time of change tells of every change`,
+  )
 }
 
 /**

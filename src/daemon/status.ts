@@ -5,6 +5,8 @@ import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
+import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
+import type { HandedReads } from './content/handed-reads.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { PlacementStats } from './near/placement-stats.ts'
@@ -45,7 +47,15 @@ export interface StatusReport {
     /** Files of which the kernel made its own copy for a mapping (mmap, exec). */
     readonly copied: number
   }
-  readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
+  readonly bytesRead: {
+    readonly fromHomes: number
+    readonly fromFiles: number
+    readonly copied: number
+    /** Absent where nothing is merged. */
+    readonly fromArena?: number
+  }
+  /** The arena behind the mount, and what is merged there; absent where nothing is. */
+  readonly merge?: ContentStatistics
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
   /** Changes below the mount; absent where they are not watched for. */
   readonly watch?: {
@@ -90,6 +100,9 @@ export interface StatusParts {
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
   readonly placement: PlacementStats | undefined
+  /** Undefined where nothing is merged, as {@link reads}. */
+  readonly contents: ContentCache | undefined
+  readonly reads: HandedReads | undefined
   readonly threads: Threads
 }
 
@@ -103,7 +116,7 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, stats, watch, threads } = this.parts
+    const { start, source, session, keeper, watch, contents, threads, stats } = this.parts
     const near = this.near()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
@@ -118,7 +131,8 @@ export class Status {
       fuseMinor: session.minor,
       homes: { ...keeper.families.statistics(), ...this.homeMemory(), pinnedBytes },
       files: this.files(),
-      bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
+      bytesRead: this.bytesRead(),
+      ...(contents === undefined ? {} : { merge: contents.statistics() }),
       requests: this.requests(),
       ...(watch === undefined
         ? {}
@@ -152,6 +166,19 @@ export class Status {
       else counts.mapped++
     }
     return counts
+  }
+
+  bytesRead(): StatusReport['bytesRead'] {
+    const { stats, reads } = this.parts
+    const fromHomes = stats.bytesFromHomes
+    const copied = stats.bytesCopied
+    if (reads === undefined) return { fromHomes, fromFiles: stats.bytesFromFiles, copied }
+    return {
+      fromHomes,
+      fromFiles: stats.bytesFromFiles + reads.bytes.fromFiles,
+      copied,
+      fromArena: stats.bytesFromArena + reads.bytes.fromArena,
+    }
   }
 
   /** Residency of homes now, and what it stands for. */

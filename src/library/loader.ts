@@ -164,6 +164,10 @@ export class Loader {
   #finish(source: PageSource, batch: Batch, bytes: number): void {
     this.counts.reads++
     this.counts.bytesLoaded += bytes
+    if (source.isStill?.() === false) {
+      for (const frame of batch.frames) this.#keeper.abandon(frame)
+      return
+    }
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
     const merging = this.merging?.beginLoad() === true ? this.merging : undefined
     const pages = merging?.pages ?? this.#keeper

@@ -2,7 +2,7 @@
  * Equal pages in a cache: when they are looked for, and for how long. What is done with them: cache/merge/merged-pages.ts.
  *
  * ```
- *   on load   each page, as it comes         while the budget lasts
+ *   on load   each page, as it comes         always; where the user has set a limit, while the budget lasts
  *   by scan   what nobody has looked at yet  SLICE_MS at a time, as the budget allows
  *   at once   PageCache.merge                beside the budget: the user has asked for it
  * ```
@@ -19,8 +19,8 @@ import { outOfRange } from './arguments.ts'
 /** How pages with equal bytes are merged: {@link PageCacheOptions.merge}. */
 export interface MergeOptions {
   /**
-   * The share of one processor that looking for equal pages may take, on average: above 0, up to 1, which is no limit. Default 0.05. Loads may take what was left over in the
-   * half minute before; pages that they cannot look at are left to the scan.
+   * The share of one processor that looking for equal pages may take, on load and by the scan together, on average: above 0, up to 1, which is no limit. Loads may take what was left over
+   * in the half minute before; pages that they cannot look at are left to the scan. Not given, loads look at every page, whatever that takes, and the scan takes 0.05 besides.
    */
   readonly cpu?: number
   /** Look at each page as it is loaded. Default true. */
@@ -61,7 +61,7 @@ export interface MergeProgress {
   readonly bytesSaved: number
 }
 
-const CPU_DEFAULT = 0.05
+const SCAN_DEFAULT = 0.05
 /** The keeper's thread is kept for so long at a time. */
 const SLICE_MS = 2
 /** Frames between two looks at the clock. */
@@ -74,6 +74,8 @@ export class Merging {
   readonly pages: MergedPages
   readonly #looksOnLoad: boolean
   readonly #budget: CpuBudget
+  /** Loads have to keep to the budget. */
+  readonly #isLimited: boolean
   readonly #nowMs: () => number
   #timeMs = 0
   #beganMs = 0
@@ -83,7 +85,8 @@ export class Merging {
   private constructor(pages: MergedPages, options: MergeOptions, nowMs: () => number) {
     this.pages = pages
     this.#looksOnLoad = options.onLoad !== false
-    this.#budget = new CpuBudget(options.cpu ?? CPU_DEFAULT, nowMs)
+    this.#isLimited = options.cpu !== undefined
+    this.#budget = new CpuBudget(options.cpu ?? SCAN_DEFAULT, nowMs)
     this.#nowMs = nowMs
     if (options.scan !== false) this.#scanIn(REST_MS)
   }
@@ -109,7 +112,7 @@ export class Merging {
 
   /** Whether pages that are about to be published may be looked at now; if so, {@link endLoad} is to be called when they are. */
   beginLoad(): boolean {
-    if (!this.#looksOnLoad || !this.#budget.isAffordable) return false
+    if (!this.#looksOnLoad || (this.#isLimited && !this.#budget.isAffordable)) return false
     this.#beganMs = this.#nowMs()
     return true
   }
@@ -117,7 +120,7 @@ export class Merging {
   endLoad(): void {
     const ms = this.#nowMs() - this.#beganMs
     this.#timeMs += ms
-    this.#budget.spend(ms)
+    if (this.#isLimited) this.#budget.spend(ms)
   }
 
   /** Looks at pages [page, page + count) of `mapping`, as far as they are cached, whatever the budget says. */
@@ -184,7 +187,7 @@ export function mergeOptionsOf(merge: false | 'content' | MergeOptions | undefin
     throw Object.assign(new TypeError(`merge is 'content', options or false, not ${String(merge)}`), {
       code: 'ERR_INVALID_ARG_VALUE',
     })
-  const { cpu = CPU_DEFAULT } = merge
+  const { cpu = SCAN_DEFAULT } = merge
   if (!(cpu > 0 && cpu <= 1)) throw outOfRange(`merge.cpu: ${cpu} is no share of a processor, above 0 and up to 1`)
   return merge
 }

@@ -24,7 +24,7 @@ import { NearReader } from './near-reader.ts'
 import { type NumaMode, nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
-import { PageReader } from './page-reader.ts'
+import { NEEDS_FENCE, PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
 
@@ -132,8 +132,6 @@ const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
 const HUGE_PAGES_MIN = 2 ** 29
-/** V8 keeps the order of loads on x86 only. */
-const NEEDS_FENCE = process.arch !== 'x64'
 
 /**
  * A page cache in which files that share storage share memory.

@@ -3,7 +3,7 @@
  *
  *     cli, index        everything
  *     library           homes, cache, layout; storage and linux in what is loaded where they work only
- *     daemon            fuse, inspect, homes, cache, layout, storage, linux
+ *     daemon            library, fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     dedupe            inspect for its walk and its quiet reading, storage, linux
  *     inspect, demo     storage, linux
@@ -22,7 +22,7 @@ const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
   cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'dedupe', 'demo', 'sim', 'daemon'],
   library: ['linux', 'storage', 'layout', 'cache', 'homes'],
-  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect'],
+  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'library'],
   fuse: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
