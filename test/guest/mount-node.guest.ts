@@ -52,7 +52,7 @@ guestTest(
         const after = await status(mountpoint)
         note(`${after.moved} of ${PAGES} pages moved to node ${node}; ${after.readAhead} read ahead`)
         // Not all: some were still in memory when the others were dropped.
-      assert.ok(after.moved > before.moved && after.moved === after.elsewhere, JSON.stringify(after))
+        assert.ok(after.moved > before.moved && after.moved === after.elsewhere, JSON.stringify(after))
         assert.deepEqual(placementOf(mountpoint, node), { looked: PAGES, elsewhere: 0, moved: 0 })
       } finally {
         for (const { mountpoint, files, child } of mounts) {
