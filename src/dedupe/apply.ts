@@ -157,6 +157,9 @@ class Applying {
     const to = this.#plan.targetPage[run]! + page
     const mustDropSource = this.#sourceReader.notePresent(from, count)
     const mustDropTarget = this.#targetReader.notePresent(to, count)
+    // By itself the kernel would wait for page after page.
+    this.#sourceReader.prefetch(from, count)
+    this.#targetReader.prefetch(to, count)
     const got = dedupeRange(targetFd, to * PAGE_BYTES, sourceFd, from * PAGE_BYTES, bytes)
     if (mustDropSource) this.#sourceReader.dropOthers(from, count)
     if (mustDropTarget) this.#targetReader.dropOthers(to, count)
