@@ -5,9 +5,17 @@ export {
   type ReadOptions,
   type StreamOptions,
 } from './library/cached-file.ts'
+export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.ts'
 export type { NumaStats } from './library/near-memory.ts'
 export type { NumaMode } from './library/numa.ts'
-export { PageCache, type PageCacheHandle, type PageCacheOptions, type PageCacheStats } from './library/page-cache.ts'
+export {
+  type MergeNowOptions,
+  type OpenOptions,
+  PageCache,
+  type PageCacheHandle,
+  type PageCacheOptions,
+  type PageCacheStats,
+} from './library/page-cache.ts'
 export { View } from './library/view.ts'
 export { SystemError } from './linux/errors.ts'
 export { version } from './util/version.ts'

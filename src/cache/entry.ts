@@ -6,6 +6,8 @@
  * that kind is then the file's own.
  */
 
+import { entryKind } from '../layout/entry-word.ts'
+
 /** A page's size in bytes: the unit of every index. */
 export const PAGE_BYTES = 4096
 
@@ -16,7 +18,7 @@ export const EntryKind = {
   HOME_RUN: 1,
   /** The mapping's own page, in a frame. */
   PAGE: 2,
-  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts. */
+  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts; or a page that was merged, see merge/. */
   SHARED: 3,
   /** A page that was in a frame and is not any more; the reclaim policy knows when, see reclaim/. */
   SHADOW: 4,
@@ -46,4 +48,9 @@ export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
   [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
+}
+
+/** Whether the page of this entry's word is the owner of the frame that it names. */
+export function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }

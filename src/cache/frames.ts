@@ -3,11 +3,12 @@
  *
  * ```
  *   OFFLINE ──grow──▶ FREE ──take──▶ LOADING ──keep──▶ RESIDENT
- *      ▲               ▲                │                 │
+ *      ▲               ▲                │                 │ (handOver: to another owner)
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
- * Free frames are used first in, first out, so that a generation comes round as late as it can.
+ * Free frames are used first in, first out, so that a generation comes round as late as it can. Before them those that were loaded in vain (a page of zeros, or equal to
+ * another): they have had no new generation, and their memory is there already.
  *
  * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free lists have the FREE ones and the limbo
  * list those in LIMBO, each once; not more than `limit` are in another state than FREE, OFFLINE or LIMBO, once `limit` was reached.
@@ -103,6 +104,16 @@ export class Frames {
     return this.#words[at]!
   }
 
+  /** The page in the frame is another mapping's from now on. Its bytes stay, and pins do; entries that led to it lead nowhere. Returns the generation for new ones. */
+  handOver(frame: number, mapping: number, page: number): number {
+    const at = frameAt(frame)
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    this.#words[at + FRAME.MAPPING] = mapping
+    this.#words[at + FRAME.PAGE] = page
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    return this.#words[at]!
+  }
+
   /** From now on no entry leads to the frame, and what readers copied from it since is found to be worth nothing. */
   giveUp(frame: number): void {
     const at = frameAt(frame)
@@ -115,7 +126,8 @@ export class Frames {
   /** As {@link giveUp}, of a frame that no entry has led to. */
   discard(frame: number): void {
     this.#used--
-    this.#addFree(frame)
+    this.#states[frame] = FRAME_STATE.FREE
+    this.#free[this.nodes.nodeOf(frame)]!.putBack(frame)
   }
 
   /** Takes frames that nobody uses out of use, those above the limit, and returns them: their memory can be given back. */

@@ -4,6 +4,8 @@ export class FreeFrames {
   readonly #ring: Int32Array
   #head = 0
   #count = 0
+  /** Free ones besides, that were put back: used first. */
+  readonly #putBack: number[] = []
   #offline: number[] = []
 
   /** `count` frames from `first` on, all of them free. */
@@ -13,7 +15,7 @@ export class FreeFrames {
   }
 
   get count(): number {
-    return this.#count
+    return this.#count + this.#putBack.length
   }
 
   get offline(): readonly number[] {
@@ -24,8 +26,15 @@ export class FreeFrames {
     this.#ring[(this.#head + this.#count++) % this.#ring.length] = frame
   }
 
-  /** The one that has been free for the longest time, or else one that is brought back into use; -1 where there is none. */
+  /** One that was taken in vain: its memory is there, and no entry has ever led to it. */
+  putBack(frame: number): void {
+    this.#putBack.push(frame)
+  }
+
+  /** One that was put back, or else the one that has been free for the longest time, or else one that is brought back into use; -1 where there is none. */
   take(): number {
+    const again = this.#putBack.shift()
+    if (again !== undefined) return again
     if (this.#count === 0) return this.#offline.pop() ?? -1
     const frame = this.#ring[this.#head]!
     this.#head = (this.#head + 1) % this.#ring.length
@@ -35,7 +44,7 @@ export class FreeFrames {
 
   /** Takes a free frame out of use: -1 where none is free. */
   putOffline(): number {
-    if (this.#count === 0) return -1
+    if (this.count === 0) return -1
     const frame = this.take()
     this.#offline.push(frame)
     return frame
@@ -43,6 +52,9 @@ export class FreeFrames {
 
   /** For checks. */
   list(): number[] {
-    return Array.from({ length: this.#count }, (_, i) => this.#ring[(this.#head + i) % this.#ring.length]!)
+    return [
+      ...this.#putBack,
+      ...Array.from({ length: this.#count }, (_, i) => this.#ring[(this.#head + i) % this.#ring.length]!),
+    ]
   }
 }

@@ -5,18 +5,22 @@
  *
  * ```
  *   reserve ──▶ (somebody loads it) ──▶ publish ──▶ found by readers ──▶ evicted: its entry becomes a shadow
- *                       └──▶ abandon                      └──▶ dropped: its entry is emptied
+ *                       └──▶ abandon                      ├──▶ dropped: its entry is emptied
+ *                                                         └──▶ merged: its entry leads to a page of the content mapping
  * ```
  * Two loads of one page at a time do not happen: a reserved page is known as such. What is dropped while it is being loaded is not published.
  *
  * Pure: whoever calls does the reading. Context: the keeper's thread.
  */
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
-import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
+import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
-import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
+import { EntryKind, ownsFrame, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
+import { countEntries } from './keeper-check.ts'
+import { Loads } from './loads.ts'
+import { Mappings } from './mappings.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
@@ -28,6 +32,14 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
+
+/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
+export interface ContentOwner {
+  /** An entry that led to `frame`, a merged page, is no more. */
+  unshared(frame: number): void
+  /** `frame` has been given up, merged or not. */
+  gaveUp(frame: number): void
+}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -42,21 +54,23 @@ export interface KeeperCounts {
 export class PageKeeper {
   readonly frames: Frames
   readonly pinned: PinnedFrames
-  #replicas: Replicas | undefined
+  /** See {@link allowReplicas}. */
+  replicas: Replicas | undefined
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
-  readonly #mappings: Int32Array
+  readonly mappings: Mappings
   readonly #counters: Int32Array
-  readonly #mappingsMax: number
   readonly #index: XArray
   readonly #policy: ReclaimPolicy
   readonly #giveBack: (frames: readonly number[]) => void
-  readonly #inUse = new Set<number>()
-  /** Pages being loaded: their frames. */
-  readonly #loads = new Map<number, number>()
-  /** By frame: dropped while it was being loaded. */
-  readonly #isCancelled: Uint8Array
-  #cancelled = 0
+  readonly #inUse: ReadonlySet<number>
+  /** Undefined while nobody merges. */
+  #content: ContentOwner | undefined
+  /** Whose page n is the merged one in frame n; -1: there is none. */
+  #contentMapping = -1
+  /** Of {@link #bytesMax}: what the content owner needs. */
+  #contentBytes = 0
+  readonly #loads: Loads
   /** Bytes for pages and for what leads to them. */
   #bytesMax: number
   /** Frames that pages may have, as set last. */
@@ -77,45 +91,34 @@ export class PageKeeper {
   ) {
     this.pinned = new PinnedFrames(memory)
     this.frames = new Frames(memory, this.pinned, nodes)
-    this.#mappings = new Int32Array(memory.mappings)
+    this.mappings = new Mappings(memory)
+    this.#inUse = this.mappings.inUse
     this.#counters = new Int32Array(memory.counters)
-    this.#mappingsMax = memory.sizes.mappings
     this.#index = new XArray(memory)
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
     this.#giveBack = giveBack
-    this.#isCancelled = new Uint8Array(memory.sizes.frames)
+    this.#loads = new Loads(frames)
     this.#bytesMax = bytesMax
     this.#pruneAt = memory.sizes.frames
     this.#fitLimit()
   }
 
-  /** A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. */
-  createMapping(): number {
-    const most = this.#mappingsMax - (this.#mappingsMax % this.#perFile)
-    for (let tries = 0; tries < most; tries += this.#perFile) {
-      const mapping = this.#nextMapping
-      this.#nextMapping = (mapping + this.#perFile) % most
-      if (this.#inUse.has(mapping)) continue
-      for (const each of this.#eachNode(mapping)) this.#inUse.add(each)
-      return mapping
-    }
-    return -1
-  }
-  #nextMapping = 0
-
   /**
-   * From now on, before the first is made, each node has mappings of its own: a file's are numbered one after the other, and what is said of the first is of
-   * all, but for pages that are cached, loaded and found: those are of the one that {@link mappingOn} names.
+   * A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. `domain`: its pages are never merged with
+   * those of another one.
    */
-  mapByNode(): void {
-    this.#perFile = this.frames.nodes.count
+  createMapping(domain = 0): number {
+    return this.mappings.create(domain)
   }
-  #perFile = 1
 
-  /** Of what `mapping` stands for, the mapping that readers on `node` use. */
+  /** From now on, before the first mapping is made, each node has mappings of its own: pages are cached in, loaded for and found by that of {@link mappingOn}. */
+  mapByNode(): void {
+    this.mappings.setPerFile(this.frames.nodes.count)
+  }
+
   mappingOn(mapping: number, node: number): number {
-    return this.#perFile === 1 ? mapping : mapping + node
+    return this.mappings.on(mapping, node)
   }
 
   /** Nobody reads the mapping any more. */
@@ -124,41 +127,22 @@ export class PageKeeper {
     this.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
     this.changeLayout(mapping)
-    for (const each of this.#eachNode(mapping)) this.#inUse.delete(each)
+    this.mappings.delete(mapping)
   }
 
-  /** Tells readers the size of what is mapped, in bytes. */
   setSize(mapping: number, bytes: number): void {
-    for (const each of this.#eachNode(mapping)) this.#setSize(each, bytes)
+    this.mappings.setSize(mapping, bytes)
   }
 
-  #setSize(mapping: number, bytes: number): void {
-    const at = mappingAt(mapping)
-    const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
-    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
-    Atomics.store(this.#mappings, at + MAPPING.END_PAGE, endPage)
-    Atomics.store(this.#mappings, at + MAPPING.SIZE_LOW, bytes | 0)
-    Atomics.store(this.#mappings, at + MAPPING.SIZE_HIGH, Math.floor(bytes / 2 ** 32))
-    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
-  }
-
-  /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
   changeLayout(mapping: number): number {
-    let version = 0
-    // Those of one file are always changed together, so they agree.
-    for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)
-    return version
-  }
-
-  #changeLayout(mapping: number): number {
-    return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
+    return this.mappings.changeLayout(mapping)
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
-    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.#changeLayout(mapping)
-    this.#replicas?.end()
+    this.mappings.changeAllLayouts()
+    this.replicas?.end()
     for (const mapping of this.#inUse) this.#drop(mapping, 0, PAGES_MAX)
   }
 
@@ -166,17 +150,20 @@ export class PageKeeper {
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
     if (ownsFrame(word)) return entryValue(word)
-    return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
+    if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
+    return this.#loads.frameOf(mapping, page)
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
   isCached(mapping: number, page: number): boolean {
     const word = this.#wordAt(mapping, page)
-    return ownsFrame(word) || entryKind(word) === EntryKind.ZERO
+    const kind = entryKind(word)
+    if (kind === EntryKind.SHARED) return this.#isCurrent(word, this.#index.generation(mapping, page))
+    return ownsFrame(word) || kind === EntryKind.ZERO
   }
 
   isLoading(mapping: number, page: number): boolean {
-    return page < PAGES_MAX && this.#loads.has(keyOf(mapping, page))
+    return page < PAGES_MAX && this.#loads.frameOf(mapping, page) !== NO_FRAME
   }
 
   /**
@@ -192,7 +179,7 @@ export class PageKeeper {
       this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near)
       frame = this.frames.take(mapping, page, nodes)
     }
-    if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)
+    if (frame !== NO_FRAME) this.#loads.begin(frame)
     return frame
   }
 
@@ -204,23 +191,22 @@ export class PageKeeper {
     const { frames } = this
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
-    const before = this.#index.get(mapping, page)
-    if (this.#isCancelled[frame] === 1) {
+    const stamp = this.#stampAt(mapping, page)
+    if (this.#loads.isCancelled(frame)) {
       this.abandon(frame)
       this.counts.unpublished++
       return false
     }
-    this.#loads.delete(keyOf(mapping, page))
+    this.#loads.end(frame)
     if (!this.#set(mapping, page, EntryKind.PAGE, frame, frames.keep(frame))) {
       frames.giveUp(frame)
       this.counts.unpublished++
       return false
     }
     this.counts.resident++
-    const isShadow = entryKind(before) === EntryKind.SHADOW
-    if (isShadow) this.counts.refaults++
+    if (stamp !== NEVER) this.counts.refaults++
     if (isWanted) {
-      this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER)
+      this.#policy.insert(frame, stamp)
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
       frames.setAge(frame, -1)
     } else this.#policy.insertCold(frame)
@@ -231,16 +217,14 @@ export class PageKeeper {
   publishZero(frame: number): boolean {
     const mapping = this.frames.mapping(frame)
     const page = this.frames.page(frame)
-    const isCurrent = this.#isCancelled[frame] === 0
+    const isCurrent = !this.#loads.isCancelled(frame)
     this.abandon(frame)
     return isCurrent && this.#set(mapping, page, EntryKind.ZERO, 0, 0)
   }
 
   /** The page could not be loaded, or nobody wants it any more. Nobody may write to the frame after this. */
   abandon(frame: number): void {
-    if (this.#isCancelled[frame] === 1) this.#cancelled--
-    else this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
-    this.#isCancelled[frame] = 0
+    this.#loads.end(frame)
     this.frames.discard(frame)
   }
 
@@ -248,31 +232,28 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
-    for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)
+    for (const each of this.mappings.ofFile(mapping)) this.#drop(each, from, to)
     this.#fitLimit()
   }
 
   #drop(mapping: number, from: number, to: number): void {
-    this.#index.each(mapping, from, to, (page, word) => {
+    this.#index.each(mapping, from, to, (page, word, generation) => {
+      const kind = entryKind(word)
       if (ownsFrame(word)) {
-        this.#replicas?.collapse(entryValue(word))
+        this.replicas?.collapse(entryValue(word))
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
-      } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
+      } else if (kind === EntryKind.SHADOW) this.#shadows--
       this.#index.erase(mapping, page)
+      if (kind === EntryKind.SHARED) this.#unshare(word, generation)
     })
-    for (const frame of this.#loads.values()) {
-      const page = this.frames.page(frame)
-      if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
-    }
-  }
-
-  #eachNode(mapping: number): readonly number[] {
-    return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
+    this.#loads.cancel(mapping, from, to)
   }
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
   share(mapping: number, page: number, frame: number, generation: number): void {
+    // Of merged pages it is counted who leads to them.
+    if (this.isMerged(frame)) return
     if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
   }
@@ -280,12 +261,8 @@ export class PageKeeper {
   /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
   allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
     const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
-    this.#replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    this.replicas = new Replicas(this.frames, this.#index, mappings, copy)
     return mappings
-  }
-
-  get replicas(): Replicas | undefined {
-    return this.#replicas
   }
 
   /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
@@ -295,15 +272,98 @@ export class PageKeeper {
 
   /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
   replicate(mapping: number, page: number, node: number): boolean {
-    const isMade = this.#replicas?.make(mapping, page, node) === true
+    const isMade = this.replicas?.make(mapping, page, node) === true
     this.#fitLimit()
     return isMade
+  }
+
+  // ---- merging: what merge/merged-pages.ts is built of
+
+  /** From now on pages can be merged, and `owner` is told. It needs `bytes`, which pages cannot have. Throws where no mapping is left. */
+  beginMerging(owner: ContentOwner, bytes: number): void {
+    const mapping = this.createMapping()
+    if (mapping < 0) throw new Error('no mapping is left for merged pages')
+    this.#content = owner
+    this.#contentMapping = mapping
+    this.#contentBytes = bytes
+    this.#fitLimit()
+  }
+
+  /** Whether `frame` holds a page, and that is no replica: what can be merged. */
+  holdsPage(frame: number): boolean {
+    const { frames } = this
+    return frames.state(frame) === FRAME_STATE.RESIDENT && !this.replicas?.mappings.includes(frames.mapping(frame))
+  }
+
+  /** Whether the page in `frame`, which holds one, is the content mapping's. */
+  isMerged(frame: number): boolean {
+    return this.frames.mapping(frame) === this.#contentMapping
+  }
+
+  /**
+   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no
+   * room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
+   */
+  handOver(frame: number): boolean {
+    const { frames } = this
+    const content = this.#contentMapping
+    if (!this.#index.hasRoomFor(content, frame)) return false
+    const mapping = frames.mapping(frame)
+    const page = frames.page(frame)
+    this.replicas?.collapse(frame)
+    const generation = frames.handOver(frame, content, frame)
+    if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
+    this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
+    this.#index.set(mapping, page, makeEntry(EntryKind.SHARED, frame), generation)
+    return true
+  }
+
+  /** As {@link publish}, of a page whose bytes are those of the merged page in `shared`: `frame` is free again. */
+  publishShared(frame: number, shared: number): boolean {
+    const mapping = this.frames.mapping(frame)
+    const page = this.frames.page(frame)
+    const isCurrent = !this.#loads.isCancelled(frame)
+    this.abandon(frame)
+    if (isCurrent && this.#set(mapping, page, EntryKind.SHARED, shared, this.frames.generation(shared))) return true
+    this.counts.unpublished++
+    this.#fitLimit()
+    return false
+  }
+
+  /** The page in `frame` has the bytes of the merged one in `shared`: it is found there from now on, and `frame` is given up. */
+  replaceByShared(frame: number, shared: number): void {
+    const { frames } = this
+    this.replicas?.collapse(frame)
+    // In this order there is no moment in which the page is not found.
+    this.#index.set(
+      frames.mapping(frame),
+      frames.page(frame),
+      makeEntry(EntryKind.SHARED, shared),
+      frames.generation(shared),
+    )
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+    this.#fitLimit()
+  }
+
+  /** No entry leads to the merged page in `frame` any more. */
+  dropShared(frame: number): void {
+    this.replicas?.collapse(frame)
+    this.#index.erase(this.#contentMapping, frame)
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+  }
+
+  /** All entries. For tests. */
+  each(visit: (mapping: number, page: number, word: number, generation: number) => void): void {
+    for (const mapping of this.#inUse)
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => visit(mapping, page, word, generation))
   }
 
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
-    if (this.#replicas !== undefined) this.#replicas.budget = 0
+    if (this.replicas !== undefined) this.replicas.budget = 0
     this.#fitLimit()
   }
 
@@ -317,32 +377,16 @@ export class PageKeeper {
   }
 
   checkInvariants(): void {
-    this.frames.checkInvariants()
+    const { frames } = this
+    frames.checkInvariants()
     this.#index.checkInvariants(this.#inUse)
-    let resident = 0
-    let shadows = 0
-    for (const mapping of this.#inUse)
-      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
-        if (entryKind(word) === EntryKind.SHADOW) shadows++
-        if (!ownsFrame(word) || this.#replicas?.mappings.includes(mapping)) return
-        resident++
-        const frame = entryValue(word)
-        const { frames } = this
-        const isSound =
-          frames.state(frame) === FRAME_STATE.RESIDENT &&
-          frames.mapping(frame) === mapping &&
-          frames.page(frame) === page &&
-          frames.generation(frame) === generation &&
-          (entryKind(word) === EntryKind.REPLICATED) === (this.#replicas?.isReplicated(frame) === true)
-        if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
-      })
+    const { resident, shadows } = countEntries(this.#index, this.#inUse, frames, this.replicas)
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
-    this.#replicas?.checkInvariants()
-    const replicas = this.#replicas?.counts.replicas ?? 0
-    if (this.#loads.size + this.#cancelled + resident + replicas !== this.frames.used)
-      throw new Error('a frame in use holds no page')
+    this.replicas?.checkInvariants()
+    const replicas = this.replicas?.counts.replicas ?? 0
+    if (this.#loads.count + resident + replicas !== frames.used) throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
 
@@ -351,40 +395,58 @@ export class PageKeeper {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
-    while (count > 0 && this.#replicas?.drop(mayEvict)) count--
+    while (count > 0 && this.replicas?.drop(mayEvict)) count--
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
-      this.#replicas?.collapse(frame)
-      // A shadow takes the place of the page's entry, so there is room for it.
+      this.replicas?.collapse(frame)
+      // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(
         this.frames.mapping(frame),
         this.frames.page(frame),
         makeEntry(EntryKind.SHADOW, this.#policy.stampOf(frame)),
-        0,
+        this.frames.generation(frame),
       )
       this.#shadows++
       this.counts.evicted++
       this.#giveUp(frame)
     }
     if (this.#shadows > this.#pruneAt)
-      this.#prune((kind, stamp) => kind !== EntryKind.SHADOW || this.#policy.isWorthKeeping(stamp))
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW || this.#policy.isWorthKeeping(entryValue(word)))
     // What shadows take, pages cannot have.
     const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
-    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#prune((kind) => kind !== EntryKind.SHADOW)
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8)
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW)
     if (this.frames.surplus > 0) this.#trim()
   }
 
   #giveUp(frame: number): void {
     this.counts.resident--
     this.frames.giveUp(frame)
+    this.#content?.gaveUp(frame)
   }
 
-  #cancel(frame: number): void {
-    this.#isCancelled[frame] = 1
-    this.#cancelled++
-    // Who asks from now on loads it anew.
-    this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
+  /** A shared entry was erased. */
+  #unshare(word: number, generation: number): void {
+    const frame = entryValue(word)
+    if (this.#isCurrent(word, generation) && this.isMerged(frame)) this.#content!.unshared(frame)
+  }
+
+  /** Whether a shared entry leads to what it was made for. */
+  #isCurrent(word: number, generation: number): boolean {
+    return this.frames.generation(entryValue(word)) === generation
+  }
+
+  /** What is known of a page that is not cached: its shadow's stamp, or that of the merged page that it was found in. */
+  #stampAt(mapping: number, page: number): number {
+    const word = this.#index.get(mapping, page)
+    if (entryKind(word) === EntryKind.SHADOW) return entryValue(word)
+    if (entryKind(word) !== EntryKind.SHARED || this.#content === undefined) return NEVER
+    const content = this.#contentMapping
+    const frame = entryValue(word)
+    const shadow = this.#index.get(content, frame)
+    const isOfIt = this.#index.generation(content, frame) === this.#index.generation(mapping, page)
+    return entryKind(shadow) === EntryKind.SHADOW && isOfIt ? entryValue(shadow) : NEVER
   }
 
   #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
@@ -392,7 +454,7 @@ export class PageKeeper {
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((kind) => ENTRY_KINDS[kind as EntryKind].ownsFrame)
+      this.#prune(ownsFrame)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -401,7 +463,7 @@ export class PageKeeper {
 
   /** What the nodes take, pages cannot have. */
   #fitLimit(): void {
-    const limit = Math.max(1, Math.floor((this.#bytesMax - this.indexBytes) / PAGE_BYTES))
+    const limit = Math.max(1, Math.floor((this.#bytesMax - this.#contentBytes - this.indexBytes) / PAGE_BYTES))
     if (limit === this.#limit) return
     this.#limit = limit
     this.frames.setLimit(limit)
@@ -420,24 +482,18 @@ export class PageKeeper {
     return page < PAGES_MAX ? this.#index.get(mapping, page) : 0
   }
 
-  #prune(isWorthKeeping: (kind: number, value: number) => boolean): void {
+  /** Erases what is not worth keeping, and shared entries that lead nowhere. */
+  #prune(isWorthKeeping: (word: number) => boolean): void {
     for (const mapping of this.#inUse)
-      this.#index.each(mapping, 0, PAGES_MAX, (page, word) => {
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         const kind = entryKind(word)
-        if (isWorthKeeping(kind, entryValue(word))) return
+        const leadsNowhere = kind === EntryKind.SHARED && !this.#isCurrent(word, generation)
+        if (isWorthKeeping(word) && !leadsNowhere) return
         if (kind === EntryKind.SHADOW) this.#shadows--
         this.#index.erase(mapping, page)
+        if (kind === EntryKind.SHARED) this.#unshare(word, generation)
       })
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
   }
-}
-
-function ownsFrame(word: number): boolean {
-  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
-}
-
-/** One number for a page of a mapping; exact up to 2^22 mappings. */
-function keyOf(mapping: number, page: number): number {
-  return mapping * PAGES_MAX + page
 }

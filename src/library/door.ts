@@ -4,6 +4,7 @@
  * All methods reject or throw with the system's error.
  */
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 
 /** A file that the keeper has opened for a thread. */
 export interface OpenedFile {
@@ -17,7 +18,7 @@ export interface OpenedFile {
 }
 
 export interface Door {
-  open(path: string, writable: boolean): Promise<OpenedFile>
+  open(path: string, writable: boolean, domain: number): Promise<OpenedFile>
   /** How the file is served now. */
   layout(id: number): Promise<LayoutHandle>
   /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. */
@@ -25,6 +26,8 @@ export interface Door {
   write(id: number, bytes: Uint8Array, position: number): Promise<void>
   truncate(id: number, length: number): Promise<void>
   sync(id: number, dataOnly: boolean): Promise<void>
+  /** Loads pages and merges them with equal ones; what merging has done by then. */
+  merge(id: number, page: number, count: number): Promise<MergeStats>
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
@@ -37,7 +40,7 @@ export interface Door {
 }
 
 export interface DoorNow {
-  openSync(path: string, writable: boolean): OpenedFile
+  openSync(path: string, writable: boolean, domain: number): OpenedFile
   layoutSync(id: number): LayoutHandle
   loadSync(id: number, page: number, count: number, wanted: number): void
   writeSync(id: number, bytes: Uint8Array, position: number): void

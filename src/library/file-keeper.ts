@@ -5,6 +5,7 @@
  *   open    stat → known and as it was? its pages are still good : all is dropped → which homes?
  *   load    file pages → pieces (own, or a home's) → loader
  *   write   pages become the file's own → are dropped → the file is written → whole pages are cached anew
+ *   merge   load → equal pages become one
  * ```
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
  */
@@ -23,6 +24,7 @@ import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STA
 import { systemError, withPath } from './errors.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
+import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 import type { PageSource } from './page-source.ts'
 
@@ -56,6 +58,7 @@ export class FileKeeper {
   readonly #inodes = new Map<string, CachedInode>()
   readonly #walk = new PieceWalk()
   readonly #sweeping: NodeJS.Timeout
+  #merging: Promise<Merging> | undefined
   #idle = 0
 
   constructor(
@@ -74,9 +77,12 @@ export class FileKeeper {
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
-  /** Opens a regular file; to be given back with {@link close}. Rejects with the system's error. */
-  async open(path: string, writable: boolean): Promise<CachedInode> {
-    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+  /**
+   * Opens a regular file; to be given back with {@link close}. Rejects with the system's error, and with EBUSY where it is open in another domain: a file is of one at a
+   * time.
+   */
+  async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
+    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -88,8 +94,8 @@ export class FileKeeper {
   }
 
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
-  openSync(path: string, writable: boolean): CachedInode {
-    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+  openSync(path: string, writable: boolean, domain: number): CachedInode {
+    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
       return inode
@@ -118,6 +124,21 @@ export class FileKeeper {
       this.#serveAlone(inode)
       inode.recheckAtMs = 0
     }
+  }
+
+  /** Begins to merge pages with equal bytes, unless that goes on already. */
+  beginMerging(options: MergeOptions): Promise<Merging> {
+    this.#merging ??= Merging.begin(this.pages, this.#arena, options).then((merging) => (this.loader.merging = merging))
+    return this.#merging
+  }
+
+  /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
+  async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
+    const merging = await this.beginMerging({ onLoad: false, scan: false })
+    await this.load(inode, page, count, count, near)
+    for (const piece of this.#pieces(inode, page, count))
+      merging.mergeNow(this.pages.mappingOn(piece.source.mapping, near), piece.page, piece.count)
+    return merging.stats()
   }
 
   /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for, from the node `near`; see {@link Loader}. */
@@ -231,18 +252,19 @@ export class FileKeeper {
   /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
     clearInterval(this.#sweeping)
+    this.loader.merging?.stop()
     await this.loader.settled()
     await this.#homes?.close()
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  #take(path: string, fd: number): CachedInode {
+  #take(path: string, fd: number, domain: number): CachedInode {
     let keep = false
     try {
       const stat = fs.fstatSync(fd, { bigint: true })
       if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
       const stamp = CachedInode.stampOf(stat)
-      const inode = this.#inodes.get(stamp.key) ?? this.#create(stamp.key, path)
+      const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
       if (inode.uses++ === 0) {
         this.#idle--
         inode.fd = fd
@@ -270,11 +292,20 @@ export class FileKeeper {
     return isBeingWritten !== true && ageMs > (isBeingWritten === false ? GRANULARITY_MS : SETTLED_MS)
   }
 
-  #create(key: string, path: string): CachedInode {
-    let mapping = this.pages.createMapping()
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.createMapping()
+  /** The inode of that key as it is known in `domain`. */
+  #known(key: string, path: string, domain: number): CachedInode | undefined {
+    const inode = this.#inodes.get(key)
+    if (inode === undefined || inode.domain === domain) return inode
+    if (inode.uses > 0) throw systemError('EBUSY', `open in domain ${inode.domain}`, 'open', path)
+    this.#forget(inode)
+    return undefined
+  }
+
+  #create(key: string, path: string, domain: number): CachedInode {
+    let mapping = this.pages.createMapping(domain)
+    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.createMapping(domain)
     if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
-    const inode = new CachedInode(key, path, mapping, (it) => this.#lookAtSize(it))
+    const inode = new CachedInode(key, path, mapping, domain, (it) => this.#lookAtSize(it))
     this.#inodes.set(key, inode)
     this.#idle++
     return inode
@@ -307,7 +338,7 @@ export class FileKeeper {
     const { dev, ino } = stamp
     let serving: Serving<LinuxHome> | undefined
     try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino })
+      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain })
     } catch {
       // Without sharing it can be read all the same.
     }
@@ -325,7 +356,7 @@ export class FileKeeper {
     const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
     const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
     for (const home of homes) {
-      const mapping = this.#homes!.acquire(home)
+      const mapping = this.#homes!.acquire(home, inode.domain)
       if (mapping < 0) {
         this.#serveAlone(inode)
         return
@@ -372,6 +403,11 @@ export class FileKeeper {
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {
+    this.loader.merging?.pages.wrote(
+      inode.mapping,
+      Math.floor(position / PAGE_BYTES),
+      Math.ceil((position + length) / PAGE_BYTES),
+    )
     // What lies between the file's end and a write behind it becomes zeros.
     return this.#beginChange(inode, Math.min(position, inode.size), position + length)
   }

@@ -13,6 +13,7 @@ import { NO_FRAME } from '../cache/frames.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import type { Arena } from './arena.ts'
+import type { Merging } from './merging.ts'
 import type { PageSource } from './page-source.ts'
 
 const ZEROS = new Uint8Array(PAGE_BYTES)
@@ -38,6 +39,8 @@ export interface LoaderCounts {
 
 export class Loader {
   readonly counts: LoaderCounts = { bytesLoaded: 0, reads: 0 }
+  /** Undefined: equal pages are not looked for. */
+  merging: Merging | undefined
   readonly #keeper: PageKeeper
   readonly #arena: Arena
   /** Ends of loads under way, by mapping. */
@@ -162,6 +165,8 @@ export class Loader {
     this.counts.reads++
     this.counts.bytesLoaded += bytes
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
+    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
+    const pages = merging?.pages ?? this.#keeper
     for (let i = 0; i < batch.frames.length; i++) {
       const frame = batch.frames[i]!
       const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
@@ -173,8 +178,9 @@ export class Loader {
       const page = this.#arena.bytes(frame)
       if (valid < PAGE_BYTES) page.fill(0, valid)
       if (isZero(page)) this.#keeper.publishZero(frame)
-      else this.#keeper.publish(frame, i < batch.wanted)
+      else pages.publish(frame, i < batch.wanted)
     }
+    merging?.endLoad()
     if (bytes < expected) source.onShrunk()
   }
 }

@@ -6,6 +6,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 import type { NearMemory } from './near-memory.ts'
 
 const fsync = promisify(fs.fsync)
@@ -29,13 +30,13 @@ export class OwnDoor implements Door, DoorNow {
     this.near = near
   }
 
-  async open(path: string, writable: boolean): Promise<OpenedFile> {
+  async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
     const near = this.near()
-    return this.#opened(await this.#keeper.open(path, writable), near)
+    return this.#opened(await this.#keeper.open(path, writable, domain), near)
   }
 
-  openSync(path: string, writable: boolean): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable), this.near())
+  openSync(path: string, writable: boolean, domain: number): OpenedFile {
+    return this.#opened(this.#keeper.openSync(path, writable, domain), this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -89,6 +90,10 @@ export class OwnDoor implements Door, DoorNow {
     } catch (error) {
       throw withPath(error, inode.path)
     }
+  }
+
+  merge(id: number, page: number, count: number): Promise<MergeStats> {
+    return this.#keeper.merge(this.#inode(id), page, count, this.#nodeOf(id))
   }
 
   forget(id: number, page: number, count: number): void {

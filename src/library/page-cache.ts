@@ -1,20 +1,23 @@
 /** The cache as its users see it: made on one thread, attached to by others. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
+import { WINDOW_MAX } from '../cache/readahead.ts'
 import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena, type ArenaHandle } from './arena.ts'
 import { outOfRange } from './arguments.ts'
-import { CachedFile } from './cached-file.ts'
+import { type AsyncOptions, CachedFile } from './cached-file.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
+import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
 import { loadNative, type Native } from './native.ts'
 import { type NearHandle, NearMemory, type NumaStats } from './near-memory.ts'
 import { NearReader } from './near-reader.ts'
@@ -33,6 +36,11 @@ export interface PageCacheOptions {
   readonly direct?: boolean
   /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
   readonly share?: boolean
+  /**
+   * Let pages with equal bytes share memory, whatever files and file systems they are of, and whatever `share` says: `'content'`, or how. Default false: that takes time for each page that is
+   * read, see {@link MergeOptions.cpu}.
+   */
+  readonly merge?: false | 'content' | MergeOptions
   /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
   readonly minShareBytes?: number
   /**
@@ -49,6 +57,20 @@ export interface PageCacheOptions {
   readonly threads?: number
   /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
   readonly pinsPerThread?: number
+}
+
+/** Of {@link PageCache.open}. */
+export interface OpenOptions {
+  /**
+   * A number, 0 or more, for whom the file belongs to: files of different domains share no memory, neither by address nor by content. A file is of one domain at a time. Default 0.
+   */
+  readonly domain?: number
+}
+
+/** Of {@link PageCache.merge}. */
+export interface MergeNowOptions extends AsyncOptions {
+  /** Called after each step, of up to 1 MiB. */
+  readonly onProgress?: (progress: MergeProgress) => void
 }
 
 /** What {@link PageCache.stats} tells. Counts are since the cache was made. */
@@ -83,6 +105,8 @@ export interface PageCacheStats {
   readonly homes: number
   /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
   readonly sharedBytes: number
+  /** What merging has done; undefined where nothing is merged. */
+  readonly merge: MergeStats | undefined
 }
 
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
@@ -141,7 +165,9 @@ export class PageCache implements AsyncDisposable {
       throw outOfRange(
         `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
       )
+    const merge = mergeOptionsOf(options.merge)
     const keeping = new Keeping(bytes, options, await loadNative())
+    if (merge !== undefined) await keeping.files.beginMerging(merge)
     return new PageCache(keeping.attachOwn(options.debug === true), keeping)
   }
 
@@ -161,21 +187,44 @@ export class PageCache implements AsyncDisposable {
 
   /**
    * Opens a regular file, for reading if nothing else is said. Resolves when it is known how the file shares memory. Rejects with the system's error, with `EISDIR` or `EINVAL` where it is no
-   * regular file, and with `ENFILE` where more files are open than the cache has mappings for (some thousands).
+   * regular file, with `ENFILE` where more files are open than the cache has mappings for (some thousands), and with `EBUSY` where the file is open in another domain.
    */
-  async open(path: string, flags: 'r' | 'r+' = 'r'): Promise<CachedFile> {
+  async open(path: string, flags: 'r' | 'r+' = 'r', options: OpenOptions = {}): Promise<CachedFile> {
     this.#checkOpen()
     const writable = isWritable(flags)
-    return new CachedFile(this.#context, path, writable, await this.#context.door.open(path, writable))
+    const opened = await this.#context.door.open(path, writable, domainOf(options))
+    return new CachedFile(this.#context, path, writable, opened)
   }
 
   /** The same at once, on the thread that made the cache (else `ERR_METHOD_NOT_SUPPORTED`). How the file shares memory is found out meanwhile. */
-  openSync(path: string, flags: 'r' | 'r+' = 'r'): CachedFile {
+  openSync(path: string, flags: 'r' | 'r+' = 'r', options: OpenOptions = {}): CachedFile {
     this.#checkOpen()
     const { now } = this.#context.door
     if (now === undefined) throw notHere('openSync')
     const writable = isWritable(flags)
-    return new CachedFile(this.#context, path, writable, now.openSync(path, writable))
+    return new CachedFile(this.#context, path, writable, now.openSync(path, writable, domainOf(options)))
+  }
+
+  /**
+   * Loads all of the files, as far as there is room, and merges their pages with all equal ones that are looked after; whatever {@link MergeOptions.cpu} says, and also where the cache was made
+   * without `merge`. Rejects with the system's error of a read, or with the signal's reason; what was merged by then stays so.
+   */
+  async merge(files: Iterable<CachedFile>, { signal, onProgress }: MergeNowOptions = {}): Promise<void> {
+    this.#checkOpen()
+    const all = [...files]
+    const totalBytes = all.reduce((sum, { size }) => sum + size, 0)
+    let before = 0
+    for (const file of all) {
+      const { size } = file
+      for (let page = 0; page * PAGE_BYTES < size; page += WINDOW_MAX) {
+        // Others have their turn.
+        await nextTurn()
+        signal?.throwIfAborted()
+        const { bytesSaved } = await file.mergePages(page, WINDOW_MAX)
+        onProgress?.({ bytes: before + Math.min(size, (page + WINDOW_MAX) * PAGE_BYTES), totalBytes, bytesSaved })
+      }
+      before += size
+    }
   }
 
   /** A handle for one other thread. On the thread that made the cache. Throws a RangeError where there are too many. */
@@ -219,7 +268,7 @@ export class PageCache implements AsyncDisposable {
 
   /** @internal Throws where a structure of the cache does not hold together. For tests. */
   checkInvariants(): void {
-    this.#here('checkInvariants').pages.checkInvariants()
+    this.#here('checkInvariants').checkInvariants()
   }
 
   #here(method: string): Keeping {
@@ -237,10 +286,10 @@ class Keeping {
   readonly bytesMax: number
   readonly pages: PageKeeper
   readonly #memory: CacheMemory
+  readonly files: FileKeeper
   readonly #arena: Arena
   readonly #near: NearMemory | undefined
   readonly #currentNode: () => number
-  readonly #files: FileKeeper
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
   readonly #stopWatching: () => void
@@ -253,7 +302,7 @@ class Keeping {
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
-      nodes: frames + Math.ceil(frames / 32) + 256,
+      nodes: frames + Math.ceil(frames / 16) + 256,
       mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
@@ -276,8 +325,8 @@ class Keeping {
     this.#homes =
       native === undefined || options.share === false
         ? undefined
-        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.#files.reconsider(key))
-    this.#files = new FileKeeper(this.pages, this.#arena, native, this.#homes, { direct })
+        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.files.reconsider(key))
+    this.files = new FileKeeper(this.pages, this.#arena, native, this.#homes, { direct })
     this.#stopWatching =
       options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
   }
@@ -313,7 +362,7 @@ class Keeping {
 
   stats(): PageCacheStats {
     const { pages } = this
-    const { bytesLoaded, reads } = this.#files.loader.counts
+    const { bytesLoaded, reads } = this.files.loader.counts
     const homes = this.#homes?.homes.statistics()
     return {
       arena: this.#arena.handle.kind,
@@ -331,7 +380,13 @@ class Keeping {
       ...(this.#near && { numa: this.#near.stats(this.#arena) }),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
+      merge: this.files.loader.merging?.stats(),
     }
+  }
+
+  checkInvariants(): void {
+    this.pages.checkInvariants()
+    this.files.loader.merging?.pages.checkInvariants()
   }
 
   async close(): Promise<void> {
@@ -342,7 +397,7 @@ class Keeping {
       port?.close()
       door.closeAll()
     }
-    await this.#files.dispose()
+    await this.files.dispose()
     this.#arena.destroy()
   }
 
@@ -354,7 +409,7 @@ class Keeping {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.#files, near, this.#near), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, near, this.#near), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
@@ -391,6 +446,11 @@ function isWritable(flags: string): boolean {
   if (flags === 'r') return false
   if (flags === 'r+') return true
   throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
+}
+
+function domainOf({ domain = 0 }: OpenOptions): number {
+  if (Number.isInteger(domain) && domain >= 0 && domain < 2 ** 31) return domain
+  throw outOfRange(`domain: ${domain} is no integer from 0 on, below 2^31`)
 }
 
 function notHere(method: string): Error {

@@ -13,10 +13,11 @@ import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
 import { systemError } from './errors.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 import type { OwnDoor } from './own-door.ts'
 
 /** Methods of a door that can be asked for by message. */
-type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'forget' | 'close' | 'sampled'
+type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'merge' | 'forget' | 'close' | 'sampled'
 
 interface Call {
   readonly call: number
@@ -57,8 +58,8 @@ export class RemoteDoor implements Door {
     port.unref()
   }
 
-  async open(path: string, writable: boolean): Promise<OpenedFile> {
-    const opened = await this.#ask<OpenedFile>('open', path, writable)
+  async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
+    const opened = await this.#ask<OpenedFile>('open', path, writable, domain)
     try {
       const fd = await ownDescriptor(opened, path)
       this.#descriptors.set(opened.id, fd)
@@ -88,6 +89,10 @@ export class RemoteDoor implements Door {
 
   sync(id: number, dataOnly: boolean): Promise<void> {
     return this.#ask('sync', id, dataOnly)
+  }
+
+  merge(id: number, page: number, count: number): Promise<MergeStats> {
+    return this.#ask('merge', id, page, count)
   }
 
   forget(id: number, page: number, count: number): void {

@@ -45,7 +45,7 @@ function summarizeCache(all: readonly CacheOutcome[]): string {
   return [
     `${all.length} seeds, ${sum((o) => o.moments)} moments`,
     `reads: ${sum((o) => o.hits)} hits, ${sum((o) => o.misses)} misses; ${sum((o) => o.views)} views; ${sum((o) => o.deaths)} deaths`,
-    `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts`,
+    `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts, ${sum((o) => o.merged)} merged`,
     `replicas: ${sum((o) => o.replicas)} made, ${sum((o) => o.collapsed)} collapsed, ${sum((o) => o.nearLooks)} looks at them`,
   ].join('\n')
 }

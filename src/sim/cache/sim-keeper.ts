@@ -1,6 +1,7 @@
 /** What the keeper does: loads, writes, forgets, shares, shrinks, one thing after the other, with readers in between its accesses to memory. */
-import { PAGE_BYTES } from '../../cache/entry.ts'
+import { EntryKind, PAGE_BYTES } from '../../cache/entry.ts'
 import { NO_FRAME } from '../../cache/frames.ts'
+import { entryKind, entryValue } from '../../layout/entry-word.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import { FileLayout } from '../../library/layout.ts'
 import { FILE_BYTES, type SimFile, type SimHome, valueAt } from './files.ts'
@@ -26,6 +27,8 @@ type Operation =
   | 'resize'
   | 'bury'
   | 'replicate'
+  | 'scan'
+  | 'mergeNow'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -43,6 +46,8 @@ const OPERATIONS: readonly Operation[] = (
     ['resize', 1],
     ['bury', 2],
     ['replicate', 12],
+    ['scan', 3],
+    ['mergeNow', 3],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
@@ -120,6 +125,8 @@ export class SimKeeper implements Executor {
   check(): void {
     this.#isAlone = true
     this.#world.pages.checkInvariants()
+    this.#world.merged?.checkInvariants()
+    this.#checkDomains()
     this.#isAlone = false
   }
 
@@ -158,11 +165,12 @@ export class SimKeeper implements Executor {
   }
 
   write(): void {
-    const { random, truth, files, pages } = this.#world
+    const { random, truth, files, pages, merged } = this.#world
     const file = random.pick(files)
     if (file.writing === undefined) {
       if (file.mapping < 0) return
       const page = random.pick(file.pages)
+      if (random.chance(0.2)) merged?.wrote(file.mapping, page, page + 1)
       file.writing = { page, value: this.#world.freshValue() }
       file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       pages.drop(file.mapping, page, page + 1)
@@ -282,6 +290,42 @@ export class SimKeeper implements Executor {
     if (!this.#world.isEnding) this.#world.startReader(number)
   }
 
+  /** Equal pages are looked for: among some frames, */
+  scan(): void {
+    const { random, merged, cache } = this.#world
+    this.#merging(() => merged?.scan(random.between(1, cache.sizes.frames)))
+  }
+
+  /** and for one page. */
+  mergeNow(): void {
+    const { random, merged, files } = this.#world
+    const file = random.pick(files)
+    if (file.mapping >= 0) this.#merging(() => merged?.mergePage(file.mapping, random.pick(file.pages)))
+  }
+
+  #merging(body: () => void): void {
+    const { merged, counts } = this.#world
+    const before = merged?.counts.sharing ?? 0
+    body()
+    counts.merged += Math.max(0, (merged?.counts.sharing ?? 0) - before)
+  }
+
+  /** No page of one domain is found in a frame of another. */
+  #checkDomains(): void {
+    const { files, homes, pages } = this.#world
+    const domains = new Map<number, number>()
+    const sources = new Map([...files, ...homes].map((source) => [source.mapping, source]))
+    pages.each((mapping, _page, word, generation) => {
+      const frame = entryValue(word)
+      const source = sources.get(mapping)
+      if (entryKind(word) !== EntryKind.SHARED || pages.frames.generation(frame) !== generation) return
+      if (!pages.isMerged(frame) || source === undefined) return
+      const domain = domains.get(frame) ?? source.domain
+      if (domain !== source.domain) throw new Error(`frame ${frame} is merged across domains`)
+      domains.set(frame, domain)
+    })
+  }
+
   /** All loads come to an end. */
   finish(): void {
     for (const load of [...this.#loads]) this.#end(load, false)
@@ -299,7 +343,7 @@ export class SimKeeper implements Executor {
   #open(file: SimFile, thread: ReaderThread): boolean {
     const { pages } = this.#world
     if (file.mapping < 0) {
-      file.mapping = pages.createMapping()
+      file.mapping = pages.createMapping(file.domain)
       if (file.mapping < 0) return false
       file.serveAlone(pages.changeLayout(file.mapping))
       pages.setSize(file.mapping, FILE_BYTES)
@@ -320,7 +364,7 @@ export class SimKeeper implements Executor {
     if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
     const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
     for (const home of homes) {
-      if (home.mapping < 0) home.mapping = pages.createMapping()
+      if (home.mapping < 0) home.mapping = pages.createMapping(home.domain)
       if (home.mapping < 0) return
       pages.setSize(home.mapping, FILE_BYTES)
     }
@@ -369,10 +413,11 @@ export class SimKeeper implements Executor {
   }
 
   #end(load: Load, isComplete: boolean): void {
-    const { pages, random, counts } = this.#world
+    const { pages, merged, random, counts } = this.#world
     this.#loads.splice(this.#loads.indexOf(load), 1)
     if (!isComplete) pages.abandon(load.frame)
-    else if (!load.isZero) pages.publish(load.frame, random.chance(0.8))
+    else if (!load.isZero)
+      this.#merging(() => (random.chance(0.8) ? (merged ?? pages) : pages).publish(load.frame, random.chance(0.8)))
     else if (pages.publishZero(load.frame)) counts.zeros++
     load.done()
   }

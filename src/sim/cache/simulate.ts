@@ -92,10 +92,10 @@ function checkCached({ files, pages, ownReader, nodes, isByNode }: World): void 
 
 /** Nothing is held when nobody holds it: all frames can be had again. */
 function checkEnd(world: World, keeper: SimKeeper): void {
-  const { files, homes, pages, cache } = world
+  const { files, homes, pages, merged, cache } = world
   for (const { mapping } of [...files, ...homes]) if (mapping >= 0) pages.drop(mapping, 0, PAGES_MAX)
   const { frames, nodes, threads } = cache.sizes
-  pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES)
+  pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES + (merged?.indexBytes ?? 0))
   keeper.check()
   if (pages.frames.used > 0) throw new Error(`${pages.frames.used} frames are in use, and hold nothing`)
   // What the dead have left would be that of who comes after them.

@@ -3,6 +3,7 @@ import { PAGE_BYTES } from '../../cache/entry.ts'
 import { FrameNodes, type NodeTable } from '../../cache/frame-nodes.ts'
 import { Lookup } from '../../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
+import { MergedPages, type PageBytes } from '../../cache/merge/merged-pages.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
 import { Pins } from '../../cache/pins.ts'
 import type { Shortcuts } from '../../cache/shared-entries.ts'
@@ -39,6 +40,7 @@ export interface Counts {
   deaths: number
   shared: number
   zeros: number
+  merged: number
   /** Looks at a replica's bytes. */
   nearLooks: number
 }
@@ -56,6 +58,8 @@ export class World {
   readonly keeperProcessor: Processor
   readonly cache: CacheMemory
   readonly pages: PageKeeper
+  /** Undefined: nothing is merged. */
+  readonly merged: MergedPages | undefined
   readonly files: SimFile[] = []
   readonly homes: SimHome[] = []
   readonly requests: Request[] = []
@@ -63,7 +67,7 @@ export class World {
   readonly threads: (ReaderThread | undefined)[]
   /** Frames that readers have views of. */
   readonly viewed = new Map<number, ReaderThread[]>()
-  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, nearLooks: 0 }
+  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, merged: 0, nearLooks: 0 }
   readonly description: string
   readonly frameBytes: Region
   readonly pins: Region
@@ -83,6 +87,10 @@ export class World {
   isEnding = false
   /** How often a page that is written becomes one of zeros. */
   readonly zeros: number
+  /** How often a page gets bytes that others have, or nearly. */
+  readonly #equality: number
+  /** Files and homes are of so many. */
+  readonly #domains: number
   /** How often a page of a new file is a home's. */
   readonly #cloning: number
   readonly #order: Order
@@ -106,10 +114,14 @@ export class World {
     this.#deadliness = random.pick([0, 0, 0.003])
     this.zeros = random.pick([0.1, 0.6])
     this.#cloning = random.pick([0.2, 0.9])
+    const isMerging = random.chance(0.5)
+    this.#equality = isMerging ? random.pick([0.3, 0.8]) : 0
+    this.#domains = random.pick([1, 2])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
     const nodeCount = random.pick([1, 2, 2, 3])
-    const mappings = random.between(5, 7) * nodeCount
+    // One is that of merged pages.
+    const mappings = (random.between(5, 7) + (isMerging ? 1 : 0)) * nodeCount
     this.nodes = new FrameNodes(nodesOf(random, nodeCount, frames))
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
@@ -137,6 +149,7 @@ export class World {
     if (this.isByNode) this.pages.mapByNode()
     this.replicaMappings =
       nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
+    this.merged = isMerging ? new MergedPages(this.pages, this.#pageBytes(), random.below(1000)) : undefined
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
       found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
@@ -146,7 +159,7 @@ export class World {
     } as unknown as Shortcuts)
     this.threads = new Array(threads)
     this.#makeFiles()
-    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
+    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
   /** A new thread reads. */
@@ -182,7 +195,8 @@ export class World {
 
   /** What no page holds yet, or zeros. */
   freshValue(): number {
-    return this.random.chance(this.zeros) ? 0 : this.truth.freshValue()
+    if (this.random.chance(this.zeros)) return 0
+    return this.random.chance(this.#equality) ? this.truth.usedValue(this.random) : this.truth.freshValue()
   }
 
   /** Somewhere in a home. */
@@ -213,6 +227,14 @@ export class World {
     return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
   }
 
+  /** For merging: by a hash that many pages have in common. */
+  #pageBytes(): PageBytes {
+    return {
+      hash: (frame) => this.#bytesOf(frame)[0]! & 2,
+      isEqual: (a, b) => SIMULATED_BYTES.every((at) => this.#bytesOf(a)[at] === this.#bytesOf(b)[at]),
+    }
+  }
+
   #makeReader(shortcuts?: Shortcuts): PageReader {
     const lookup = new Lookup(this.cache, this.#order === 'arm')
     this.moveReader(lookup)
@@ -241,13 +263,13 @@ export class World {
     for (let number = 0; number < homes; number++) {
       const values = new Map<number, number>()
       for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
-      this.homes.push({ number, values, mapping: -1, users: 0 })
+      this.homes.push({ number, values, domain: random.below(this.#domains), mapping: -1, users: 0 })
     }
     const files = random.between(1, 3)
     const choice = random.pick(PAGES)
     for (let i = 0; i < files; i++) {
       const pages = [...new Set(Array.from({ length: random.between(1, 3) }, () => random.pick(choice)))]
-      const file = new SimFile(`file-${i}`, pages)
+      const file = new SimFile(`file-${i}`, pages, random.below(this.#domains))
       for (const page of pages) {
         if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
         truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
