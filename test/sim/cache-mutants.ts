@@ -170,7 +170,18 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'false ) return NOTHING; this.generation = replica',
   ),
   without('a page whose replicas outlive it when it is dropped', KEEPER, 'this.replicas?.collapse(entryValue(word))'),
-  without('a page whose replicas outlive it when it is evicted', KEEPER, 'this.replicas?.collapse(frame)'),
+  instead(
+    'a page whose replicas outlive it when it is evicted',
+    KEEPER,
+    'if (frame < 0) break; this.replicas?.collapse(frame)',
+    'if (frame < 0) break',
+  ),
+  instead(
+    'a page whose replicas outlive it when it is merged with its like',
+    KEEPER,
+    'this.replicas?.collapse(frame); const generation = frames.handOver',
+    'const generation = frames.handOver',
+  ),
   instead(
     'a replica that is found before it was copied',
     REPLICAS,
