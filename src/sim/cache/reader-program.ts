@@ -42,7 +42,12 @@ interface OpenView {
 export function* life(world: World, thread: ReaderThread, reader: PageReader, pins: Pins): Program {
   const { random } = world
   const ownPins = new InterruptiblePins(pins, thread)
-  const context: FileContext = { reader, pins: ownPins as unknown as Pins, door: MISSING_DOOR, isDebug: false }
+  const context = {
+    reader,
+    pins: ownPins as unknown as Pins,
+    door: MISSING_DOOR,
+    isDebug: false,
+  } as unknown as FileContext
   while (!world.isEnding) {
     const file = random.pick(world.files)
     let layout = yield* ask(world, thread, file, 'open')
