@@ -84,7 +84,7 @@ export class FileKeeper {
     this.#passages = new Passages(options.authority, options.waitMs)
     this.grants = new FileGrants({
       authority: options.authority,
-      exclusion: new Exclusion(memory),
+      exclusion: new Exclusion(memory, pages),
       pages,
       arena,
       close: (inode) => this.close(inode),

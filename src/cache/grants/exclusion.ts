@@ -5,7 +5,7 @@
  *
  * ```
  *   keeper, grants pages:      entries := exclusive   exclusion += 2
- *   keeper, publishes:         from, to   exclusion += 1 (odd)   writes the file   exclusion += 1   entries := what they are now
+ *   keeper, publishes:         from, to   exclusion += 1 (odd)   writes the file   entries := empty, then the new pages   exclusion += 1
  *   reader, past the cache:    load exclusion → odd, and it wants such pages? waits. Is one exclusive? refused.   read(2)   load exclusion → changed? again
  * ```
  * A reader that sees no change has read before anything was written, or all after. Hits do not come here: what they find was validated by its frame.
@@ -13,20 +13,38 @@
 import { entryKind } from '../../layout/entry-word.ts'
 import { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } from '../../layout/mapping-record.ts'
 import { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } from '../../layout/node.ts'
-import { EntryKind } from '../entry.ts'
+import { EntryKind, PAGE_BYTES } from '../entry.ts'
 import { type CacheMemory, COUNTER } from '../memory.ts'
+import type { OwnPages } from '../own-pages.ts'
+import type { PageKeeper } from '../page-keeper.ts'
+
+/** A file whose pages are granted. */
+export interface ExclusiveFile {
+  readonly mapping: number
+  /** Of a file that lies in homes. */
+  readonly own: OwnPages | undefined
+}
 
 /** The keeper's side. Context: its thread; one publish of a file at a time. */
 export class Exclusion {
   readonly #mappings: Int32Array
+  readonly #pages: PageKeeper
 
-  constructor(memory: CacheMemory) {
+  constructor(memory: CacheMemory, pages: PageKeeper) {
     this.#mappings = new Int32Array(memory.mappings)
+    this.#pages = pages
   }
 
-  /** Pages of the mapping have become exclusive: their entries say so. */
-  begun(mapping: number): void {
+  /** No reader that begins from now on finds pages [from, to) of the file, in it or in a home, until they are given back. False: the index has no room, and nothing is kept from anybody. */
+  take({ mapping, own }: ExclusiveFile, from: number, to: number): boolean {
+    own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
+    const isTaken = this.#pages.makeExclusive(mapping, from, to)
     Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.EXCLUSION, 2)
+    return isTaken
+  }
+
+  giveBack({ mapping }: ExclusiveFile, from: number, to: number): void {
+    this.#pages.endExclusive(mapping, from, to)
   }
 
   /** Pages [from, to) are about to be written. */
@@ -35,6 +53,13 @@ export class Exclusion {
     Atomics.store(this.#mappings, at + MAPPING.PUBLISH_FROM, from)
     Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)
     Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)
+  }
+
+  /** They are written: nobody finds the old ones any more. */
+  written({ mapping, own }: ExclusiveFile, from: number, to: number): void {
+    own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
+    this.#pages.endExclusive(mapping, from, to)
+    this.#pages.drop(mapping, from, to)
   }
 
   /** They are what they are to be, or as they were before. */

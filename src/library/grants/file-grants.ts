@@ -81,7 +81,7 @@ export class FileGrants {
     if (length === 0 || end > inode.size || to >= PAGES_MAX)
       throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
     inode.uses++
-    const { pages, authority, exclusion } = this.#parts
+    const { authority, exclusion } = this.#parts
     const bytes = new Uint8Array(length)
     const range = { start: from * PAGE_BYTES, end: to * PAGE_BYTES }
     let missing: Piece[] = []
@@ -91,13 +91,11 @@ export class FileGrants {
       missing = this.#copyCached(inode, bytes, position)
       if (readers === 'last-published') return
       inode.exclusives.add(range)
-      inode.own?.add(range.start, range.end)
-      isFull = !pages.makeExclusive(inode.mapping, from, to)
-      exclusion.begun(inode.mapping)
+      isFull = !exclusion.take(inode, from, to)
     }
     const letGo = (): void => {
       isEnded = true
-      pages.endExclusive(inode.mapping, from, to)
+      exclusion.giveBack(inode, from, to)
       inode.exclusives.delete(range)
       this.#parts.close(inode)
     }
@@ -184,9 +182,8 @@ export class FileGrants {
 
   /** Nobody is inside. All in one go, but for the wait for the disk: nobody else of this thread sees the file in between. */
   async #write(inode: CachedInode, grant: Grant, bytes: Uint8Array, position: number, sync: boolean): Promise<void> {
-    const { pages, exclusion } = this.#parts
+    const { exclusion, pages } = this.#parts
     const { mapping } = inode
-    const end = position + bytes.length
     const range = { start: grant.from * PAGE_BYTES, end: grant.to * PAGE_BYTES }
     const old = readAll(inode, bytes.length, position)
     exclusion.beginPublish(mapping, grant.from, grant.to)
@@ -199,13 +196,12 @@ export class FileGrants {
         if (sync) await syncFile(inode.writeFd)
       } catch (error) {
         putBack(inode, old, position, error)
+        // A home that was found meanwhile may have the new bytes.
+        inode.own?.add(range.start, range.end)
+        pages.drop(mapping, grant.from, grant.to)
         throw error
-      } finally {
-        // Also of a layout that was found meanwhile.
-        inode.own?.add(position, end)
       }
-      pages.endExclusive(mapping, grant.from, grant.to)
-      pages.drop(mapping, grant.from, grant.to)
+      exclusion.written(inode, grant.from, grant.to)
       this.#parts.cacheWritten(inode, bytes, position)
     } finally {
       inode.exclusives.delete(range)
