@@ -20,7 +20,11 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
     'this.#pages.makeExclusive(mapping, from, to); Atomics',
     'true; Atomics',
   ),
-  without('a first grant that nobody looks for', EXCLUSION, 'Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.EXCLUSION, 2)'),
+  without(
+    'a first grant that nobody looks for',
+    EXCLUSION,
+    'Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.EXCLUSION, 2)',
+  ),
   instead(
     'a granted page that stays cached',
     KEEPER,
@@ -41,25 +45,10 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   ),
 
   // ---- published: all or nothing
-  instead(
-    'a publish that nobody hears of',
-    EXCLUSION,
-    'Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)',
-    '',
-  ),
-  instead(
-    'a publish of other pages',
-    EXCLUSION,
-    'Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)',
-    '',
-  ),
+  instead('a publish that nobody hears of', EXCLUSION, 'Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)', ''),
+  instead('a publish of other pages', EXCLUSION, 'Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)', ''),
   without('a publish that does not end', EXCLUSION, 'Atomics.add(this.#mappings, at, 1)'),
-  instead(
-    'old pages that are found after a publish',
-    EXCLUSION,
-    'this.#pages.drop(mapping, from, to)',
-    '',
-  ),
+  instead('old pages that are found after a publish', EXCLUSION, 'this.#pages.drop(mapping, from, to)', ''),
   instead(
     'old pages that are found in a home after a publish',
     EXCLUSION,
@@ -68,8 +57,17 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   ),
 
   // ---- reads past the cache
-  instead('a look at the file in the midst of a publish', EXCLUSION, 'this.#isPublished(mapping, from, to)) {', 'false) {'),
-  without('a page that is somebody’s', EXCLUSION, 'if (exclusion !== 0 && this.#isAnyExclusive(mapping, from, to)) return undefined'),
+  instead(
+    'a look at the file in the midst of a publish',
+    EXCLUSION,
+    'this.#isPublished(mapping, from, to)) {',
+    'false) {',
+  ),
+  without(
+    'a page that is somebody’s',
+    EXCLUSION,
+    'if (exclusion !== 0 && this.#isAnyExclusive(mapping, from, to)) return undefined',
+  ),
   instead(
     'a publish that began while it was read',
     EXCLUSION,
@@ -87,12 +85,21 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   without(
     'a grant while somebody is inside',
     TABLE,
-    'if (claim.kind === 'grant') for (const passage of file.inside) if (exclude(claim, passage)) return true',
+    'for (const passage of file.inside) if (exclude(claim, passage)) return true',
   ),
   without('two grants of a page', TABLE, 'for (const grant of file.grants) if (exclude(claim, grant)) return true'),
-  without('a publish while somebody reads', TABLE, 'if ([...file.inside].some((passage) => exclude(grant, passage))) continue'),
+  without(
+    'a publish while somebody reads',
+    TABLE,
+    'if ([...file.inside].some((passage) => exclude(grant, passage))) continue',
+  ),
   without('a reader in the midst of a publish', CLAIMS, 'if (isPublishing) return true'),
-  instead('a writer while readers read what was published last', CLAIMS, "(wish.writes || grant.readers === 'wait')", "grant.readers === 'wait'"),
+  instead(
+    'a writer while readers read what was published last',
+    CLAIMS,
+    "(wish.writes || grant.readers === 'wait')",
+    "grant.readers === 'wait'",
+  ),
   instead(
     'nobody is woken when a reader leaves',
     TABLE,
@@ -117,7 +124,20 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
     "this.#graph.closesCircle(claim) ? 'EDEADLK' : undefined",
     'undefined',
   ),
-  instead('a grant that is taken in the midst of its publish', TABLE, 'this.counts.taken++; if (claim.isPublishing) claim.isDoomed = true; else this.#end(claim)', 'this.counts.taken++; this.#end(claim)'),
-  without('a holder that nobody asks', TABLE, 'if (file.waiting.some((claim) => exclude(claim, grant))) this.revoke(grant, revokeMs)'),
-  without('a wish that outlives its holder', TABLE, "for (const claim of [...(this.#waits.get(holder) ?? [])]) this.#refuse(claim, 'ECANCELED')"),
+  instead(
+    'a grant that is taken in the midst of its publish',
+    TABLE,
+    'this.counts.taken++; if (claim.isPublishing) claim.isDoomed = true; else this.#end(claim)',
+    'this.counts.taken++; this.#end(claim)',
+  ),
+  without(
+    'a holder that nobody asks',
+    TABLE,
+    'if (file.waiting.some((claim) => exclude(claim, grant))) this.revoke(grant, revokeMs)',
+  ),
+  without(
+    'a wish that outlives its holder',
+    TABLE,
+    "for (const claim of [...(this.#waits.get(holder) ?? [])]) this.#refuse(claim, 'ECANCELED')",
+  ),
 ]
