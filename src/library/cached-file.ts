@@ -8,7 +8,7 @@ import type { OpenedFile } from './door.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
 import type { View } from './view.ts'
-import { viewPage, viewPages } from './views.ts'
+import { copiedView, viewPage, viewPages } from './views.ts'
 
 /** Where a read begins and what it may fill: as for `fs.read`, all in bytes. */
 export interface ReadOptions {
@@ -135,8 +135,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
         } catch (error) {
           if (!wait || !isGranted(error)) throw error
         }
-      await unlessAborted(this.#file.load(position + done, count - done, wait), signal)
+      const bytes = await unlessAborted(this.#file.load(position + done, count - done, wait), signal)
       this.#checkOpen()
+      if (bytes === undefined) continue
+      buffer.set(bytes, offset + done)
+      return done + bytes.length
     }
   }
 
@@ -183,8 +186,9 @@ export class CachedFile implements AsyncDisposable, Disposable {
       } catch (error) {
         if (!wait || !isGranted(error)) throw error
       }
-      await unlessAborted(this.#file.load(position, length, wait), signal)
+      const bytes = await unlessAborted(this.#file.load(position, length, wait), signal)
       this.#checkOpen()
+      if (bytes !== undefined) return copiedView(this.#file, bytes)
     }
   }
 
@@ -323,7 +327,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
     switch (advice) {
       case 'willneed':
         // Wanted by nobody yet: what cannot be read now tells whoever asks for it.
-        return this.#file.context.door.load(this.#file.id, first, count, 0, false)
+        await this.#file.context.door.load(this.#file.id, first, count, 0, false)
+        return
       case 'dontneed':
         return this.#file.context.door.forget(this.#file.id, first, count)
       case 'sequential':

@@ -142,9 +142,15 @@ export class FileKeeper {
 
   /**
    * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. Waits for those that are granted to somebody, or with
-   * `wait: false` rejects with EAGAIN.
+   * `wait: false` rejects with EAGAIN. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
    */
-  async load(inode: CachedInode, page: number, count: number, wanted: number, wait = true): Promise<void> {
+  async load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    wait = true,
+  ): Promise<Uint8Array | undefined> {
     inode.uses++
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
@@ -159,6 +165,7 @@ export class FileKeeper {
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
         )
+      return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {

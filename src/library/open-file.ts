@@ -117,14 +117,16 @@ export class OpenFile {
     this.load(position, length).then(done, done)
   }
 
-  /** `wait`: for grants, else it rejects with EAGAIN. */
-  async load(position: number, length: number, wait = true): Promise<void> {
+  /** `wait`: for grants, else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
+  async load(position: number, length: number, wait = true): Promise<Uint8Array | undefined> {
     const { door, reader } = this.context
     if (reader.lookup.layoutOf(this.layout.mapping) !== this.layout.version)
       this.layout = new FileLayout(await door.layout(this.id))
     const page = Math.floor(position / PAGE_BYTES)
     const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
-    await door.load(this.id, page, this.readahead.missed(page, wanted), wanted, wait)
+    const bytes = await door.load(this.id, page, this.readahead.missed(page, wanted), wanted, wait)
+    const start = position - page * PAGE_BYTES
+    return bytes?.subarray(start, start + length)
   }
 
   loadSync(position: number, length: number): void {

@@ -44,7 +44,7 @@ export class OwnDoor implements Door, DoorNow {
     return this.#inode(id).layout
   }
 
-  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<void> {
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
     return this.#keeper.load(this.#inode(id), page, count, wanted, wait)
   }
 

@@ -95,7 +95,7 @@ export class RemoteDoor implements Door {
     return this.#ask('layout', id)
   }
 
-  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<void> {
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
     return this.#ask('load', id, page, count, wanted, wait)
   }
 

@@ -74,12 +74,6 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
     'if (this.#load(mapping, MAPPING.EXCLUSION) === exclusion) return result',
     'return result',
   ),
-  instead(
-    'a node that was another’s on the way to the entry',
-    EXCLUSION,
-    'if (Atomics.load(this.#counters, COUNTER.NODES_FREED) === freed) return',
-    'return',
-  ),
 
   // ---- the table
   without(
@@ -134,10 +128,5 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
     'a holder that nobody asks',
     TABLE,
     'if (file.waiting.some((claim) => exclude(claim, grant))) this.revoke(grant, revokeMs)',
-  ),
-  without(
-    'a wish that outlives its holder',
-    TABLE,
-    "for (const claim of [...(this.#waits.get(holder) ?? [])]) this.#refuse(claim, 'ECANCELED')",
   ),
 ]

@@ -170,6 +170,15 @@ export class FileGrants {
     this.#parts.authority.release(grant)
   }
 
+  /** The bytes of `count` pages from `page` on, as far as the file goes; for who is inside. */
+  async readInside(inode: CachedInode, page: number, count: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(count * PAGE_BYTES)
+    let done = 0
+    for (let more = 1; more > 0 && done < bytes.length; done += more)
+      more = (await readFile(inode.fd, bytes, done, bytes.length - done, page * PAGE_BYTES + done)).bytesRead
+    return bytes.subarray(0, done)
+  }
+
   /** Asks whoever has pages of the range to give them up within so many milliseconds. Returns how many grants that are. */
   revoke(inode: CachedInode, position: number, length: number, deadlineMs: number): number {
     const { authority } = this.#parts

@@ -16,6 +16,8 @@ export type Leave = () => void
 /** A load may go through its first `count` pages. */
 export interface LoadPassage {
   readonly count: number
+  /** It had to wait for a grant: the next one may come as soon as it has left. */
+  readonly hasWaited: boolean
   readonly leave: Leave
 }
 
@@ -31,10 +33,12 @@ export class Passages {
 
   /** For loading `count` pages from `page` on, of which the first `wanted` are waited for; the others only if nothing is in their way. Rejects with EAGAIN, where it is not to wait, or ETIMEDOUT. */
   async load(inode: CachedInode, page: number, count: number, wanted: number, wait: boolean): Promise<LoadPassage> {
-    const leave = await this.#enter(inode, page, page + wanted, false, wait)
+    let hasWaited = false
+    const leave = await this.#enter(inode, page, page + wanted, false, wait, () => (hasWaited = true))
     const leaveAhead = this.#tryEnter(inode, page + wanted, page + count)
     return {
       count: leaveAhead === undefined ? wanted : count,
+      hasWaited,
       leave: () => {
         leaveAhead?.()
         leave()
@@ -44,11 +48,11 @@ export class Passages {
 
   /** The same, for a load that blocks: throws EAGAIN. */
   loadSync(inode: CachedInode, page: number, count: number, wanted: number): LoadPassage {
-    if (this.#authority.isQuiet(inode.key)) return { count, leave: NOTHING_TO_LEAVE }
+    if (this.#authority.isQuiet(inode.key)) return { count, hasWaited: false, leave: NOTHING_TO_LEAVE }
     const leave = this.readSync(inode, page, page + wanted)
     const isFree = this.#tryEnter(inode, page + wanted, page + count)
     isFree?.()
-    return { count: isFree === undefined ? wanted : count, leave }
+    return { count: isFree === undefined ? wanted : count, hasWaited: false, leave }
   }
 
   /** For reading pages [from, to), blocking. */
@@ -72,16 +76,28 @@ export class Passages {
     return this.#enterSync(inode, from, to, true)
   }
 
-  #enter(inode: CachedInode, from: number, to: number, writes: boolean, wait: boolean): Promise<Leave> {
+  #enter(
+    inode: CachedInode,
+    from: number,
+    to: number,
+    writes: boolean,
+    wait: boolean,
+    onWaiting?: () => void,
+  ): Promise<Leave> {
     return new Promise((resolve, reject) => {
+      let isAnswered = false
       this.#authority.enter({
         ...rangeOf(inode, from, to),
         writes,
         wait,
         timeoutMs: this.#waitMs,
-        onEntered: resolve,
+        onEntered: (leave) => {
+          isAnswered = true
+          resolve(leave)
+        },
         onRefused: (code) => reject(refusedError(code, writes ? 'write' : 'read', inode.path)),
       })
+      if (!isAnswered) onWaiting?.()
     })
   }
 

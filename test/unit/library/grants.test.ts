@@ -202,6 +202,29 @@ test('who waits: in order, not for ever, and not if he does not want to', async 
   expect(order).toEqual(['a', 'b', 'c'])
 })
 
+test('holders one after the other do not keep a reader off', async () => {
+  await using it = await Setting.create()
+  let isDone = false
+  let grants = 0
+  const hold = async () => {
+    for (; !isDone; grants++) {
+      await using grant = await it.file.exclusive({ length: PAGE })
+      await sleep(1)
+      grant.bytes[0] = 0
+    }
+  }
+  const holders = [hold(), hold(), hold()]
+  for (let i = 0; i < 5; i++) {
+    expect(await it.read(0, PAGE)).toEqual(it.expected(0, PAGE))
+    using view = await it.file.view(PAGE - 5, 10)
+    expect(Buffer.from(view.bytes)).toEqual(it.expected(PAGE - 5, 10))
+  }
+  isDone = true
+  await Promise.all(holders)
+  // Each waits for those that are there when it comes.
+  expect(grants).toBeLessThan(50)
+})
+
 test('a deadlock between holders with names is found', async () => {
   await using it = await Setting.create()
   await using a = await it.file.exclusive({ position: 0, length: PAGE, holder: 'a' })
