@@ -1,9 +1,11 @@
 /** Ranges that are somebody's alone: what a grant takes, from one holder to the next, and whom it slows down. */
 import path from 'node:path'
-import { add, repeat, type Section, TWO_CLIENTS, withXfs } from '../bench.ts'
+import { add, repeat, type Section, withXfs } from '../bench.ts'
 import { type GrantsAnswer, runClient } from '../client.ts'
 import { quantileOf, spreadOf, UNIT } from '../figure.ts'
 import { writePrivate } from '../files.ts'
+
+const BOTH = '0,1'
 
 export const libraryGrants: Section = {
   name: 'library-grants',
@@ -13,8 +15,8 @@ export const libraryGrants: Section = {
       const paths: string[] = []
       for (let i = 0; i < 2; i++) paths.push(path.join(source, await writePrivate(source, 8 * 2 ** 20, bench.cleanup)))
       const task = { paths, grants: bench.quick ? 1000 : 10_000, rounds: bench.quick ? 2 : 7 }
-      const [answers, load] = await repeat(bench, () => runClient('grants', TWO_CLIENTS.client, task))
-      const figure = { processors: `client ${TWO_CLIENTS.client}`, load }
+      const [answers, load] = await repeat(bench, () => runClient('grants', BOTH, task))
+      const figure = { processors: `client ${BOTH}`, load }
       for (const [what, times] of [
         ['granted, when nobody else wants it', ({ acquired }: GrantsAnswer) => acquired],
         ['published, when nobody else wants it', ({ published }: GrantsAnswer) => published],
