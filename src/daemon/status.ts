@@ -7,6 +7,7 @@ import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import type { PlacementStats } from './near/placement-stats.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
 import { SERVED, ServingState } from './serving.ts'
 import type { ServingStart, Sharing } from './shared-state.ts'
@@ -55,6 +56,18 @@ export interface StatusReport {
     /** Names and inodes that the kernel was told to ask about again. */
     readonly notices: number
   }
+  /** Where the pages of homes lie; absent without `--node`. All but `node` in pages, since the mount was made. */
+  readonly near?: {
+    readonly node: number
+    /** That the kernel was asked about. */
+    readonly looked: number
+    /** Of them, on another node. */
+    readonly elsewhere: number
+    /** Of those, moved. */
+    readonly moved: number
+    /** Read before anybody asked for them. */
+    readonly readAhead: number
+  }
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -76,6 +89,7 @@ export interface StatusParts {
   readonly keeper: MountKeeper
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
+  readonly placement: PlacementStats | undefined
   readonly threads: Threads
 }
 
@@ -90,6 +104,7 @@ export class Status {
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
     const { start, source, session, keeper, stats, watch, threads } = this.parts
+    const near = this.near()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -108,9 +123,17 @@ export class Status {
       ...(watch === undefined
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
+      ...(near === undefined ? {} : { near }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
+  }
+
+  near(): StatusReport['near'] {
+    const { start, placement } = this.parts
+    if (start.near === undefined || placement === undefined) return undefined
+    const { looked, elsewhere, moved, read } = placement
+    return { node: start.near.node, looked, elsewhere, moved, readAhead: read }
   }
 
   files(): StatusReport['files'] {
