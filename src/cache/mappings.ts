@@ -34,8 +34,8 @@ export class Mappings {
     return this.#inUse
   }
 
-  /** The first mapping of a file; -1 where there are too many. */
-  create(domain: number): number {
+  /** A mapping of nothing yet, the first of a file's; -1 where there are too many. `domain`: its pages are never merged with those of another one. */
+  create(domain = 0): number {
     const most = this.#most - (this.#most % this.#perFile)
     for (let tries = 0; tries < most; tries += this.#perFile) {
       const mapping = this.#next

@@ -22,6 +22,7 @@ import { countEntries } from './keeper-check.ts'
 import { Loads } from './loads.ts'
 import { Mappings } from './mappings.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
+import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { Replicas } from './replicas.ts'
@@ -32,14 +33,6 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
-
-/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
-export interface ContentOwner {
-  /** An entry that led to `frame`, a merged page, is no more. */
-  unshared(frame: number): void
-  /** `frame` has been given up, merged or not. */
-  gaveUp(frame: number): void
-}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -104,38 +97,18 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /**
-   * A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. `domain`: its pages are never merged with
-   * those of another one.
-   */
-  createMapping(domain = 0): number {
-    return this.mappings.create(domain)
-  }
-
-  /** From now on, before the first mapping is made, each node has mappings of its own: pages are cached in, loaded for and found by that of {@link mappingOn}. */
+  /** From now on, before the first mapping is made, each node has mappings of its own: pages are cached in, loaded for and found by that of {@link Mappings.on}. */
   mapByNode(): void {
     this.mappings.setPerFile(this.frames.nodes.count)
-  }
-
-  mappingOn(mapping: number, node: number): number {
-    return this.mappings.on(mapping, node)
   }
 
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
     this.drop(mapping, 0, PAGES_MAX)
-    this.setSize(mapping, 0)
+    this.mappings.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
-    this.changeLayout(mapping)
+    this.mappings.changeLayout(mapping)
     this.mappings.delete(mapping)
-  }
-
-  setSize(mapping: number, bytes: number): void {
-    this.mappings.setSize(mapping, bytes)
-  }
-
-  changeLayout(mapping: number): number {
-    return this.mappings.changeLayout(mapping)
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
@@ -244,6 +217,8 @@ export class PageKeeper {
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
       } else if (kind === EntryKind.SHADOW) this.#shadows--
+      // That is not cached: it ends with its grant.
+      else if (kind === EntryKind.EXCLUSIVE) return
       this.#index.erase(mapping, page)
       if (kind === EntryKind.SHARED) this.#unshare(word, generation)
     })
@@ -260,7 +235,7 @@ export class PageKeeper {
 
   /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
   allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
-    const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
+    const mappings = this.frames.nodes.table.frames.map(() => this.mappings.create())
     this.replicas = new Replicas(this.frames, this.#index, mappings, copy)
     return mappings
   }
@@ -277,11 +252,35 @@ export class PageKeeper {
     return isMade
   }
 
+  // ---- grants: what grants/exclusion.ts is built of
+
+  /**
+   * The pages [from, to) are exclusively somebody's: what is cached of them is dropped, and nothing is until {@link endExclusive}. False, and none of them is, where there is no
+   * room in the index.
+   */
+  makeExclusive(mapping: number, from: number, to: number): boolean {
+    this.drop(mapping, from, to)
+    for (const each of this.mappings.ofFile(mapping))
+      for (let page = from; page < to; page++) {
+        if (page < PAGES_MAX && this.#set(each, page, EntryKind.EXCLUSIVE, 0, 0)) continue
+        this.endExclusive(mapping, from, to)
+        return false
+      }
+    return true
+  }
+
+  endExclusive(mapping: number, from: number, to: number): void {
+    for (const each of this.mappings.ofFile(mapping))
+      this.#index.each(each, from, to, (page, word) => {
+        if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(each, page)
+      })
+  }
+
   // ---- merging: what merge/merged-pages.ts is built of
 
   /** From now on pages can be merged, and `owner` is told. It needs `bytes`, which pages cannot have. Throws where no mapping is left. */
   beginMerging(owner: ContentOwner, bytes: number): void {
-    const mapping = this.createMapping()
+    const mapping = this.mappings.create()
     if (mapping < 0) throw new Error('no mapping is left for merged pages')
     this.#content = owner
     this.#contentMapping = mapping
@@ -451,10 +450,11 @@ export class PageKeeper {
 
   #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
     const before = this.#index.get(mapping, page)
+    if (entryKind(before) === EntryKind.EXCLUSIVE) return false
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune(ownsFrame)
+      this.#prune((word) => ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()

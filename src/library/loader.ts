@@ -72,7 +72,7 @@ export class Loader {
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
   async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
     const batches = this.#batches(source, page, count, wanted, near)
-    const mapping = this.#keeper.mappingOn(source.mapping, near)
+    const mapping = this.#keeper.mappings.on(source.mapping, near)
     for (let step = batches.next(); step.done !== true; ) {
       const end = this.#begin(mapping)
       let outcome: Outcome
@@ -145,7 +145,7 @@ export class Loader {
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
   #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
     const keeper = this.#keeper
-    const mapping = keeper.mappingOn(source.mapping, near)
+    const mapping = keeper.mappings.on(source.mapping, near)
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++

@@ -11,7 +11,16 @@ describe('the simulation of the page cache', () => {
   it('holds for 3,000 seeds, and they meet everything that there is to meet', () => {
     const outcomes = simulateMany(1, 3000)
     const keys = ['hits', 'misses', 'views', 'evicted', 'unpublished', 'zeros', 'shared', 'merged', 'deaths'] as const
-    for (const key of [...keys, 'replicas', 'collapsed', 'nearLooks'] as const)
+    for (const key of [
+      ...keys,
+      'replicas',
+      'collapsed',
+      'nearLooks',
+      'grants',
+      'refusals',
+      'publishes',
+      'past',
+    ] as const)
       expect(
         outcomes.reduce((sum, outcome) => sum + outcome[key], 0),
         key,
