@@ -4,6 +4,7 @@ import { version } from '../util/version.ts'
 import { completionCommand } from './completion.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { exclusiveCommand } from './exclusive.ts'
 import { inspectCommand } from './inspect.ts'
 import { mountCommand } from './mount.ts'
 import { report } from './output.ts'
@@ -31,6 +32,7 @@ Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each co
     mountCommand(),
     umountCommand(),
     statusCommand(),
+    exclusiveCommand(),
     demoCommand(),
     inspectCommand(),
     doctorCommand(),

@@ -20,6 +20,7 @@ import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
 import { STATX_ATTR, Statx } from '../linux/statx.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
 import { DecidedFiles } from './decided-files.ts'
+import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
@@ -44,6 +45,7 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly homes: HomeTable
   readonly locks: LockCounts
   readonly warm: WarmFiles
+  readonly granted: GrantedRanges
   readonly options: ServingOptions
   readonly fuseFd: number
   /** How families reach the file in a slot. */
@@ -84,6 +86,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       maps,
       parts.locks,
       parts.warm,
+      parts.granted,
       parts.fuseFd,
     )
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
@@ -252,7 +255,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       }
       if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
       const canChange = options.strict && (this.#stat.attributesLow & STATX_ATTR.VERITY) === 0
-      const isPassable = !isWriting(flags) && options.passthrough && !canChange
+      const isPassable = !isWriting(flags) && options.passthrough && !canChange && !this.#opening.isGranted(slot)
       if (decided.kind === 'pristine' && isPassable && this.#backing(decided.home) > 0) {
         this.#opening.decide(slot, SERVED.PRISTINE, this.#stat, remember, recheck)
         inodes.set(slot, SLOT.HOME, decided.home.number)

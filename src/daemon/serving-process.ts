@@ -13,6 +13,8 @@ import { Statx } from '../linux/statx.ts'
 import { startControl } from './control.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
+import { GrantedRanges } from './grants/granted-ranges.ts'
+import { GrantsDoor } from './grants/grants-door.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
@@ -58,10 +60,11 @@ async function main(): Promise<void> {
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
     homes: HomeTable.allocate(homesMax * 2),
     crew: Crew.allocate(workers),
-    stats: RequestStats.allocate(workers),
+    stats: RequestStats.allocate(workers + 1),
     locks: LockCounts.allocate(),
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
+    granted: GrantedRanges.allocate(),
     watch: WatchStats.allocate(),
     source: source.source,
     options: {
@@ -97,6 +100,7 @@ async function main(): Promise<void> {
     homes,
     locks,
     warm,
+    granted: new GrantedRanges(shared.granted, inodes),
     options: shared.options,
     start,
     source,
@@ -132,6 +136,7 @@ async function main(): Promise<void> {
     },
   })
 
+  const grants = start.writable ? new GrantsDoor(threads, monitor.device ?? '') : undefined
   const status = new Status({
     start,
     source,
@@ -142,6 +147,7 @@ async function main(): Promise<void> {
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
     threads,
+    grants,
   })
   const control = await startControl(status, start)
 
@@ -182,6 +188,7 @@ async function main(): Promise<void> {
     clearInterval(sweep)
     clearInterval(coolIdle)
     control.close()
+    grants?.close()
     await keeper.families.close()
     tell({ type: 'ended' }, () => exitNow(0))
   }

@@ -11,6 +11,7 @@ import { openByHandle } from '../linux/handle.ts'
 import { openReadOnlyTree } from '../linux/mount-tree.ts'
 import { Statx } from '../linux/statx.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
+import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { Keeper } from './keeper.ts'
@@ -36,6 +37,7 @@ export interface SharingParts {
   readonly homes: HomeTable
   readonly locks: LockCounts
   readonly warm: WarmFiles
+  readonly granted: GrantedRanges
   readonly options: ServingOptions
   readonly start: ServingStart
   readonly source: OpenedSource
@@ -60,6 +62,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     homes: parts.homes,
     locks: parts.locks,
     warm: parts.warm,
+    granted: parts.granted,
     options: parts.options,
     fuseFd: parts.fuseFd,
     toWorkers: parts.toWorkers,

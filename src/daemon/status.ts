@@ -5,6 +5,8 @@ import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
+import type { GrantsDoor } from './grants/grants-door.ts'
+import type { GrantsReport } from './grants/mount-grants.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
@@ -55,6 +57,8 @@ export interface StatusReport {
     /** Names and inodes that the kernel was told to ask about again. */
     readonly notices: number
   }
+  /** Files that are exclusively somebody's; absent where the mount cannot be written to. */
+  readonly grants?: GrantsReport
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -77,6 +81,8 @@ export interface StatusParts {
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
   readonly threads: Threads
+  /** Undefined where the mount cannot be written to. */
+  readonly grants: GrantsDoor | undefined
 }
 
 export class Status {
@@ -89,7 +95,7 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, stats, watch, threads } = this.parts
+    const { start, source, session, keeper, stats, watch, threads, grants } = this.parts
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -108,6 +114,7 @@ export class Status {
       ...(watch === undefined
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
+      ...(grants === undefined ? {} : { grants: await grants.report() }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }

@@ -1,5 +1,5 @@
 /**
- * The threads of the serving process: workers, monitor, notifier, watcher. A worker that dies is replaced, and the request that it had in
+ * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants. A worker that dies is replaced, and the request that it had in
  * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
 import { performance } from 'node:perf_hooks'
@@ -9,6 +9,7 @@ import { ERRNO } from '../linux/errors.ts'
 import { cloneFuseDevice, write } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { Crew } from './crew.ts'
+import type { GrantsStart } from './grants/grants-thread.ts'
 import type { MonitorStart } from './monitor.ts'
 import type { NotifierStart } from './notifier.ts'
 import type { SharedState, ToKeeper, ToWorker, WorkerStart } from './shared-state.ts'
@@ -40,6 +41,9 @@ export class Threads {
   /** What the watcher reads from, or -1: there is none. */
   readonly #watchFd: number
   #watcher: Worker | undefined
+  /** The other ends of what workers hand requests over by, until there is somebody who takes them. */
+  readonly #grantPorts: MessagePort[] = []
+  #grants: { readonly thread: Worker; readonly port: MessagePort } | undefined
   readonly #descriptors: number[] = []
   /** When the last of them died. */
   readonly #deaths: number[] = []
@@ -75,6 +79,36 @@ export class Threads {
   toWorkers(message: ToWorker): void {
     for (const worker of this.#workers) worker.postMessage(message)
     this.#watcher?.postMessage(message)
+    this.#grants?.thread.postMessage(message)
+  }
+
+  /**
+   * Starts the grants' thread, which serves who connects to `listening`. Returns a port for questions to it. It is not replaced: who waits at it would wait
+   * for ever, so with it the process ends.
+   */
+  startGrants(listening: number, device: string): MessagePort {
+    const { port1, port2 } = new MessageChannel()
+    const start: GrantsStart = {
+      worker: this.#crew.size,
+      fuseFd: this.#fuseFd,
+      shared: this.#shared,
+      listening,
+      device,
+      control: port2,
+      workers: this.#grantPorts.splice(0),
+    }
+    const thread = startThread('grants/grants-thread', start, [port2, ...start.workers])
+    thread.on('message', (message: ToKeeper) => {
+      this.#crew.heard()
+      this.#events.message(message)
+    })
+    onDeath(thread, (failure) => {
+      process.stderr.write(`samepage: the grants’ thread died: the mount is given up: ${String(failure)}\n`)
+      exitNow(1)
+    })
+    this.#grants = { thread, port: port1 }
+    this.#events.started((message) => thread.postMessage(message))
+    return port1
   }
 
   #start(w: number): void {
@@ -84,8 +118,11 @@ export class Threads {
     this.#descriptors[w] = own
     const { port1, port2 } = new MessageChannel()
     this.#notifier.postMessage(port1, [port1])
-    const start: WorkerStart = { worker: w, fuseFd: own, shared: this.#shared, notifier: port2 }
-    const thread = startThread('worker', start, [port2])
+    const grants = new MessageChannel()
+    if (this.#grants === undefined) this.#grantPorts.push(grants.port1)
+    else this.#grants.port.postMessage({ type: 'worker', port: grants.port1 }, [grants.port1])
+    const start: WorkerStart = { worker: w, fuseFd: own, shared: this.#shared, notifier: port2, grants: grants.port2 }
+    const thread = startThread('worker', start, [port2, grants.port2])
     thread.on('message', (message: ToKeeper) => {
       this.#crew.heard()
       this.#events.message(message)
@@ -142,7 +179,7 @@ function onDeath(thread: Worker, then: (failure: unknown) => void): void {
 }
 
 function startThread(
-  name: 'worker' | 'monitor' | 'notifier' | 'watcher',
+  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'grants/grants-thread',
   start: object,
   transfer: MessagePort[] = [],
 ): Worker {

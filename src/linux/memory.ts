@@ -14,7 +14,14 @@ const mmapCall = libc<
   number | bigint
 >('mmap', 'long', ['void*', 'size_t', 'int', 'int', 'int', 'int64'])
 
+const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'int'])
+
 const MFD_CLOEXEC = 1
+const MFD_ALLOW_SEALING = 2
+const F_ADD_SEALS = 1033
+const F_SEAL_SEAL = 1
+const F_SEAL_SHRINK = 2
+const F_SEAL_GROW = 4
 const PROT_READ_WRITE = 3
 const MAP_SHARED = 1
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
@@ -24,6 +31,14 @@ export const SEGMENT_BYTES = 2 ** 30
 export function createMemory(name: string, bytes: number): number {
   const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC), 'memfd_create')
   check(ftruncateCall(fd, bytes), 'ftruncate')
+  return fd
+}
+
+/** As {@link createMemory}, of a size that nobody who gets the descriptor can change. */
+export function createFixedMemory(name: string, bytes: number): number {
+  const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create')
+  check(ftruncateCall(fd, bytes), 'ftruncate')
+  check(fcntlCall(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
   return fd
 }
 

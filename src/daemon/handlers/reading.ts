@@ -150,6 +150,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const fills = (request.u32(20) & READ_LOCKOWNER) === 0
       if (fills) {
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.COPIED, 1)
+        Atomics.store(inodes.words, inodes.at(slot) + SLOT.FILLED, 1)
         stats.addCopied(worker, size)
       }
       const map = inodes.get(slot, SLOT.MAP)
@@ -158,6 +159,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
         if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
         readahead.reading(slot, runs, handle - 1, offset, size)
         if (
+          context.splices &&
           size >= SPLICE_BYTES_MIN &&
           size <= spliced.capacity &&
           spliceMapped(runs, handle - 1, offset, size, request, reply)

@@ -5,6 +5,7 @@
  *     library           homes, cache, layout; storage and linux in what is loaded where they work only
  *     daemon            fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
+ *     exclusive         linux: how a client asks a mount for grants
  *     inspect, demo     storage, linux
  *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, which it runs
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
@@ -19,10 +20,11 @@ import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
-  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'demo', 'sim', 'daemon'],
-  library: ['linux', 'storage', 'layout', 'cache', 'homes'],
-  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect'],
+  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect', 'demo', 'sim', 'daemon'],
+  library: ['linux', 'storage', 'layout', 'cache', 'homes', 'exclusive'],
+  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect'],
   fuse: ['linux'],
+  exclusive: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
   sim: ['storage', 'layout', 'cache', 'homes', 'library'],
