@@ -7,7 +7,7 @@
  * Context: the grants' thread; the calls block as the file system does.
  */
 import { fdatasync, pwrite } from '../../linux/change.ts'
-import { ERRNO } from '../../linux/errors.ts'
+import { ERRNO, errnoName } from '../../linux/errors.ts'
 import { close, pread } from '../../linux/file.ts'
 import { createFixedMemory, createMemory } from '../../linux/memory.ts'
 
@@ -42,11 +42,17 @@ export class GrantedBytes {
     try {
       const error = copy(fd, start, old, 0, length)
       if (error < 0) return error
-      const failure = copy(memory, 0, fd, start, length)
+      let done = 0
+      const failure = copy(memory, 0, fd, start, length, (bytes) => {
+        done += bytes
+      })
       if (failure === 0) return 0
-      const undone = copy(old, 0, fd, start, length)
+      // No more than was written: the rest would take new space, where a clone shares it.
+      const undone = copy(old, 0, fd, start, done)
       if (undone < 0)
-        throw new Error(`what ${start} + ${length} held could not be put back (${undone}) after ${failure}`)
+        throw new Error(
+          `${errnoName(-failure)} after ${done} bytes at ${start}, and what was there before could not be put back: ${errnoName(-undone)}`,
+        )
       return failure
     } finally {
       close(old)
@@ -63,8 +69,15 @@ export class GrantedBytes {
   }
 }
 
-/** Copies from one descriptor to another: 0 or -errno. -ENXIO where there is nothing to be read any more. */
-function copy(from: number, fromAt: number, to: number, toAt: number, length: number): number {
+/** Copies from one descriptor to another: 0 or -errno. -ENXIO where there is nothing to be read any more. `wrote` hears of each write. */
+function copy(
+  from: number,
+  fromAt: number,
+  to: number,
+  toAt: number,
+  length: number,
+  wrote: (bytes: number) => void = () => {},
+): number {
   for (let done = 0; done < length; ) {
     const read = pread(from, chunk, Math.min(CHUNK_BYTES, length - done), fromAt + done)
     if (read === -ERRNO.EINTR) continue
@@ -73,6 +86,7 @@ function copy(from: number, fromAt: number, to: number, toAt: number, length: nu
       const written = pwrite(to, at === 0 ? chunk : chunk.subarray(at), read - at, toAt + done + at)
       if (written === -ERRNO.EINTR) continue
       if (written <= 0) return written === 0 ? -ERRNO.EIO : written
+      wrote(written)
       at += written
     }
     done += read
