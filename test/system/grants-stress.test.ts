@@ -30,65 +30,72 @@ interface Found {
   readonly wrong: readonly unknown[]
 }
 
-describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'stress of grants', () => {
-  const seed = testSeed()
+/** ext4 lets a read see half of a write by itself: there only holders change anything, and what is seen torn is their doing. */
+const OTHERS = {
+  xfs: ['reader', 'reader', 'writer', 'mapper', 'mapper'],
+  ext4: ['reader', 'reader', 'reader', 'mapper', 'mapper'],
+} as const
 
-  test(
-    `nothing is torn, nothing is lost, nobody waits for ever (SAMEPAGE_SEED=${seed})`,
-    async () => {
-      await using xfs = await loopFilesystem('xfs')
-      fs.writeFileSync(`${xfs.path}/f`, Buffer.alloc(GROUPS * GROUP_BYTES))
-      await using mount = await mounted(xfs.path, { flags: { passthrough: false } })
-      const file = `${mount.path}/f`
-      const until = Date.now() + SECONDS * 1000
-      /** Of each counted group, how often it was published. */
-      const published = new Array<number>(GROUPS).fill(0)
-      let killed = 0
+for (const kind of ['xfs', 'ext4'] as const)
+  describeWith(['root', 'loop', kind, 'fuse', 'program:python3'], `stress of grants on ${kind}`, () => {
+    const seed = testSeed()
 
-      const others = ['reader', 'reader', 'writer', 'mapper', 'mapper'].map(async (role, i) => {
-        const { stdout } = await run(PYTHON, ['-B', STRESS, role, file, String((seed & 0xffff) + i), String(SECONDS)])
-        return JSON.parse(stdout) as Found
-      })
-      const holders = [0, 1, 2].map(async (number) => {
-        const random = new Random(seed + number)
-        const statuses: (number | null)[] = []
-        while (Date.now() < until) {
-          const group = random.below(GROUPS)
-          const range = `${group * GROUP_BYTES}-${(group + 1) * GROUP_BYTES}`
-          const readers = random.pick(['wait', 'last-published'])
-          const options = ['exclusive', file, '--range', range, '--readers', readers, '--fd', '3']
-          const child = spawn(process.execPath, [PROGRAM, ...options, '--', PYTHON, '-B', STRESS, 'hold'], {
-            stdio: ['ignore', 'ignore', 'inherit'],
-          })
-          const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-          const dies = random.below(5) === 0
-          if (dies) setTimeout(() => child.kill('SIGKILL'), random.below(1500))
-          const status = await ended
-          if (status === 0) published[group]!++
-          else if (dies) killed++
-          else statuses.push(status)
-          await sleep(random.below(20))
+    test(
+      `nothing is torn, nothing is lost, nobody waits for ever (SAMEPAGE_SEED=${seed})`,
+      async () => {
+        await using below = await loopFilesystem(kind)
+        fs.writeFileSync(`${below.path}/f`, Buffer.alloc(GROUPS * GROUP_BYTES))
+        await using mount = await mounted(below.path, { flags: { passthrough: false } })
+        const file = `${mount.path}/f`
+        const until = Date.now() + SECONDS * 1000
+        /** Of each counted group, how often it was published. */
+        const published = new Array<number>(GROUPS).fill(0)
+        let killed = 0
+
+        const others = OTHERS[kind].map(async (role, i) => {
+          const { stdout } = await run(PYTHON, ['-B', STRESS, role, file, String((seed & 0xffff) + i), String(SECONDS)])
+          return JSON.parse(stdout) as Found
+        })
+        const holders = [0, 1, 2].map(async (number) => {
+          const random = new Random(seed + number)
+          const statuses: (number | null)[] = []
+          while (Date.now() < until) {
+            const group = random.below(GROUPS)
+            const range = `${group * GROUP_BYTES}-${(group + 1) * GROUP_BYTES}`
+            const readers = random.pick(['wait', 'last-published'])
+            const options = ['exclusive', file, '--range', range, '--readers', readers, '--fd', '3']
+            const child = spawn(process.execPath, [PROGRAM, ...options, '--', PYTHON, '-B', STRESS, 'hold'], {
+              stdio: ['ignore', 'ignore', 'inherit'],
+            })
+            const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+            const dies = random.below(5) === 0
+            if (dies) setTimeout(() => child.kill('SIGKILL'), random.below(1500))
+            const status = await ended
+            if (status === 0) published[group]!++
+            else if (dies) killed++
+            else statuses.push(status)
+            await sleep(random.below(20))
+          }
+          return statuses
+        })
+
+        const found = await Promise.all(others)
+        expect(found.flatMap(({ wrong }) => wrong)).toEqual([])
+        for (const { done } of found) expect(done).toBeGreaterThan(0)
+        // None of those that were not killed failed.
+        expect((await Promise.all(holders)).flat()).toEqual([])
+        const content = fs.readFileSync(`${below.path}/f`)
+        for (let group = 0; group < COUNTED; group++) {
+          const stamps = new BigUint64Array(content.buffer, content.byteOffset + group * GROUP_BYTES, GROUP_BYTES / 8)
+          expect(new Set(stamps).size).toBe(1)
+          const count = Number(stamps[0])
+          // Who is killed may have published already, and nobody has heard of it.
+          expect(count).toBeGreaterThanOrEqual(published[group]!)
+          expect(count).toBeLessThanOrEqual(published[group]! + killed)
         }
-        return statuses
-      })
-
-      const found = await Promise.all(others)
-      expect(found.flatMap(({ wrong }) => wrong)).toEqual([])
-      for (const { done } of found) expect(done).toBeGreaterThan(0)
-      // None of those that were not killed failed.
-      expect((await Promise.all(holders)).flat()).toEqual([])
-      const content = fs.readFileSync(`${xfs.path}/f`)
-      for (let group = 0; group < COUNTED; group++) {
-        const stamps = new BigUint64Array(content.buffer, content.byteOffset + group * GROUP_BYTES, GROUP_BYTES / 8)
-        expect(new Set(stamps).size).toBe(1)
-        const count = Number(stamps[0])
-        // Who is killed may have published already, and nobody has heard of it.
-        expect(count).toBeGreaterThanOrEqual(published[group]!)
-        expect(count).toBeLessThanOrEqual(published[group]! + killed)
-      }
-      expect(published.reduce((sum, count) => sum + count)).toBeGreaterThan(0)
-      expect((await mount.status()).grants).toMatchObject({ held: [], wanted: 0, waiting: 0 })
-    },
-    SECONDS * 10_000 + 300_000,
-  )
-})
+        expect(published.reduce((sum, count) => sum + count)).toBeGreaterThan(0)
+        expect((await mount.status()).grants).toMatchObject({ held: [], wanted: 0, waiting: 0 })
+      },
+      SECONDS * 10_000 + 300_000,
+    )
+  })
