@@ -136,7 +136,8 @@ async function main(): Promise<void> {
     },
   })
 
-  const grants = start.writable ? new GrantsDoor(threads, monitor.device ?? '') : undefined
+  const { device } = monitor
+  const grants = start.writable && device !== undefined ? new GrantsDoor(threads, device) : undefined
   const status = new Status({
     start,
     source,

@@ -54,7 +54,7 @@ export interface GrantCounts {
 }
 
 export interface HoldingReport {
-  /** In the source, as it is called now. */
+  /** Below the source, as it is called now. */
   readonly path: string
   readonly start: number
   readonly length: number
@@ -141,7 +141,8 @@ export class Holding {
       onRefused: (code) => this.#refuse(code, WHY[code]),
       onGranted: (grant) => {
         this.#grant = grant
-        void this.#prepare(grant, range.start, end)
+        // Descriptors or memory may have run out: then it is not had, and nobody waits for it.
+        void this.#prepare(grant, range.start, end).catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
       },
       onRevoke: (deadlineMs) => {
         this.#isTakenIfEnded = true
@@ -250,6 +251,7 @@ export class Holding {
   }
 
   #giveUp(grant: Grant, code: string, message: string): void {
+    if (this.#isEnded) return
     this.#isTakenIfEnded = false
     this.#parts.counts.refused++
     this.connection.send({ type: 'refused', id: this.id, code, message })
@@ -266,7 +268,8 @@ export class Holding {
     const how = this.#isTakenIfEnded ? 'taken' : 'given back'
     if (how === 'taken') {
       this.#parts.counts.taken++
-      this.connection.send({ type: 'taken', id: this.id })
+      if (this.isHeld) this.connection.send({ type: 'taken', id: this.id })
+      else this.connection.send({ type: 'refused', id: this.id, code: 'ESTALE', message: 'it was revoked at once' })
     }
     if (this.#record >= 0) this.#parts.context.granted.remove(this.#record)
     this.#bytes?.close()

@@ -20,6 +20,8 @@ import { type GrantCounts, Holding, type HoldingParts, type HoldingReport } from
 import { ShownFile } from './shown-file.ts'
 import { isOfMapping, touchedBy, wouldNotWait } from './touched.ts'
 
+/** So many one connection may hold or want at a time; who wants more is cut off. */
+const HOLDINGS_MAX = 64
 const IOCTL = OPCODE_ROWS.find(({ name }) => name === 'IOCTL')!.code
 
 /** What `samepage status` shows of grants. */
@@ -77,7 +79,7 @@ export class MountGrants implements ConnectionEvents {
     const file = this.#shown.get(connection)
     const holding = this.#holdingOf(connection, message.id)
     if (message.type === 'want') {
-      if (holding !== undefined || file === undefined) {
+      if (holding !== undefined || file === undefined || this.#countOf(connection) >= HOLDINGS_MAX) {
         connection.cutOff()
         return
       }
@@ -104,6 +106,10 @@ export class MountGrants implements ConnectionEvents {
     this.#shown.get(connection)?.release()
     this.#shown.delete(connection)
     for (const holding of [...this.#holdings]) if (holding.connection === connection) holding.drop()
+  }
+
+  #countOf(connection: Connection): number {
+    return [...this.#holdings].filter((holding) => holding.connection === connection).length
   }
 
   #holdingOf(connection: Connection, id: number): Holding | undefined {

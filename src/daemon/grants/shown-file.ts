@@ -3,6 +3,7 @@
  * its name. Context: the grants' thread.
  */
 import fs from 'node:fs'
+import path from 'node:path'
 import { close, O_NONBLOCK } from '../../linux/file.ts'
 import { Statx } from '../../linux/statx.ts'
 import { freeSlot } from '../handlers/attributes.ts'
@@ -58,10 +59,11 @@ export class ShownFile {
     return error < 0 ? error : stat.size
   }
 
-  /** Where it lies in the source, for people. */
+  /** What it is called in the source now, for people; empty where that cannot be told. */
   get path(): string {
     try {
-      return fs.readlinkSync(`/proc/self/fd/${this.fd}`)
+      const of = (fd: number) => fs.readlinkSync(`/proc/self/fd/${fd}`)
+      return path.relative(of(this.#context.source.rootFd), of(this.fd))
     } catch {
       return ''
     }
