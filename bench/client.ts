@@ -17,6 +17,7 @@ export interface ClientTypes {
   scan: { task: ScanTask; answer: Rate }
   sharers: { task: SharersTask; answer: SharersAnswer }
   hits: { task: HitsTask; answer: HitsAnswer }
+  grants: { task: GrantsTask; answer: GrantsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
@@ -158,6 +159,23 @@ export interface SharersTask {
 export interface SharersAnswer {
   readonly evicted: readonly number[]
   readonly broken: readonly number[]
+}
+
+export interface GrantsTask {
+  /** Two files: of the first grants are measured, the other one is there to compare with. */
+  readonly paths: readonly string[]
+  readonly grants: number
+  readonly rounds: number
+}
+
+export interface GrantsAnswer {
+  /** Nanoseconds each. */
+  readonly acquired: readonly number[]
+  readonly published: readonly number[]
+  readonly handedOver: readonly number[]
+  /** Hits a second, by round. */
+  readonly sameFile: readonly number[]
+  readonly anotherFile: readonly number[]
 }
 
 export interface HitsTask {

@@ -11,6 +11,7 @@ export const OTHER_SIDES = [
   'fs.readSync',
   'lru-cache',
   'one sharer',
+  'another file',
 ] as const
 
 export type Side = 'samepage' | (typeof OTHER_SIDES)[number]
@@ -54,6 +55,12 @@ export interface Figure {
   readonly load: readonly [number, number]
   /** Numbers from which the figure was made: columns of their own. */
   readonly beside?: Readonly<Record<string, number>>
+}
+
+/** The value below which that share of the values lies. */
+export function quantileOf(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!
 }
 
 export interface Spread {

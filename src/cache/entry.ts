@@ -22,6 +22,8 @@ export const EntryKind = {
   SHADOW: 4,
   /** A page of zeros, which needs no frame. */
   ZERO: 5,
+  /** A page that is exclusively somebody's: who has it, says the table of grants, see grants/. */
+  EXCLUSIVE: 6,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -41,4 +43,5 @@ export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
   [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true },
   [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false },
   [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false },
+  [EntryKind.EXCLUSIVE]: { name: 'exclusive', isRun: false, hasFrame: false },
 }

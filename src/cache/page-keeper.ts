@@ -221,6 +221,8 @@ export class PageKeeper {
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
       } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
+      // That is not cached: it ends with its grant.
+      else if (entryKind(word) === EntryKind.EXCLUSIVE) return
       this.#index.erase(mapping, page)
     })
     for (const frame of this.#loads.values()) {
@@ -234,6 +236,26 @@ export class PageKeeper {
   share(mapping: number, page: number, frame: number, generation: number): void {
     if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
+  }
+
+  /**
+   * The pages [from, to) are exclusively somebody's: what is cached of them is dropped, and nothing is until {@link endExclusive}. False, and none of them is, where there is no
+   * room in the index.
+   */
+  makeExclusive(mapping: number, from: number, to: number): boolean {
+    this.drop(mapping, from, to)
+    for (let page = from; page < to; page++) {
+      if (page < PAGES_MAX && this.#set(mapping, page, EntryKind.EXCLUSIVE, 0, 0)) continue
+      this.endExclusive(mapping, from, page)
+      return false
+    }
+    return true
+  }
+
+  endExclusive(mapping: number, from: number, to: number): void {
+    this.#index.each(mapping, from, to, (page, word) => {
+      if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(mapping, page)
+    })
   }
 
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
@@ -319,10 +341,11 @@ export class PageKeeper {
 
   #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
     const before = this.#index.get(mapping, page)
+    if (entryKind(before) === EntryKind.EXCLUSIVE) return false
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((kind) => kind === EntryKind.PAGE)
+      this.#prune((kind) => kind === EntryKind.PAGE || kind === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()

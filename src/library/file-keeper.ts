@@ -12,19 +12,23 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { NO_FRAME } from '../cache/frames.ts'
+import { Exclusion } from '../cache/grants/exclusion.ts'
+import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
+import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import { PieceWalk } from '../cache/resolve.ts'
-import { OWN, RunMap } from '../cache/run-map.ts'
+import { RunMap } from '../cache/run-map.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import { systemError, withPath } from './errors.ts'
+import { piecesOf } from './file-pieces.ts'
+import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
 import type { Native } from './native.ts'
-import type { PageSource } from './page-source.ts'
 
 const openFile = promisify(fs.open)
 const writeFile = promisify(fs.write)
@@ -43,22 +47,28 @@ const CACHED_WRITE_BYTES_MAX = 1 << 20
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
+  /** Who decides on grants. */
+  readonly authority: GrantAuthority
+  /** How long reads and writes wait for them. */
+  readonly waitMs: number
 }
 
 export class FileKeeper {
   readonly pages: PageKeeper
   readonly loader: Loader
+  readonly grants: FileGrants
+  readonly #passages: Passages
   readonly #arena: Arena
   readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
   readonly #options: FileKeeperOptions
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
-  readonly #walk = new PieceWalk()
   readonly #sweeping: NodeJS.Timeout
   #idle = 0
 
   constructor(
+    memory: CacheMemory,
     pages: PageKeeper,
     arena: Arena,
     native: Native | undefined,
@@ -71,6 +81,16 @@ export class FileKeeper {
     this.#native = native
     this.#homes = homes
     this.#options = options
+    this.#passages = new Passages(options.authority, options.waitMs)
+    this.grants = new FileGrants({
+      authority: options.authority,
+      exclusion: new Exclusion(memory, pages),
+      pages,
+      arena,
+      close: (inode) => this.close(inode),
+      makeSpace: () => this.#makeSpace(),
+      cacheWritten: (inode, bytes, position) => this.#cacheWritten(inode, bytes, position),
+    })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
@@ -120,31 +140,46 @@ export class FileKeeper {
     }
   }
 
-  /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. */
-  async load(inode: CachedInode, page: number, count: number, wanted: number): Promise<void> {
+  /**
+   * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. Waits for those that are granted to somebody, or with
+   * `wait: false` rejects with EAGAIN. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
+   */
+  async load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    wait = true,
+  ): Promise<Uint8Array | undefined> {
     inode.uses++
-    const { homes } = inode
-    this.#homes?.hold(homes)
+    let homes: readonly number[] = []
+    let passage: LoadPassage | undefined
     try {
-      for (const piece of this.#pieces(inode, page, count))
+      passage = await this.#passages.load(inode, page, count, wanted, wait)
+      homes = inode.homes
+      this.#homes?.hold(homes)
+      for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         await this.loader.load(
           piece.source,
           piece.page,
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
         )
+      return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
       this.#homes?.release(homes)
+      passage?.leave()
       this.close(inode)
     }
   }
 
-  /** The same, blocking. */
+  /** The same, blocking; does not wait for grants. */
   loadSync(inode: CachedInode, page: number, count: number, wanted: number): void {
+    const passage = this.#passages.loadSync(inode, page, count, wanted)
     try {
-      for (const piece of this.#pieces(inode, page, count))
+      for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         this.loader.loadSync(
           piece.source,
           piece.page,
@@ -153,16 +188,38 @@ export class FileKeeper {
         )
     } catch (error) {
       throw withPath(error, inode.path)
+    } finally {
+      passage.leave()
+    }
+  }
+
+  /** Has `read` read pages [from, to) of the file past the cache. Throws EAGAIN where they are granted to somebody. */
+  readPastSync<T>(inode: CachedInode, from: number, to: number, read: () => T): T {
+    const leave = this.#passages.readSync(inode, from, to)
+    try {
+      return read()
+    } finally {
+      leave()
     }
   }
 
   /**
    * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
-   * uses now are dropped, and it is tried again.
+   * uses now are dropped, and it is tried again. Grants as for {@link load}.
    */
-  async write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
+  async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
+    await this.#using(inode, async () => {
+      const leave = await this.#passages.change(inode, position, position + bytes.length, wait)
+      try {
+        await this.#write(inode, bytes, position)
+      } finally {
+        leave()
+      }
+    })
+  }
+
+  async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
-    inode.uses++
     try {
       let done = 0
       const write = async () => {
@@ -171,24 +228,20 @@ export class FileKeeper {
       }
       await write().catch(async (error: unknown) => {
         if (this.#homes === undefined || !isNoSpace(error)) throw error
-        this.letHomesGo(Date.now())
-        await this.#homes.homes.dropUnused()
+        await this.#makeSpace()
         await write()
       })
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
       end()
-      try {
-        this.#lookAtSize(inode)
-      } finally {
-        this.close(inode)
-      }
+      this.#lookAtSize(inode)
     }
   }
 
-  /** The same, blocking. */
+  /** The same, blocking; does not wait for grants. */
   writeSync(inode: CachedInode, bytes: Uint8Array, position: number): void {
+    const leave = this.#passages.changeSync(inode, position, position + bytes.length)
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
       for (let done = 0; done < bytes.length; )
@@ -197,13 +250,35 @@ export class FileKeeper {
       throw withPath(error, inode.path)
     } finally {
       end()
+      leave()
       this.#lookAtSize(inode)
     }
     this.#cacheWritten(inode, bytes, position)
   }
 
-  /** Sets the file's length. Throws the system's error. */
+  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
+  async truncate(inode: CachedInode, length: number): Promise<void> {
+    await this.#using(inode, async () => {
+      const leave = await this.#passages.change(inode, length, Number.POSITIVE_INFINITY, true)
+      try {
+        this.#truncate(inode, length)
+      } finally {
+        leave()
+      }
+    })
+  }
+
+  /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
+    const leave = this.#passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
+    try {
+      this.#truncate(inode, length)
+    } finally {
+      leave()
+    }
+  }
+
+  #truncate(inode: CachedInode, length: number): void {
     const end = this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
     try {
       fs.ftruncateSync(inode.writeFd, length)
@@ -352,21 +427,20 @@ export class FileKeeper {
     this.pages.deleteMapping(inode.mapping)
   }
 
-  /** From pages of the file to pages of what they are loaded from. `done`: how many pages lie before. */
-  #pieces(inode: CachedInode, page: number, count: number): Piece[] {
-    const { map, own } = inode
-    if (map === undefined) return [{ source: inode, page, count, done: 0 }]
-    const walk = this.#walk
-    const pieces: Piece[] = []
-    walk.start(map, page * PAGE_BYTES, Math.min(count * PAGE_BYTES, Math.max(0, inode.size - page * PAGE_BYTES)), own)
-    while (walk.next())
-      pieces.push({
-        source: walk.home === OWN ? inode : this.#homes!.get(walk.home),
-        page: walk.offset / PAGE_BYTES,
-        count: Math.ceil(walk.length / PAGE_BYTES),
-        done: walk.done / PAGE_BYTES,
-      })
-    return pieces
+  /** The inode's descriptors stay open until `run` has ended. */
+  async #using(inode: CachedInode, run: () => Promise<void>): Promise<void> {
+    inode.uses++
+    try {
+      await run()
+    } finally {
+      this.close(inode)
+    }
+  }
+
+  /** Where there is no space: homes that nobody uses now are dropped. */
+  async #makeSpace(): Promise<void> {
+    this.letHomesGo(Date.now())
+    await this.#homes?.homes.dropUnused()
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {
@@ -409,18 +483,6 @@ export class FileKeeper {
     inode.size = size
     this.pages.setSize(inode.mapping, size)
   }
-}
-
-interface Piece {
-  readonly source: PageSource
-  readonly page: number
-  readonly count: number
-  readonly done: number
-}
-
-function isNoSpace(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
 function wholeOf(home: number, size: number): RunMap {

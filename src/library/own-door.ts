@@ -5,6 +5,8 @@ import type { CachedInode } from './cached-inode.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
+import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
+import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
 
 const fsync = promisify(fs.fsync)
@@ -13,12 +15,17 @@ const fdatasync = promisify(fs.fdatasync)
 export class OwnDoor implements Door, DoorNow {
   readonly now = this
   readonly #keeper: FileKeeper
+  readonly #grants: DoorGrants
   readonly #open = new Map<number, CachedInode>()
+  onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   #nextId = 1
+  #nextGrant = 1
   #isEnded = false
 
-  constructor(keeper: FileKeeper) {
+  /** `thread`: whose door it is. */
+  constructor(keeper: FileKeeper, thread: number) {
     this.#keeper = keeper
+    this.#grants = new DoorGrants(keeper.grants, thread, (grant, deadlineMs) => this.onRevoke?.(grant, deadlineMs))
   }
 
   async open(path: string, writable: boolean): Promise<OpenedFile> {
@@ -37,16 +44,20 @@ export class OwnDoor implements Door, DoorNow {
     return this.#inode(id).layout
   }
 
-  load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted)
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
+    return this.#keeper.load(this.#inode(id), page, count, wanted, wait)
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
     this.#keeper.loadSync(this.#inode(id), page, count, wanted)
   }
 
-  write(id: number, bytes: Uint8Array, position: number): Promise<void> {
-    return this.#keeper.write(this.#inode(id), bytes, position)
+  readPastSync<T>(id: number, from: number, to: number, read: () => T): T {
+    return this.#keeper.readPastSync(this.#inode(id), from, to, read)
+  }
+
+  write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
+    return this.#keeper.write(this.#inode(id), bytes, position, wait)
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
@@ -54,7 +65,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   async truncate(id: number, length: number): Promise<void> {
-    this.truncateSync(id, length)
+    await this.#keeper.truncate(this.#inode(id), length)
   }
 
   truncateSync(id: number, length: number): void {
@@ -93,12 +104,34 @@ export class OwnDoor implements Door, DoorNow {
   closeSync(id: number): void {
     const inode = this.#inode(id)
     this.#open.delete(id)
+    this.#grants.close(id)
     this.#keeper.close(inode)
+  }
+
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
+    return this.#grants.request(grant, id, this.#inode(id), holder, wish)
+  }
+
+  publish(grant: number, bytes: Uint8Array, sync: boolean): Promise<void> {
+    return this.#grants.publish(grant, bytes, sync)
+  }
+
+  async abandon(grant: number): Promise<void> {
+    this.#grants.abandon(grant)
+  }
+
+  async revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
+    return this.#keeper.grants.revoke(this.#inode(id), position, length, deadlineMs)
+  }
+
+  grantNumber(): number {
+    return this.#nextGrant++
   }
 
   /** Closes all that is open through this door: the thread behind it is no more. */
   closeAll(): void {
     this.#isEnded = true
+    this.#grants.close()
     for (const id of [...this.#open.keys()]) this.closeSync(id)
   }
 

@@ -10,7 +10,11 @@ function simulateMany(first: number, count: number): CacheOutcome[] {
 describe('the simulation of the page cache', () => {
   it('holds for 3,000 seeds, and they meet everything that there is to meet', () => {
     const outcomes = simulateMany(1, 3000)
-    for (const key of ['hits', 'misses', 'views', 'evicted', 'unpublished', 'zeros', 'shared', 'deaths'] as const)
+    const keys = [
+      ...(['hits', 'misses', 'views', 'evicted', 'unpublished', 'zeros', 'shared', 'deaths'] as const),
+      ...(['grants', 'refusals', 'publishes', 'past'] as const),
+    ]
+    for (const key of keys)
       expect(
         outcomes.reduce((sum, outcome) => sum + outcome[key], 0),
         key,

@@ -66,6 +66,8 @@ export type TakeBack = () => boolean
 export interface GrantAuthority {
   request(wish: GrantWish): TakeBack
   enter(wish: PassageWish): TakeBack
+  /** Whether no page of the file is granted or wanted: what is over before anything else happens need not ask. */
+  isQuiet(file: string): boolean
   /** Gives the grant back. False: it had ended already. */
   release(grant: Grant): boolean
   /** Asks the holder to give the grant back; `deadlineMs` from now it is taken. One that is being published is taken when that is over. */

@@ -75,6 +75,11 @@ export class GrantTable implements GrantAuthority {
     return this.#ask(new PassageClaim(wish))
   }
 
+  isQuiet(file: string): boolean {
+    const claims = this.#files.get(file)
+    return claims === undefined || (claims.grants.length === 0 && claims.waiting.length === 0)
+  }
+
   release(grant: Grant): boolean {
     const claim = grant as GrantClaim
     if (claim.phase === 'ended') return false

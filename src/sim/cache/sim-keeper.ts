@@ -25,6 +25,7 @@ type Operation =
   | 'readItself'
   | 'resize'
   | 'bury'
+  | 'grants'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -41,14 +42,15 @@ const OPERATIONS: readonly Operation[] = (
     ['readItself', 8],
     ['resize', 1],
     ['bury', 2],
+    ['grants', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
 /** A load under way. */
 interface Load {
   readonly frame: number
-  /** The value of the page as it is read: now, not when the load began. */
-  readonly value: () => number
+  /** The value of the page at that offset as it is read: now, not when the load began. */
+  readonly value: (offset: number) => number
   readonly done: () => void
   bytesLoaded: number
   isZero: boolean
@@ -57,6 +59,7 @@ interface Load {
 export class SimKeeper implements Executor {
   readonly #world: World
   readonly #loads: Load[] = []
+  readonly #leaveWriting = new Map<SimFile, () => void>()
   readonly #openBy = new Map<ReaderThread, SimFile[]>()
   /** Nobody is let in between: for looks at the structures from outside. */
   #isAlone = false
@@ -109,6 +112,7 @@ export class SimKeeper implements Executor {
     const { random, keeperProcessor } = this.#world
     keeperProcessor.synchronize()
     this.#accesses = 0
+    this.#world.grants.pass()
     this[random.pick(OPERATIONS)]()
     // What is broken stays broken: not each time, which would take most of the time of a run.
     if (random.chance(0.1)) this.check()
@@ -117,6 +121,7 @@ export class SimKeeper implements Executor {
   check(): void {
     this.#isAlone = true
     this.#world.pages.checkInvariants()
+    this.#world.grants.check()
     this.#isAlone = false
   }
 
@@ -129,11 +134,23 @@ export class SimKeeper implements Executor {
       requests.push(request!)
       return
     }
-    if (kind === 'load') this.#loadOf(file, page)
     if (kind === 'close') this.#close(file, thread)
-    // A message: whoever gets it sees what was done before.
-    keeperProcessor.flush()
-    request!.answer = file.layout
+    const answer = () => {
+      // A message: whoever gets it sees what was done before.
+      keeperProcessor.flush()
+      request!.answer = file.layout
+    }
+    if (kind !== 'load') answer()
+    else
+      this.#world.grants.enter(file, page, (leave) => {
+        this.#loadInside(file, page, leave)
+        answer()
+      })
+  }
+
+  /** Somebody who wants pages alone does something. */
+  grants(): void {
+    if (this.#world.hasGrants) this.#world.grants.act()
   }
 
   loadSome(): void {
@@ -155,22 +172,32 @@ export class SimKeeper implements Executor {
   }
 
   write(): void {
-    const { random, truth, files, pages } = this.#world
+    const { random, files, pages } = this.#world
     const file = random.pick(files)
     if (file.writing === undefined) {
       if (file.mapping < 0) return
       const page = random.pick(file.pages)
+      const leave = this.#world.grants.tryEnter(file, page, true)
+      if (leave === undefined) return
+      this.#leaveWriting.set(file, leave)
       file.writing = { page, value: this.#world.freshValue() }
       file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       pages.drop(file.mapping, page, page + 1)
       if (random.chance(0.5)) return
     }
+    this.#endWrite(file)
+  }
+
+  #endWrite(file: SimFile): void {
+    const { truth } = this.#world
     // The system call: all that was done before is seen by then.
     this.#world.keeperProcessor.flush()
-    const { page, value } = file.writing
+    const { page, value } = file.writing!
     file.clones.delete(page)
     truth.change(file.name, page, value)
+    this.#world.disk.writePage(file, page, value)
     file.writing = undefined
+    this.#leaveWriting.get(file)!()
   }
 
   forget(): void {
@@ -201,7 +228,7 @@ export class SimKeeper implements Executor {
   renew(): void {
     const { random, truth, files, pages, keeperProcessor } = this.#world
     const file = random.pick(files)
-    if (file.mapping < 0 || file.writing !== undefined) return
+    if (file.mapping < 0 || file.writing !== undefined || !this.#world.grants.isQuiet(file)) return
     pages.drop(file.mapping, 0, PAGES_MAX)
     this.#release(file)
     file.serveAlone(pages.changeLayout(file.mapping))
@@ -210,6 +237,7 @@ export class SimKeeper implements Executor {
       if (random.chance(0.7)) file.clones.set(page, this.#world.anyPlace())
       else if (!file.clones.delete(page)) continue
       truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.#world.freshValue())
+      this.#world.disk.writePage(file, page, truth.value(file.name, page))
     }
   }
 
@@ -237,8 +265,9 @@ export class SimKeeper implements Executor {
       if (random.chance(0.5)) this.#loadOf(file, page)
       const bytes = new Uint8Array(2)
       const begin = truth.now
-      if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) === 2)
-        truth.check(file.name, page, 0, bytes, begin, truth.now)
+      if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) !== 2) continue
+      truth.check(file.name, page, 0, bytes, begin, truth.now)
+      this.#world.grants.checkFound(file, page, begin)
     }
   }
 
@@ -263,8 +292,23 @@ export class SimKeeper implements Executor {
     if (!this.#world.isEnding) this.#world.startReader(number)
   }
 
-  /** All loads come to an end. */
+  /** What is under way goes on, and nothing new begins. */
+  endSomething(): void {
+    this.#accesses = 0
+    this.goOn()
+    for (const file of this.#world.files) if (file.writing !== undefined) this.#endWrite(file)
+    this.#world.grants.goOn()
+  }
+
+  /** All loads come to an end, and all grants. */
   finish(): void {
+    this.#endLoads()
+    this.#world.grants.finish()
+    // Of readers that have died while they waited.
+    this.#endLoads()
+  }
+
+  #endLoads(): void {
     for (const load of [...this.#loads]) this.#end(load, false)
   }
 
@@ -317,24 +361,40 @@ export class SimKeeper implements Executor {
 
   /** Begins to load a page of the file from where it lies, if nobody has. */
   #loadOf(file: SimFile, page: number): void {
-    const { truth } = this.#world
-    if (file.writing?.page === page) return
-    const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
-    if (place === undefined) this.#begin(file, page, () => truth.value(file.name, page))
-    else this.#begin(place.home, place.page, () => valueAt(place)!)
+    const leave = this.#world.grants.tryEnter(file, page, false)
+    if (leave !== undefined) this.#loadInside(file, page, leave)
   }
 
-  #begin(source: SimFile | SimHome, page: number, value: () => number): void {
+  /** The same, when no grant is in the way. */
+  #loadInside(file: SimFile, page: number, leave: () => void): void {
+    const { disk } = this.#world
+    if (file.writing?.page === page) {
+      leave()
+      return
+    }
+    const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
+    if (place === undefined) this.#begin(file, page, (offset) => disk.valueOf(file, page, offset), leave)
+    else this.#begin(place.home, place.page, () => valueAt(place)!, leave)
+  }
+
+  #begin(source: SimFile | SimHome, page: number, value: Load['value'], leave: () => void): void {
     const { pages, random } = this.#world
     const { mapping } = source
-    if (pages.isCached(mapping, page) || pages.isLoading(mapping, page)) return
-    const frame = pages.reserve(mapping, page)
-    if (frame === NO_FRAME) return
+    const isNeeded = !pages.isCached(mapping, page) && !pages.isLoading(mapping, page)
+    const frame = isNeeded ? pages.reserve(mapping, page) : NO_FRAME
+    if (frame === NO_FRAME) {
+      leave()
+      return
+    }
     const { used, inLimbo, limit } = pages.frames
     if (used + inLimbo > limit) throw new Error(`${used} frames and ${inLimbo} in limbo are more than ${limit}`)
     if (this.#loads.some((load) => load.frame === frame)) throw new Error(`frame ${frame} is given out twice`)
     source.users++
-    const load = { frame, value, done: () => source.users--, bytesLoaded: 0, isZero: true }
+    const done = () => {
+      source.users--
+      leave()
+    }
+    const load = { frame, value, done, bytesLoaded: 0, isZero: true }
     this.#loads.push(load)
     if (random.chance(0.5) && this.#read(load, SIMULATED_BYTES.length)) this.#end(load, true)
   }
@@ -342,7 +402,8 @@ export class SimKeeper implements Executor {
   /** Reads some bytes more; true: that was all. */
   #read(load: Load, count: number): boolean {
     for (let i = 0; i < count && load.bytesLoaded < SIMULATED_BYTES.length; i++) {
-      const byte = byteOf(load.value(), SIMULATED_BYTES[load.bytesLoaded]!)
+      const offset = SIMULATED_BYTES[load.bytesLoaded]!
+      const byte = byteOf(load.value(offset), offset)
       if (byte !== 0) load.isZero = false
       this.#fill(load.frame, load.bytesLoaded++, byte)
     }

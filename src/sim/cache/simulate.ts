@@ -63,7 +63,9 @@ function endAll(world: World, keeper: SimKeeper): void {
   world.isEnding = true
   for (let turn = 0; world.threads.some((thread) => thread !== undefined); turn++) {
     if (turn > END_TURNS) throw new Error('a reader does not come to an end')
+    world.grants.pass()
     keeper.answer()
+    if (world.hasGrants && world.random.chance(0.3)) keeper.endSomething()
     world.stepReader()
     keeper.bury()
     if (turn % 50 === 0) keeper.forget()

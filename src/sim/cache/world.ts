@@ -12,10 +12,12 @@ import type { Arena } from '../../library/arena.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
 import { PageReader } from '../../library/page-reader.ts'
 import { Random } from '../random.ts'
+import { Disk, HALVES } from './disk.ts'
 import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { life, VIEWS_MAX } from './reader-program.ts'
 import { ReaderThread } from './reader-thread.ts'
+import { SimGrants } from './sim-grants.ts'
 import { NODES_RANK, type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
 import { SimPolicy } from './sim-policy.ts'
 import { SIMULATED_BYTES, Truth } from './truth.ts'
@@ -36,8 +38,15 @@ export interface Counts {
   deaths: number
   shared: number
   zeros: number
+  grants: number
+  refusals: number
+  publishes: number
+  /** Reads past the cache. */
+  past: number
 }
 
+/** Three files of three pages. */
+const DISK_PAGES_MAX = 9
 /** And one word that counts them. */
 const PINS_PER_THREAD = VIEWS_MAX + 1
 /** The last generation of a frame without a page: the second from there is 0. */
@@ -58,7 +67,18 @@ export class World {
   readonly threads: (ReaderThread | undefined)[]
   /** Frames that readers have views of. */
   readonly viewed = new Map<number, ReaderThread[]>()
-  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0 }
+  readonly counts: Counts = {
+    hits: 0,
+    misses: 0,
+    views: 0,
+    deaths: 0,
+    shared: 0,
+    zeros: 0,
+    grants: 0,
+    refusals: 0,
+    publishes: 0,
+    past: 0,
+  }
   readonly description: string
   readonly frameBytes: Region
   readonly pins: Region
@@ -66,6 +86,10 @@ export class World {
   readonly ownReader: PageReader
   /** The memory of frames is given back to the system. */
   giveBack: (frames: readonly number[]) => void = () => {}
+  readonly disk: Disk
+  /** Whether there is anybody who wants pages alone. */
+  readonly hasGrants: boolean
+  readonly grants: SimGrants
   /** All are to come to an end. */
   isEnding = false
   /** How often a page that is written becomes one of zeros. */
@@ -123,7 +147,12 @@ export class World {
       },
     } as unknown as Shortcuts)
     this.threads = new Array(threads)
+    const diskWords = new SharedArrayBuffer(DISK_PAGES_MAX * HALVES.length * 4)
+    const region = this.#simulate(diskWords, 4, -1)
+    this.disk = new Disk(this.memory, new Int32Array(diskWords), region.base)
     this.#makeFiles()
+    this.hasGrants = random.chance(0.5)
+    this.grants = new SimGrants(this)
     this.description = `${this.#order}, ${frames} frames, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
@@ -215,6 +244,8 @@ export class World {
       for (const page of pages) {
         if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
         truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
+        this.disk.add(file, page)
+        this.disk.writePage(file, page, truth.value(file.name, page))
       }
       this.files.push(file)
     }
