@@ -16,7 +16,7 @@ import type { ShownFile } from './shown-file.ts'
 import { mappers, openers, type Users } from './who-has-it.ts'
 
 /** RELEASE comes after close(2) has returned: for so long an open file counts as perhaps closed. */
-const PATIENCE_MS = 250
+const PATIENCE_MS = 1000
 const PATIENCE_STEP_MS = 1
 
 /** Why the file cannot be granted now, as a sentence that says how to proceed; undefined where nothing is in the way. */
@@ -45,10 +45,16 @@ async function whoseMapping(
 ): Promise<string | undefined> {
   const { inodes } = context
   if (!slots.some((slot) => inodes.get(slot, SLOT.PASSED) !== 0)) return undefined
-  // Where the daemon has it open for nobody, and nobody else has it open below, there is no such mapping. Else /proc tells, as far as it can be seen.
-  if (isOpenElsewhere(file.fd) !== false) {
+  // Where the daemon has it open for nobody, and nobody else has it open below, there is no such mapping. Else /proc tells, as far as it can be seen. What was
+  // passed through is closed by the kernel a little later than the open file.
+  for (
+    const deadline = performance.now() + PATIENCE_MS;
+    isOpenElsewhere(file.fd) !== false;
+    await sleep(PATIENCE_STEP_MS)
+  ) {
     const users = await mappers({ device, ino: file.shownIno }, false)
-    if (users.pids.length > 0 || users.isPartial)
+    if (users.pids.length === 0 && !users.isPartial) break
+    if (users.pids.length > 0 || performance.now() >= deadline)
       return `${named(users)} the file mapped as it was opened before: unmap it, and map it again while it is granted, or mount with --no-passthrough`
   }
   // Nobody can pass through it without a new open, which sets the mark again.
