@@ -14,6 +14,7 @@ export const OTHER_SIDES = [
   'KSM, default',
   'KSM, fastest',
   'duperemove',
+  'passed through',
 ] as const
 
 export type Side = 'samepage' | (typeof OTHER_SIDES)[number]

@@ -32,6 +32,7 @@ import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
 import { librarySharers } from './sections/library-sharers.ts'
 import { mergeKsm, mergePages } from './sections/merge.ts'
+import { mergeMount } from './sections/merge-mount.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { policies } from './sections/policies.ts'
@@ -60,6 +61,7 @@ const SECTIONS: readonly Section[] = [
   librarySharers,
   mergePages,
   mergeKsm,
+  mergeMount,
   policies,
 ]
 
