@@ -15,6 +15,7 @@ export const OTHER_SIDES = [
   'KSM, fastest',
   'duperemove',
   'another file',
+  'passed through',
 ] as const
 
 export type Side = 'samepage' | (typeof OTHER_SIDES)[number]

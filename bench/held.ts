@@ -17,7 +17,11 @@ export function pagesOf(file: string): number {
 
 /** What a mount says of its homes. */
 export function homesOf(bench: Bench, mountpoint: string): StatusReport['homes'] {
+  return statusOf(bench, mountpoint).homes
+}
+
+export function statusOf(bench: Bench, mountpoint: string): StatusReport {
   const [command = '', ...args] = bench.program
   const output = execFileSync(command, [...args, 'status', '--json', mountpoint], { encoding: 'utf8' })
-  return (JSON.parse(output) as StatusReport[])[0]!.homes
+  return (JSON.parse(output) as StatusReport[])[0]!
 }

@@ -33,6 +33,7 @@ import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
 import { librarySharers } from './sections/library-sharers.ts'
 import { mergeKsm, mergePages } from './sections/merge.ts'
+import { mergeMount } from './sections/merge-mount.ts'
 import { names, openClose } from './sections/names.ts'
 import { onePage } from './sections/one-page.ts'
 import { policies } from './sections/policies.ts'
@@ -62,6 +63,7 @@ const SECTIONS: readonly Section[] = [
   mergePages,
   mergeKsm,
   libraryGrants,
+  mergeMount,
   policies,
 ]
 

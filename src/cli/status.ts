@@ -65,8 +65,23 @@ function grantRows(grants: StatusReport['grants']): [string, string][] {
   return rows
 }
 
+/** As KSM has them: pages that stand for several, further ones that they stand for, those without an equal, those left alone. */
+function describeMerge(merge: NonNullable<StatusReport['merge']>): [string, string][] {
+  const held = merge.pageBytes + merge.indexBytes
+  return [
+    [
+      'arena',
+      `${formatBytes(held)} of ${formatBytes(merge.memoryMax)}, ${merge.files} files; ${merge.evicted} pages evicted so far`,
+    ],
+    [
+      'merged',
+      `${formatBytes(merge.bytesSaved)} saved: ${merge.pagesShared} pages shared, ${merge.pagesSharing} sharing, ${merge.pagesUnshared} unshared, ${merge.pagesVolatile} volatile; ${merge.fullScans} full scans, ${formatSeconds(merge.timeMs / 1000)} of a processor`,
+    ],
+  ]
+}
+
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead, watch, near } = report
+  const { homes, files, bytesRead, merge, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -93,8 +108,9 @@ function describe(report: StatusReport): string {
     ],
     [
       'read by the daemon',
-      `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files`,
+      `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files${merge === undefined ? '' : `, ${formatBytes(bytesRead.fromArena ?? 0)} from the arena`}`,
     ],
+    ...(merge === undefined ? [] : describeMerge(merge)),
     ...(watch === undefined
       ? []
       : ([

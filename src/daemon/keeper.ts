@@ -20,14 +20,15 @@ import { close, reopen } from '../linux/file.ts'
 import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
 import { STATX_ATTR, Statx } from '../linux/statx.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
-import type { ContentCache, ContentFile } from './content/content-cache.ts'
+import type { ContentCache } from './content/content-cache.ts'
+import type { ContentFile } from './content/content-files.ts'
 import type { MappedContent } from './content/handed-reads.ts'
 import { DecidedFiles } from './decided-files.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
-import { flagsBelow, isWriting, Opening, UNDECIDED } from './opening.ts'
+import { flagsBelow, isWriting, Opening, passesArena, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
@@ -300,7 +301,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   /** Under the slot's lock: where the file is held in the arena, if it is to be; {@link #stat} is its state. */
   #contentFor({ slot, flags }: OpenRequest, fd: number): ContentFile | undefined {
     const { contents, options, fileOf } = this.#parts
-    if (contents === undefined || isWriting(flags) || this.#stat.size < options.minShareBytes) return undefined
+    if (contents === undefined || passesArena(flags) || this.#stat.size < options.minShareBytes) return undefined
     // Reads from the arena may be answered while the bytes are being published.
     if (this.#opening.isGranted(slot)) return undefined
     const { key, domain } = fileOf(slot)

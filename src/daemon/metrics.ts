@@ -9,7 +9,7 @@ export class Metrics {
   readonly #registry = new Registry()
 
   constructor(status: Status) {
-    const { keeper, stats, watch, placement, threads, grants } = status.parts
+    const { keeper, stats, watch, placement, contents, threads, grants } = status.parts
     const registers = [this.#registry]
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -60,6 +60,22 @@ export class Metrics {
     }
 
     if (grants !== undefined) this.#addGrants(grants)
+    if (contents !== undefined) {
+      const merge = () => contents.statistics()
+      gauge('arena_bytes', 'Memory that pages in the arena and their indexes take', () => {
+        const { pageBytes, indexBytes } = merge()
+        return pageBytes + indexBytes
+      })
+      gauge('arena_max_bytes', 'Memory that they may take now', () => merge().memoryMax)
+      gauge('merge_pages_shared', 'Pages in the arena that stand for several', () => merge().pagesShared)
+      gauge('merge_pages_sharing', 'Further pages that are found in those', () => merge().pagesSharing)
+      gauge('merge_pages_unshared', 'Pages that were looked at and have no equal', () => merge().pagesUnshared)
+      gauge('merge_pages_volatile', 'Pages that the last full scan left alone', () => merge().pagesVolatile)
+      counter('merge_full_scans', 'Passes of the scan over the arena', () => merge().fullScans)
+      counter('merge_seconds', 'Time spent on looking for equal pages', () => merge().timeMs / 1000)
+      counter('arena_evicted_pages', 'Pages that had to go to make room', () => merge().evicted)
+      counter('arena_loaded_bytes', 'Bytes read into the arena', () => merge().bytesLoaded)
+    }
 
     new Gauge({
       name: 'samepage_files',
@@ -80,8 +96,10 @@ export class Metrics {
       registers,
       collect() {
         this.reset()
-        this.inc({ from: 'homes' }, stats.bytesFromHomes)
-        this.inc({ from: 'files' }, stats.bytesFromFiles)
+        const { fromHomes, fromFiles, fromArena } = status.bytesRead()
+        this.inc({ from: 'homes' }, fromHomes)
+        this.inc({ from: 'files' }, fromFiles)
+        if (fromArena !== undefined) this.inc({ from: 'arena' }, fromArena)
       },
     })
     for (const [name, help, value] of [

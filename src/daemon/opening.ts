@@ -12,6 +12,7 @@ import {
   fadvise,
   O_ACCMODE,
   O_APPEND,
+  O_DIRECT,
   O_DSYNC,
   O_NONBLOCK,
   O_RDONLY,
@@ -42,14 +43,19 @@ const NOTICED_SECONDS = 1
 
 /**
  * A file that shares and is smaller than that is passed through to itself when it is opened for writing: native speed is worth more than the
- * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared. What is held in the arena shares by content, if at all, which
- * may change with any write: that is passed through, too.
+ * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared.
  */
 const WRITE_SHARED_BYTES_MIN = 8 << 20
 
 const LEASE_TRIES = 1000
 
 export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
+
+/**
+ * Who opens a file like this is passed through, where nobody has it open, and the file shares nothing by address: writers, for what shares by content may change with any write, and
+ * who wants no cache.
+ */
+export const passesArena = (flags: number): boolean => isWriting(flags) || (flags & O_DIRECT) !== 0
 
 /** The flags with which a file is opened below for a client that gave `flags`. */
 export function flagsBelow(flags: number): number {
@@ -192,7 +198,8 @@ export class Opening {
       close(fd)
       return -ERRNO.ESTALE
     }
-    if (isWriting(flags) && (stat.size < WRITE_SHARED_BYTES_MIN || this.isInArena(slot))) {
+    const isSmallForWriting = isWriting(flags) && stat.size < WRITE_SHARED_BYTES_MIN
+    if (isSmallForWriting || (passesArena(flags) && this.isInArena(slot))) {
       this.decide(slot, SERVED.PRIVATE, stat, false, 0)
     } else if (
       !this.#serving.isRemembered(slot, Date.now() / 1000) ||
@@ -201,7 +208,7 @@ export class Opening {
       (this.isInArena(slot) && this.isGranted(slot))
     ) {
       const { sharing, merge, minShareBytes } = this.#options
-      if (stat.size >= minShareBytes && (sharing || (merge && !isWriting(flags)))) return UNDECIDED
+      if (stat.size >= minShareBytes && (sharing || (merge && !passesArena(flags)))) return UNDECIDED
       this.decide(slot, SERVED.PRIVATE, stat, true, 0)
     } else if (!this.#acquireHomes(slot)) return UNDECIDED
     return this.open(slot, fd, flags, reply)

@@ -6,7 +6,7 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { OwnPages } from '../cache/own-pages.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
-import type { ContentRef } from './content/content-cache.ts'
+import type { ContentRef } from './content/content-files.ts'
 import type { Maps } from './opening.ts'
 import type { HomeRef, ToKeeper, ToWorker } from './shared-state.ts'
 

@@ -1,6 +1,7 @@
 /** All that the threads of the serving process share, as it travels to a worker when it starts. */
 import type { MessagePort } from 'node:worker_threads'
-import type { ContentMemory, ContentRef } from './content/content-cache.ts'
+import type { ContentMemory } from './content/content-cache.ts'
+import type { ContentRef } from './content/content-files.ts'
 import type { ContentOptions } from './content/content-options.ts'
 import type { Source } from './inode-files.ts'
 import type { LockRequest } from './locks/lock-table.ts'

@@ -9,7 +9,8 @@ import { FOUND, Lookup } from '../../cache/lookup.ts'
 import { Arena } from '../../library/arena.ts'
 import { linuxNative } from '../../library/linux-native.ts'
 import { NEEDS_FENCE } from '../../library/page-reader.ts'
-import type { ContentMemory, ContentRef } from './content-cache.ts'
+import type { ContentMemory } from './content-cache.ts'
+import type { ContentRef } from './content-files.ts'
 
 /** Frames copied at once. */
 const SPAN_MAX = 64

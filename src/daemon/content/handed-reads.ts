@@ -23,7 +23,8 @@ import { Statx } from '../../linux/statx.ts'
 import { type InodeTable, SLOT } from '../inode-table.ts'
 import type { ServingState } from '../serving.ts'
 import type { ToKeeper } from '../shared-state.ts'
-import { type ContentCache, type ContentFile, isSameState } from './content-cache.ts'
+import type { ContentCache } from './content-cache.ts'
+import { type ContentFile, isSameState } from './content-files.ts'
 import { ContentReader } from './content-reader.ts'
 
 const pread = promisify(fs.read)
