@@ -28,7 +28,7 @@ const options = { ...(cpu === undefined ? {} : { cpu }), onLoad: way === 'load',
 
 if (way === 'load') await files.beginMerging(options)
 const inode = await files.open(file, false, 0)
-for (let page = 0; page < pages; page += WINDOW_MAX) await files.load(inode, page, WINDOW_MAX, WINDOW_MAX)
+for (let page = 0; page < pages; page += WINDOW_MAX) await files.load(inode, page, WINDOW_MAX, WINDOW_MAX, 0)
 const indexBefore = keeper.indexBytes
 const began = performance.now()
 const before = process.cpuUsage()

@@ -1,5 +1,5 @@
 /**
- * The frames: which are free, which are in use, and when one that was given up can be used again.
+ * The frames: which are free, which are in use, and when one that was given up can be used again. Each NUMA node has frames of its own.
  *
  * ```
  *   OFFLINE ──grow──▶ FREE ──take──▶ LOADING ──keep──▶ RESIDENT
@@ -7,13 +7,14 @@
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
- * Free frames are used first in, first out, so that a generation comes round as late as it can. Before them those that were loaded in vain (a page of zeros, or equal to
- * another): they have had no new generation, and their memory is there already.
+ * Free frames are used first in, first out, so that a generation comes round as late as it can: see free-frames.ts.
  *
- * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free list has the FREE ones and the limbo
+ * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free lists have the FREE ones and the limbo
  * list those in LIMBO, each once; not more than `limit` are in another state than FREE, OFFLINE or LIMBO, once `limit` was reached.
  */
 import { FRAME, frameAt, nextGeneration } from '../layout/frame-record.ts'
+import { FrameNodes, oneNode } from './frame-nodes.ts'
+import { FreeFrames } from './free-frames.ts'
 import type { CacheMemory } from './memory.ts'
 import type { PinnedFrames } from './pins.ts'
 
@@ -24,29 +25,26 @@ export const NO_FRAME = -1
 /** Context: the keeper's thread. */
 export class Frames {
   readonly capacity: number
+  readonly nodes: FrameNodes
   readonly #words: Int32Array
   readonly #states: Uint8Array
   readonly #pinned: PinnedFrames
-  /** A ring. */
-  readonly #free: Int32Array
-  #freeHead = 0
-  #freeCount = 0
-  /** Free ones besides, that were {@link discard}ed. */
-  #discarded: number[] = []
+  /** By node. */
+  readonly #free: readonly FreeFrames[]
   #limbo: number[] = []
-  #offline: number[] = []
   /** LOADING and RESIDENT. */
   #used = 0
   #limit: number
 
-  constructor(memory: CacheMemory, pinned: PinnedFrames) {
+  constructor(memory: CacheMemory, pinned: PinnedFrames, nodes = new FrameNodes(oneNode(memory.sizes.frames))) {
     this.capacity = memory.sizes.frames
+    this.nodes = nodes
     this.#words = new Int32Array(memory.frames)
     this.#states = new Uint8Array(this.capacity)
     this.#pinned = pinned
-    this.#free = new Int32Array(this.capacity)
+    this.#states.fill(FRAME_STATE.FREE)
+    this.#free = nodes.table.frames.map((count, node) => new FreeFrames(nodes.first(node), count))
     this.#limit = this.capacity
-    for (let frame = 0; frame < this.capacity; frame++) this.#addFree(frame)
   }
 
   /** Frames that hold a page, or are about to. */
@@ -65,7 +63,7 @@ export class Frames {
 
   /** How many frames could be taken out of use, were they free: see {@link shrink}. */
   get surplus(): number {
-    return Math.max(0, this.capacity - this.#offline.length - this.#limit)
+    return Math.max(0, this.capacity - this.#offline - this.#limit)
   }
 
   /** How many frames must be given up before another can be taken; 0: none. */
@@ -78,14 +76,16 @@ export class Frames {
     this.#limit = Math.min(limit, this.capacity)
   }
 
-  /** Takes a frame for a page of `mapping`, which is about to be loaded; {@link NO_FRAME} where there is none. */
-  take(mapping: number, page: number): number {
+  /** Takes a frame of the first of `nodes` that has one, for a page of `mapping` that is about to be loaded; {@link NO_FRAME} where there is none. */
+  take(mapping: number, page: number, nodes: readonly number[] = this.nodes.nearest(0)): number {
     if (this.excess > 0) this.#sweepLimbo()
     if (this.excess > 0) return NO_FRAME
-    if (this.#nothingFree) this.#bringOnline()
-    if (this.#nothingFree) this.#sweepLimbo()
-    if (this.#nothingFree) return NO_FRAME
-    const frame = this.#discarded.shift() ?? this.#takeFree()
+    let frame = this.#takeFree(nodes)
+    if (frame === NO_FRAME && this.#limbo.length > 0) {
+      this.#sweepLimbo()
+      frame = this.#takeFree(nodes)
+    }
+    if (frame === NO_FRAME) return NO_FRAME
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
@@ -126,18 +126,19 @@ export class Frames {
   discard(frame: number): void {
     this.#used--
     this.#states[frame] = FRAME_STATE.FREE
-    this.#discarded.push(frame)
+    this.#free[this.nodes.nodeOf(frame)]!.addUnused(frame)
   }
 
   /** Takes frames that nobody uses out of use, those above the limit, and returns them: their memory can be given back. */
   shrink(): number[] {
     this.#sweepLimbo()
-    for (const frame of this.#discarded.splice(0)) this.#addFree(frame)
     const released: number[] = []
-    while (this.#freeCount > 0 && this.capacity - this.#offline.length > this.#limit) {
-      const frame = this.#takeFree()
+    for (let left = this.surplus; left > 0; left--) {
+      // Of the node that has the most of them.
+      const fullest = this.#free.reduce((most, free) => (free.count > most.count ? free : most))
+      const frame = fullest.putOffline()
+      if (frame < 0) break
       this.#states[frame] = FRAME_STATE.OFFLINE
-      this.#offline.push(frame)
       released.push(frame)
     }
     return released
@@ -171,12 +172,12 @@ export class Frames {
   checkInvariants(): void {
     const counts = [0, 0, 0, 0, 0]
     for (const state of this.#states) counts[state]!++
-    const free = new Set(this.#discarded)
-    for (let i = 0; i < this.#freeCount; i++) free.add(this.#free[(this.#freeHead + i) % this.capacity]!)
+    const free = this.#free.flatMap((list) => list.list())
+    const offline = this.#free.flatMap((list) => list.offline)
     const lists = [
-      [free, this.#freeCount + this.#discarded.length, FRAME_STATE.FREE],
+      [new Set(free), free.length, FRAME_STATE.FREE],
       [new Set(this.#limbo), this.#limbo.length, FRAME_STATE.LIMBO],
-      [new Set(this.#offline), this.#offline.length, FRAME_STATE.OFFLINE],
+      [new Set(offline), offline.length, FRAME_STATE.OFFLINE],
     ] as const
     for (const [list, length, state] of lists) {
       if (list.size !== length || counts[state] !== length)
@@ -190,25 +191,21 @@ export class Frames {
     if (used !== this.#used) throw new Error(`${used} frames are in use, ${this.#used} are counted`)
   }
 
-  get #nothingFree(): boolean {
-    return this.#freeCount === 0 && this.#discarded.length === 0
+  get #offline(): number {
+    return this.#free.reduce((sum, { offline }) => sum + offline.length, 0)
   }
 
-  #takeFree(): number {
-    const frame = this.#free[this.#freeHead]!
-    this.#freeHead = (this.#freeHead + 1) % this.capacity
-    this.#freeCount--
-    return frame
+  #takeFree(nodes: readonly number[]): number {
+    for (const node of nodes) {
+      const frame = this.#free[node]!.take()
+      if (frame >= 0) return frame
+    }
+    return NO_FRAME
   }
 
   #addFree(frame: number): void {
     this.#states[frame] = FRAME_STATE.FREE
-    this.#free[(this.#freeHead + this.#freeCount++) % this.capacity] = frame
-  }
-
-  #bringOnline(): void {
-    const frame = this.#offline.pop()
-    if (frame !== undefined) this.#addFree(frame)
+    this.#free[this.nodes.nodeOf(frame)]!.add(frame)
   }
 
   #sweepLimbo(): void {

@@ -16,8 +16,10 @@ import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
 import { EntryKind, PAGE_BYTES } from './entry.ts'
+import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
+import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { XArray } from './xarray.ts'
@@ -27,14 +29,6 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
-
-/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
-export interface ContentOwner {
-  /** An entry that led to `frame`, a merged page, is no more. */
-  unshared(frame: number): void
-  /** `frame` has been given up, merged or not. */
-  gaveUp(frame: number): void
-}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -80,16 +74,17 @@ export class PageKeeper {
 
   /**
    * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used
-   * again.
+   * again. `nodes`: which frames lie where, where there is more than one NUMA node.
    */
   constructor(
     memory: CacheMemory,
     policy: (ages: Ages) => ReclaimPolicy,
     bytesMax: number,
     giveBack: (frames: readonly number[]) => void = () => {},
+    nodes?: FrameNodes,
   ) {
     this.pinned = new PinnedFrames(memory)
-    this.frames = new Frames(memory, this.pinned)
+    this.frames = new Frames(memory, this.pinned, nodes)
     this.#mappings = new Int32Array(memory.mappings)
     this.#counters = new Int32Array(memory.counters)
     this.#mappingsMax = memory.sizes.mappings
@@ -176,15 +171,16 @@ export class PageKeeper {
 
   /**
    * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no
-   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache.
+   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
    */
-  reserve(mapping: number, page: number): number {
+  reserve(mapping: number, page: number, near = 0): number {
     if (page >= PAGES_MAX) return NO_FRAME
     if (this.frames.surplus > 0) this.#trim()
-    let frame = this.frames.take(mapping, page)
+    const nodes = this.frames.nodes.nearest(near)
+    let frame = this.frames.take(mapping, page, nodes)
     if (frame === NO_FRAME) {
-      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)))
-      frame = this.frames.take(mapping, page)
+      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near)
+      frame = this.frames.take(mapping, page, nodes)
     }
     if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)
     return frame
@@ -381,13 +377,13 @@ export class PageKeeper {
     this.#policy.checkInvariants()
   }
 
-  /** Evicts `count` pages, or as many as are not pinned. */
-  #reclaim(count: number): void {
+  /** Evicts `count` pages, or as many as are not pinned; `near`: the node on which a frame is wanted. */
+  #reclaim(count: number, near = 0): void {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
     for (let i = 0; i < count; i++) {
-      const frame = this.#policy.victim(mayEvict)
+      const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
       // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(

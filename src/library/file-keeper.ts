@@ -133,16 +133,16 @@ export class FileKeeper {
   }
 
   /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
-  async merge(inode: CachedInode, page: number, count: number): Promise<MergeStats> {
+  async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
     const merging = await this.beginMerging({ onLoad: false, scan: false })
-    await this.load(inode, page, count, count)
+    await this.load(inode, page, count, count, near)
     for (const piece of this.#pieces(inode, page, count))
       merging.mergeNow(piece.source.mapping, piece.page, piece.count)
     return merging.stats()
   }
 
-  /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. */
-  async load(inode: CachedInode, page: number, count: number, wanted: number): Promise<void> {
+  /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for, from the node `near`; see {@link Loader}. */
+  async load(inode: CachedInode, page: number, count: number, wanted: number, near: number): Promise<void> {
     inode.uses++
     const { homes } = inode
     this.#homes?.hold(homes)
@@ -153,6 +153,7 @@ export class FileKeeper {
           piece.page,
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
+          near,
         )
     } catch (error) {
       throw withPath(error, inode.path)
@@ -163,7 +164,7 @@ export class FileKeeper {
   }
 
   /** The same, blocking. */
-  loadSync(inode: CachedInode, page: number, count: number, wanted: number): void {
+  loadSync(inode: CachedInode, page: number, count: number, wanted: number, near: number): void {
     try {
       for (const piece of this.#pieces(inode, page, count))
         this.loader.loadSync(
@@ -171,6 +172,7 @@ export class FileKeeper {
           piece.page,
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
+          near,
         )
     } catch (error) {
       throw withPath(error, inode.path)
@@ -209,7 +211,7 @@ export class FileKeeper {
   }
 
   /** The same, blocking. */
-  writeSync(inode: CachedInode, bytes: Uint8Array, position: number): void {
+  writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
       for (let done = 0; done < bytes.length; )
@@ -220,7 +222,7 @@ export class FileKeeper {
       end()
       this.#lookAtSize(inode)
     }
-    this.#cacheWritten(inode, bytes, position)
+    this.#cacheWritten(inode, bytes, position, near)
   }
 
   /** Sets the file's length. Throws the system's error. */
@@ -419,14 +421,14 @@ export class FileKeeper {
     return inode.beginWriting(start, end)
   }
 
-  #cacheWritten(inode: CachedInode, bytes: Uint8Array, position: number): void {
+  #cacheWritten(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
     if (bytes.length > CACHED_WRITE_BYTES_MAX) return
     const end = position + bytes.length
     for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
       if (this.pages.isCached(inode.mapping, page) || this.pages.isLoading(inode.mapping, page)) continue
       // Another write to it is under way: which of them is the last nobody knows.
       if (!inode.isAtRest(page, 1)) continue
-      const frame = this.pages.reserve(inode.mapping, page)
+      const frame = this.pages.reserve(inode.mapping, page, near)
       if (frame === NO_FRAME) return
       const at = page * PAGE_BYTES - position
       this.#arena.bytes(frame).set(bytes.subarray(at, at + PAGE_BYTES))

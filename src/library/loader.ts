@@ -53,10 +53,11 @@ export class Loader {
 
   /**
    * Loads what is missing of `count` pages from `page` on, of which the first `wanted` are asked for. Blocks. Throws the system's error where
-   * one of those cannot be read. They may be missing all the same: where there is no room, or they are being loaded just now.
+   * one of those cannot be read. They may be missing all the same: where there is no room, or they are being loaded just now. `near`: the node of
+   * who asks.
    */
-  loadSync(source: PageSource, page: number, count: number, wanted: number): void {
-    const batches = this.#batches(source, page, count, wanted)
+  loadSync(source: PageSource, page: number, count: number, wanted: number, near: number): void {
+    const batches = this.#batches(source, page, count, wanted, near)
     for (let step = batches.next(); step.done !== true; ) {
       let outcome: Outcome
       try {
@@ -69,8 +70,8 @@ export class Loader {
   }
 
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
-  async load(source: PageSource, page: number, count: number, wanted: number): Promise<void> {
-    const batches = this.#batches(source, page, count, wanted)
+  async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
+    const batches = this.#batches(source, page, count, wanted, near)
     for (let step = batches.next(); step.done !== true; ) {
       const end = this.#begin(source.mapping)
       let outcome: Outcome
@@ -94,11 +95,17 @@ export class Loader {
   }
 
   /** The batches to be read, one after the other; takes what became of each. */
-  *#batches(source: PageSource, page: number, count: number, wanted: number): Generator<Batch, void, Outcome> {
+  *#batches(
+    source: PageSource,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+  ): Generator<Batch, void, Outcome> {
     const wantedEnd = page + wanted
     let end = page + count
     for (;;) {
-      const batch = this.#reserve(source, page, end - page, wantedEnd - page)
+      const batch = this.#reserve(source, page, end - page, wantedEnd - page, near)
       if (batch === undefined) return
       const outcome = yield batch
       if (typeof outcome === 'number') {
@@ -135,7 +142,7 @@ export class Loader {
   }
 
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
-  #reserve(source: PageSource, page: number, count: number, wanted: number): Batch | undefined {
+  #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
     const { mapping } = source
     const keeper = this.#keeper
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
@@ -144,7 +151,7 @@ export class Loader {
     const frames: number[] = []
     for (let at = first; at < end && frames.length < WINDOW_MAX; at++) {
       if (keeper.isCached(mapping, at) || keeper.isLoading(mapping, at) || !source.isAtRest(at, 1)) break
-      const frame = keeper.reserve(mapping, at)
+      const frame = keeper.reserve(mapping, at, near)
       if (frame === NO_FRAME) break
       frames.push(frame)
     }
@@ -157,8 +164,7 @@ export class Loader {
     this.counts.reads++
     this.counts.bytesLoaded += bytes
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
-    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
-    const pages = merging?.pages ?? this.#keeper
+    const complete: number[] = []
     for (let i = 0; i < batch.frames.length; i++) {
       const frame = batch.frames[i]!
       const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
@@ -170,8 +176,11 @@ export class Loader {
       const page = this.#arena.bytes(frame)
       if (valid < PAGE_BYTES) page.fill(0, valid)
       if (isZero(page)) this.#keeper.publishZero(frame)
-      else pages.publish(frame, i < batch.wanted)
+      else complete.push(i)
     }
+    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
+    const pages = merging?.pages ?? this.#keeper
+    for (const i of complete) pages.publish(batch.frames[i]!, i < batch.wanted)
     merging?.endLoad()
     if (bytes < expected) source.onShrunk()
   }

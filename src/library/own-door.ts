@@ -13,13 +13,16 @@ const fdatasync = promisify(fs.fdatasync)
 
 export class OwnDoor implements Door, DoorNow {
   readonly now = this
+  /** Tells the node that the thread behind it is on. */
+  near: () => number
   readonly #keeper: FileKeeper
   readonly #open = new Map<number, CachedInode>()
   #nextId = 1
   #isEnded = false
 
-  constructor(keeper: FileKeeper) {
+  constructor(keeper: FileKeeper, near: () => number) {
     this.#keeper = keeper
+    this.near = near
   }
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
@@ -39,11 +42,11 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted)
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.near())
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
-    this.#keeper.loadSync(this.#inode(id), page, count, wanted)
+    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.near())
   }
 
   write(id: number, bytes: Uint8Array, position: number): Promise<void> {
@@ -51,7 +54,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position)
+    this.#keeper.writeSync(this.#inode(id), bytes, position, this.near())
   }
 
   async truncate(id: number, length: number): Promise<void> {
@@ -84,7 +87,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   merge(id: number, page: number, count: number): Promise<MergeStats> {
-    return this.#keeper.merge(this.#inode(id), page, count)
+    return this.#keeper.merge(this.#inode(id), page, count, this.near())
   }
 
   forget(id: number, page: number, count: number): void {

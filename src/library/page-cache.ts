@@ -2,11 +2,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
+import { FrameNodes } from '../cache/frame-nodes.ts'
 import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
+import { NodeClocks } from '../cache/reclaim/node-clocks.ts'
+import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
@@ -17,7 +20,8 @@ import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
 import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
-import { loadNative, type Native } from './native.ts'
+import { loadNative, type Native, type NumaSystem } from './native.ts'
+import { type NumaMode, type NumaPlan, nearOf, planNodes } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
 import { PageReader } from './page-reader.ts'
@@ -39,6 +43,12 @@ export interface PageCacheOptions {
   readonly merge?: false | 'content' | MergeOptions
   /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
   readonly minShareBytes?: number
+  /**
+   * Near memory, on a machine of several NUMA nodes: pages are loaded into memory of the node from which they are asked for. `replicate`: clean pages that are read often
+   * from another node get a replica there. `inode`: each node has pages of its own for each file. On a machine of one node nothing of it is there.
+   * Default `off`.
+   */
+  readonly numa?: NumaMode
   /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
   readonly yieldUnderPressure?: boolean
   /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
@@ -75,6 +85,8 @@ export interface PageCacheStats {
   readonly pageBytes: number
   /** Bytes of indexes. */
   readonly indexBytes: number
+  /** With {@link PageCacheOptions.numa}, on a machine of several nodes. */
+  readonly numa?: NumaStats
   /** Bytes of pages that have been evicted while somebody had them pinned. */
   readonly limboBytes: number
   /** Open files, of all threads; each {@link PageCache.open} counts. */
@@ -97,12 +109,22 @@ export interface PageCacheStats {
   readonly merge: MergeStats | undefined
 }
 
+/** Of {@link PageCacheStats}. Nodes have the system's numbers. */
+export interface NumaStats {
+  /** Bytes of pages that lie on each node: as the kernel says (/proc/self/numa_maps), which takes a moment. */
+  readonly bytesByNode: Readonly<Record<number, number>>
+  /** Nodes with memory that came after the cache was made, and are not used. */
+  readonly nodesUnused: readonly number[]
+}
+
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
 export interface PageCacheHandle {
   /** @internal */
   readonly memory: CacheMemory
   /** @internal */
   readonly arena: ArenaHandle
+  /** @internal */
+  readonly numa: NumaPlan | undefined
   /** @internal */
   readonly thread: number
   /** @internal */
@@ -116,6 +138,8 @@ export interface PageCacheHandle {
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
+/** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
+const HUGE_PAGES_MIN = 2 ** 29
 /** V8 keeps the order of loads on x86 only. */
 const NEEDS_FENCE = process.arch !== 'x64'
 
@@ -158,7 +182,7 @@ export class PageCache implements AsyncDisposable {
   /** Attaches this thread to a cache that another one made. */
   static async attach(handle: PageCacheHandle): Promise<PageCache> {
     const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
-    const door = new RemoteDoor(handle.port)
+    const door = new RemoteDoor(handle.port, nearOf(handle.numa, native?.numa))
     return new PageCache(
       contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug),
       undefined,
@@ -268,6 +292,8 @@ class Keeping {
   readonly #memory: CacheMemory
   readonly files: FileKeeper
   readonly #arena: Arena
+  readonly #numa: NumaPlan | undefined
+  readonly #system: NumaSystem | undefined
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
   readonly #stopWatching: () => void
@@ -284,12 +310,19 @@ class Keeping {
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
-    this.#arena = Arena.create(frames, native)
+    if (bytes >= HUGE_PAGES_MIN)
+      for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
+    this.#system = native?.numa
+    this.#numa = planNodes(options.numa ?? 'off', frames, this.#system)
+    this.#arena = Arena.create(frames, native, this.#numa)
+    const nodes = this.#numa && new FrameNodes(this.#numa.table)
+    const policy = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
     this.pages = new PageKeeper(
       this.#memory,
-      (ages) => new ReuseClock(frames, ages),
+      (ages) => (nodes === undefined ? policy(frames, ages) : new NodeClocks(nodes, ages, policy)),
       bytes,
       (frames) => this.#arena.giveBack(frames),
+      nodes,
     )
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
@@ -302,7 +335,7 @@ class Keeping {
   }
 
   attachOwn(isDebug: boolean): FileContext {
-    const thread = this.#attach(undefined)
+    const thread = this.#attach(undefined, nearOf(this.#numa, this.#system))
     return contextOf(
       this.#memory,
       this.#arena,
@@ -315,12 +348,13 @@ class Keeping {
 
   attachOther(isDebug: boolean): PageCacheHandle {
     const { port1, port2 } = new MessageChannel()
-    const thread = this.#attach(port1)
+    const thread = this.#attach(port1, () => 0)
     const { door } = this.#doors.get(thread)!
     serveDoor(port1, door)
     port1.on('close', () => this.#detach(thread))
     port1.unref()
-    return { memory: this.#memory, arena: this.#arena.handle, thread, port: port2, isDebug, transferList: [port2] }
+    const [memory, arena, numa] = [this.#memory, this.#arena.handle, this.#numa]
+    return { memory, arena, numa, thread, port: port2, isDebug, transferList: [port2] }
   }
 
   resize(bytes: number): void {
@@ -345,6 +379,7 @@ class Keeping {
       reads,
       evicted: pages.counts.evicted,
       refaults: pages.counts.refaults,
+      ...(this.#numa && { numa: this.#numaStats(this.#numa) }),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
       merge: this.files.loader.merging?.stats(),
@@ -372,11 +407,19 @@ class Keeping {
     this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
   }
 
-  #attach(port: MessagePort | undefined): number {
+  #numaStats({ numbers }: NumaPlan): NumaStats {
+    const nodes = this.#system!.readNodes().filter(({ bytes }) => bytes > 0)
+    return {
+      bytesByNode: Object.fromEntries(this.#arena.bytesByNode()),
+      nodesUnused: nodes.map(({ number }) => number).filter((number) => !numbers.includes(number)),
+    }
+  }
+
+  #attach(port: MessagePort | undefined, near: () => number): number {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, near), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)

@@ -23,6 +23,8 @@ interface Call {
   readonly call: number
   readonly method: Method
   readonly args: readonly unknown[]
+  /** The node that the thread is on, which may change. */
+  readonly near: number
 }
 
 type Answer = { readonly call: number } & ({ readonly value: unknown } | { readonly error: ErrorParts })
@@ -44,11 +46,13 @@ export class RemoteDoor implements Door {
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: unknown): void }>()
   /** This thread's own, by the file's number. */
   readonly #descriptors = new Map<number, number>()
+  readonly #near: () => number
   #nextCall = 1
   #isClosed = false
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, near: () => number) {
     this.#port = port
+    this.#near = near
     port.on('message', (answer: Answer) => this.#take(answer))
     port.on('close', () => this.#end())
     port.unref()
@@ -118,7 +122,7 @@ export class RemoteDoor implements Door {
     if (this.#waiting.size === 0) this.#port.ref()
     return new Promise((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject })
-      this.#port.postMessage({ call, method, args } satisfies Call)
+      this.#port.postMessage({ call, method, args, near: this.#near() } satisfies Call)
     })
   }
 
@@ -151,8 +155,9 @@ async function ownDescriptor({ fd, key }: OpenedFile, path: string): Promise<num
 
 /** Answers the calls of the thread at the other end of `port` with what `door` does. */
 export function serveDoor(port: MessagePort, door: OwnDoor): void {
-  port.on('message', async ({ call, method, args }: Call) => {
+  port.on('message', async ({ call, method, args, near }: Call) => {
     let answer: Answer
+    door.near = () => near
     try {
       answer = { call, value: await (door[method] as (...args: readonly unknown[]) => unknown).apply(door, [...args]) }
     } catch (error) {

@@ -122,8 +122,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('pins as they were when the keeper looked last', FRAMES, 'this.#pinned.look()'),
   without(
     'a frame that is given out twice',
-    FRAMES,
-    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--',
+    'cache/free-frames',
+    'this.#head = (this.#head + 1) % this.#ring.length; this.#count--',
   ),
   instead(
     'frames in limbo that are not counted',

@@ -117,5 +117,5 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   ),
 
   // ---- frames that were loaded in vain
-  instead('a frame that was free twice', FRAMES, 'this.#discarded.shift()', 'this.#discarded[0]'),
+  instead('a frame that was free twice', 'cache/free-frames', 'this.#unused.shift()', 'this.#unused[0]'),
 ]
