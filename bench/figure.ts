@@ -13,6 +13,7 @@ export const OTHER_SIDES = [
   'one sharer',
   'KSM, default',
   'KSM, fastest',
+  'duperemove',
 ] as const
 
 export type Side = 'samepage' | (typeof OTHER_SIDES)[number]
@@ -26,6 +27,7 @@ export interface Unit {
 
 export const UNIT = {
   BYTES: { name: 'bytes', better: 'less', format: formatBytes },
+  SAVED_BYTES: { name: 'bytes', better: 'more', format: formatBytes },
   SECONDS: { name: 'seconds', better: 'less', format: formatSeconds },
   BYTES_PER_SECOND: { name: 'bytes/s', better: 'more', format: (value) => `${(value / 1e9).toFixed(2)} GB/s` },
   PER_SECOND: { name: '1/s', better: 'more', format: (value) => `${formatCount(value)}/s` },

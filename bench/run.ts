@@ -21,6 +21,7 @@ import { type Figure, reaches, toJson } from './figure.ts'
 import { inspectSpeed } from './inspect.ts'
 import { printFigures } from './print.ts'
 import { daemonSpeed } from './sections/daemon-speed.ts'
+import { dedupe } from './sections/dedupe.ts'
 import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
 import { guest } from './sections/guest.ts'
@@ -51,6 +52,7 @@ const SECTIONS: readonly Section[] = [
   postgres,
   guest,
   inspectSpeed,
+  dedupe,
   libraryHits,
   libraryLru,
   libraryClones,

@@ -6,6 +6,8 @@ export {
   type StreamOptions,
 } from './library/cached-file.ts'
 export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.ts'
+export type { NumaStats } from './library/near-memory.ts'
+export type { NumaMode } from './library/numa.ts'
 export {
   type MergeNowOptions,
   type OpenOptions,

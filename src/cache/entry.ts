@@ -22,6 +22,8 @@ export const EntryKind = {
   SHADOW: 4,
   /** A page of zeros, which needs no frame. */
   ZERO: 5,
+  /** As `page`, and other NUMA nodes have copies: see replicas.ts. */
+  REPLICATED: 6,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -32,13 +34,16 @@ interface EntryKindRow {
   readonly isRun: boolean
   /** The entry's value is the number of a frame, and its generation is that frame's. */
   readonly hasFrame: boolean
+  /** And the page is its frame's owner. */
+  readonly ownsFrame: boolean
 }
 
 export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
-  [EntryKind.OWN]: { name: 'own', isRun: true, hasFrame: false },
-  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true, hasFrame: false },
-  [EntryKind.PAGE]: { name: 'page', isRun: false, hasFrame: true },
-  [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true },
-  [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false },
-  [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false },
+  [EntryKind.OWN]: { name: 'own', isRun: true, hasFrame: false, ownsFrame: false },
+  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true, hasFrame: false, ownsFrame: false },
+  [EntryKind.PAGE]: { name: 'page', isRun: false, hasFrame: true, ownsFrame: true },
+  [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true, ownsFrame: false },
+  [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false, ownsFrame: false },
+  [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
+  [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
 }

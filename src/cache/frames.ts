@@ -7,7 +7,8 @@
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
- * Free frames are used first in, first out, so that a generation comes round as late as it can: see free-frames.ts.
+ * Free frames are used first in, first out, so that a generation comes round as late as it can. Before them those that were loaded in vain (a page of zeros, or equal to
+ * another): they have had no new generation, and their memory is there already.
  *
  * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free lists have the FREE ones and the limbo
  * list those in LIMBO, each once; not more than `limit` are in another state than FREE, OFFLINE or LIMBO, once `limit` was reached.
@@ -126,7 +127,7 @@ export class Frames {
   discard(frame: number): void {
     this.#used--
     this.#states[frame] = FRAME_STATE.FREE
-    this.#free[this.nodes.nodeOf(frame)]!.addUnused(frame)
+    this.#free[this.nodes.nodeOf(frame)]!.putBack(frame)
   }
 
   /** Takes frames that nobody uses out of use, those above the limit, and returns them: their memory can be given back. */

@@ -1,14 +1,11 @@
-/**
- * The free frames of one node, used first in, first out, and those that were taken out of use. Before the others those that were loaded in vain (a page of zeros, or one equal to another): they
- * have had no new generation, and their memory is there already. Context: the keeper's thread.
- */
+/** The free frames of one node, used first in, first out, and those that were taken out of use. Context: the keeper's thread. */
 export class FreeFrames {
   /** A ring. */
   readonly #ring: Int32Array
   #head = 0
   #count = 0
-  /** Free ones that were loaded in vain, not in the ring. */
-  readonly #unused: number[] = []
+  /** Free ones besides, that were put back: used first. */
+  readonly #putBack: number[] = []
   #offline: number[] = []
 
   /** `count` frames from `first` on, all of them free. */
@@ -18,7 +15,7 @@ export class FreeFrames {
   }
 
   get count(): number {
-    return this.#count + this.#unused.length
+    return this.#count + this.#putBack.length
   }
 
   get offline(): readonly number[] {
@@ -29,14 +26,15 @@ export class FreeFrames {
     this.#ring[(this.#head + this.#count++) % this.#ring.length] = frame
   }
 
-  /** Adds one that was taken, and has held no page that anybody could find. */
-  addUnused(frame: number): void {
-    this.#unused.push(frame)
+  /** One that was taken in vain: its memory is there, and no entry has ever led to it. */
+  putBack(frame: number): void {
+    this.#putBack.push(frame)
   }
 
-  /** The one that has been free for the longest time, or else one that is brought back into use; -1 where there is none. */
+  /** One that was put back, or else the one that has been free for the longest time, or else one that is brought back into use; -1 where there is none. */
   take(): number {
-    if (this.#unused.length > 0) return this.#unused.shift()!
+    const again = this.#putBack.shift()
+    if (again !== undefined) return again
     if (this.#count === 0) return this.#offline.pop() ?? -1
     const frame = this.#ring[this.#head]!
     this.#head = (this.#head + 1) % this.#ring.length
@@ -54,7 +52,9 @@ export class FreeFrames {
 
   /** For checks. */
   list(): number[] {
-    const ring = Array.from({ length: this.#count }, (_, i) => this.#ring[(this.#head + i) % this.#ring.length]!)
-    return [...this.#unused, ...ring]
+    return [
+      ...this.#putBack,
+      ...Array.from({ length: this.#count }, (_, i) => this.#ring[(this.#head + i) % this.#ring.length]!),
+    ]
   }
 }

@@ -15,13 +15,14 @@
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { Replicas } from './replicas.ts'
 import { XArray } from './xarray.ts'
 
 /** Beyond this share of the memory indexes hold no shadows. */
@@ -43,6 +44,7 @@ export interface KeeperCounts {
 export class PageKeeper {
   readonly frames: Frames
   readonly pinned: PinnedFrames
+  #replicas: Replicas | undefined
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
   readonly #mappings: Int32Array
@@ -99,14 +101,21 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** A mapping of nothing yet; -1 where there are too many. `domain`: its pages are never merged with those of another one. */
+  /**
+   * A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. `domain`: its pages are never merged with
+   * those of another one.
+   */
   createMapping(domain = 0): number {
-    for (let tries = 0; tries < this.#mappingsMax; tries++) {
+    const most = this.#mappingsMax - (this.#mappingsMax % this.#perFile)
+    for (let tries = 0; tries < most; tries += this.#perFile) {
       const mapping = this.#nextMapping
-      this.#nextMapping = (mapping + 1) % this.#mappingsMax
+      this.#nextMapping = (mapping + this.#perFile) % most
       if (this.#inUse.has(mapping)) continue
-      this.#inUse.add(mapping)
-      this.#domains[mapping] = domain
+      for (const each of this.#eachNode(mapping)) {
+        this.#inUse.add(each)
+        // What nodes have of their own is not to become one again.
+        this.#domains[each] = domain * this.#perFile + each - mapping
+      }
       return mapping
     }
     return -1
@@ -117,17 +126,35 @@ export class PageKeeper {
     return this.#domains[mapping]!
   }
 
+  /**
+   * From now on, before the first is made, each node has mappings of its own: a file's are numbered one after the other, and what is said of the first is of
+   * all, but for pages that are cached, loaded and found: those are of the one that {@link mappingOn} names.
+   */
+  mapByNode(): void {
+    this.#perFile = this.frames.nodes.count
+  }
+  #perFile = 1
+
+  /** Of what `mapping` stands for, the mapping that readers on `node` use. */
+  mappingOn(mapping: number, node: number): number {
+    return this.#perFile === 1 ? mapping : mapping + node
+  }
+
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
     this.drop(mapping, 0, PAGES_MAX)
     this.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
     this.changeLayout(mapping)
-    this.#inUse.delete(mapping)
+    for (const each of this.#eachNode(mapping)) this.#inUse.delete(each)
   }
 
   /** Tells readers the size of what is mapped, in bytes. */
   setSize(mapping: number, bytes: number): void {
+    for (const each of this.#eachNode(mapping)) this.#setSize(each, bytes)
+  }
+
+  #setSize(mapping: number, bytes: number): void {
     const at = mappingAt(mapping)
     const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
     Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
@@ -139,20 +166,28 @@ export class PageKeeper {
 
   /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
   changeLayout(mapping: number): number {
+    let version = 0
+    // Those of one file are always changed together, so they agree.
+    for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)
+    return version
+  }
+
+  #changeLayout(mapping: number): number {
     return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
-    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.changeLayout(mapping)
-    for (const mapping of this.#inUse) this.drop(mapping, 0, PAGES_MAX)
+    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.#changeLayout(mapping)
+    this.#replicas?.end()
+    for (const mapping of this.#inUse) this.#drop(mapping, 0, PAGES_MAX)
   }
 
   /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
-    if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    if (ownsFrame(word)) return entryValue(word)
     if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
@@ -162,7 +197,7 @@ export class PageKeeper {
     const word = this.#wordAt(mapping, page)
     const kind = entryKind(word)
     if (kind === EntryKind.SHARED) return this.#isCurrent(word, this.#index.generation(mapping, page))
-    return kind === EntryKind.PAGE || kind === EntryKind.ZERO
+    return ownsFrame(word) || kind === EntryKind.ZERO
   }
 
   isLoading(mapping: number, page: number): boolean {
@@ -237,9 +272,15 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
+    for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)
+    this.#fitLimit()
+  }
+
+  #drop(mapping: number, from: number, to: number): void {
     this.#index.each(mapping, from, to, (page, word, generation) => {
       const kind = entryKind(word)
-      if (kind === EntryKind.PAGE) {
+      if (ownsFrame(word)) {
+        this.#replicas?.collapse(entryValue(word))
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
       } else if (kind === EntryKind.SHADOW) this.#shadows--
@@ -250,7 +291,10 @@ export class PageKeeper {
       const page = this.frames.page(frame)
       if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
     }
-    this.#fitLimit()
+  }
+
+  #eachNode(mapping: number): readonly number[] {
+    return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
   }
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
@@ -288,6 +332,7 @@ export class PageKeeper {
     if (!this.#index.hasRoomFor(content, frame)) return false
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
+    this.#replicas?.collapse(frame)
     const generation = frames.handOver(frame, content, frame)
     if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
     this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
@@ -310,6 +355,7 @@ export class PageKeeper {
   /** The page in `frame` has the bytes of the merged one in `shared`: it is found there from now on, and `frame` is given up. */
   replaceByShared(frame: number, shared: number): void {
     const { frames } = this
+    this.#replicas?.collapse(frame)
     // In this order there is no moment in which the page is not found.
     this.#index.set(
       frames.mapping(frame),
@@ -335,9 +381,40 @@ export class PageKeeper {
       this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => visit(mapping, page, word, generation))
   }
 
+  // ---- replicas: what replicas.ts is built of
+
+  /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
+  allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
+    const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
+    this.#replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    return mappings
+  }
+
+  /** Whether the frame holds a copy of another frame's page. */
+  isReplica(frame: number): boolean {
+    return this.#replicas?.mappings.includes(this.frames.mapping(frame)) === true
+  }
+
+  get replicas(): Replicas | undefined {
+    return this.#replicas
+  }
+
+  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
+  makeRoom(node: number): void {
+    this.#reclaim(Math.max(1, this.frames.excess), node)
+  }
+
+  /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
+  replicate(mapping: number, page: number, node: number): boolean {
+    const isMade = this.#replicas?.make(mapping, page, node) === true
+    this.#fitLimit()
+    return isMade
+  }
+
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
+    if (this.#replicas !== undefined) this.#replicas.budget = 0
     this.#fitLimit()
   }
 
@@ -358,7 +435,7 @@ export class PageKeeper {
     for (const mapping of this.#inUse)
       this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         if (entryKind(word) === EntryKind.SHADOW) shadows++
-        if (entryKind(word) !== EntryKind.PAGE) return
+        if (!ownsFrame(word) || this.#replicas?.mappings.includes(mapping)) return
         resident++
         const frame = entryValue(word)
         const { frames } = this
@@ -366,13 +443,16 @@ export class PageKeeper {
           frames.state(frame) === FRAME_STATE.RESIDENT &&
           frames.mapping(frame) === mapping &&
           frames.page(frame) === page &&
-          frames.generation(frame) === generation
+          frames.generation(frame) === generation &&
+          (entryKind(word) === EntryKind.REPLICATED) === (this.#replicas?.isReplicated(frame) === true)
         if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
       })
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
-    if (this.#loads.size + this.#cancelled + resident !== this.frames.used)
+    this.#replicas?.checkInvariants()
+    const replicas = this.#replicas?.counts.replicas ?? 0
+    if (this.#loads.size + this.#cancelled + resident + replicas !== this.frames.used)
       throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
@@ -382,9 +462,11 @@ export class PageKeeper {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
+    while (count > 0 && this.#replicas?.drop(mayEvict)) count--
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
+      this.#replicas?.collapse(frame)
       // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(
         this.frames.mapping(frame),
@@ -446,7 +528,7 @@ export class PageKeeper {
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((word) => entryKind(word) === EntryKind.PAGE)
+      this.#prune(ownsFrame)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -488,6 +570,10 @@ export class PageKeeper {
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
   }
+}
+
+function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }
 
 /** One number for a page of a mapping; exact up to 2^22 mappings. */

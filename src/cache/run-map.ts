@@ -28,6 +28,8 @@ export interface Run {
 
 /** {@link RunMap.home} of a piece that is the file's own. */
 export const OWN = -1
+/** The number of no home: the run lies in the arena, in a mapping of the file's own. */
+export const ARENA = 2 ** 31 - 1
 
 const MAGIC = 0x53_50_52_31
 const HEADER_BYTES = 16

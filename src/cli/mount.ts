@@ -1,14 +1,16 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { type ContentOptions, MEMORY_MIN } from '../daemon/content/content-options.ts'
 import { UserError } from '../daemon/mounting.ts'
+import { checkNode } from '../daemon/near/node.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
-import { parseBytes } from '../util/human.ts'
+import { parseBytes, parseShare } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
@@ -25,10 +27,15 @@ interface MountFlags {
   domain: 'mount' | 'uid' | 'dir'
   consistency: 'close-to-open' | 'strict'
   diverged: 'direct' | 'cached'
+  merge?: 'content'
+  memory?: number
+  mergeCpu?: number
   minShare: number
   maxHomes: number
   homeIdle: number
   timeout: number
+  node?: number
+  readAhead: number
   workers: number
   spin: number
   hangTimeout: number
@@ -84,9 +91,32 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
         .choices(['direct', 'cached'])
         .default('direct'),
     )
+    .addOption(
+      new Option(
+        '--merge <what>',
+        'hold files that share no storage in memory of the daemon, in which pages with equal bytes are there once, whatever files they are of; slower than passing them through',
+      ).choices(['content']),
+    )
+    .option('--memory <size>', 'with --merge: what its pages and their indexes may take', bytes)
+    .option(
+      '--merge-cpu <share>',
+      'with --merge: how much of one processor looking for equal pages may take; default: on load what it takes, and 5% for a scan of what was loaded',
+      share,
+    )
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
+    .option(
+      '--node <number>',
+      'serve from this NUMA node: run on its CPUs, keep shared pages in its memory (for containers and guests that are bound to it; one mount for each node)',
+      count0,
+    )
+    .option(
+      '--read-ahead <size>',
+      'with --node: of each home so much is read before anybody asks for it',
+      bytes,
+      64 << 20,
+    )
     .option('--timeout <seconds>', 'how long the kernel may use names and attributes without asking again', seconds, 1)
     .option('--workers <count>', 'threads that serve requests', count, Math.max(4, os.availableParallelism() + 2))
     .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
@@ -121,11 +151,13 @@ async function mountHere(
   flags: MountFlags,
 ): Promise<number> {
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
+  if (flags.node !== undefined) checkNode(flags.node)
   // Before the mount, which may cover it.
   const sourceFd = open(source, O_RDONLY | O_DIRECTORY)
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
+  const merge = mergeOptions(flags)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
@@ -144,6 +176,7 @@ async function mountHere(
       strict: flags.consistency === 'strict',
       divergedCached: flags.diverged === 'cached',
       minShareBytes: flags.minShare,
+      ...(merge === undefined ? {} : { merge }),
       timeoutSeconds: flags.timeout,
       maxReadBytes: SplicedReply.largest(1 << 20),
       workers: flags.workers,
@@ -153,6 +186,7 @@ async function mountHere(
       version,
       startedAtMs: Date.now(),
       ...(flags.metrics === undefined ? {} : { metrics: flags.metrics }),
+      ...(flags.node === undefined ? {} : { near: { node: flags.node, aheadBytes: flags.readAhead } }),
     },
     ready({ passthrough, sharing }) {
       const how = sharing.possible
@@ -167,6 +201,20 @@ async function mountHere(
   })
 }
 
+/** What `--merge`, `--memory` and `--merge-cpu` say together. */
+function mergeOptions({ merge, memory, mergeCpu }: MountFlags): ContentOptions | undefined {
+  if (merge === undefined) {
+    if (memory !== undefined || mergeCpu !== undefined)
+      throw new UserError('--memory and --merge-cpu say what --merge may take: they need it')
+    return undefined
+  }
+  if (memory === undefined || memory < MEMORY_MIN)
+    throw new UserError(
+      `--merge needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
+    )
+  return { memoryBytes: memory, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
+}
+
 /** A source that nobody can write is shown as that. */
 function isReadOnly(sourceFd: number): boolean {
   const statfs = new Statfs()
@@ -176,6 +224,12 @@ function isReadOnly(sourceFd: number): boolean {
 function bytes(text: string): number {
   const value = parseBytes(text)
   if (value === undefined) throw new InvalidArgumentError('Write a size like 256KiB, 1M or 4096.')
+  return value
+}
+
+function share(text: string): number {
+  const value = parseShare(text)
+  if (value === undefined || value === 0) throw new InvalidArgumentError('Write a share like 5% or 0.05, up to 100%.')
   return value
 }
 

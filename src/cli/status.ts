@@ -47,7 +47,7 @@ function privateReasons(counts: StatusReport['homes']['private']): [string, stri
 }
 
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead, watch } = report
+  const { homes, files, bytesRead, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -82,6 +82,14 @@ function describe(report: StatusReport): string {
           [
             'changes below',
             `${watch.events} seen, ${watch.notices} times the kernel was told${watch.overflows > 0 ? `, ${watch.overflows} times too many at once` : ''}`,
+          ],
+        ] satisfies [string, string][])),
+    ...(near === undefined
+      ? []
+      : ([
+          [
+            `NUMA node ${near.node}`,
+            `${near.looked} pages of homes looked at, ${near.elsewhere} lay elsewhere, ${near.moved} of those moved; ${near.readAhead} read ahead`,
           ],
         ] satisfies [string, string][])),
     ['the daemon itself', formatBytes(report.memory.residentBytes)],

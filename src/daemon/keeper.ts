@@ -8,17 +8,20 @@
 
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
-import { RunMap } from '../cache/run-map.ts'
+import { ARENA, RunMap } from '../cache/run-map.ts'
 import { Reply } from '../fuse/messages.ts'
 import type { Families } from '../homes/families.ts'
 import type { Home } from '../homes/home.ts'
 import type { HomeUsers, SourceFile, Stamp } from '../homes/home-storage.ts'
+import type { ByteRange } from '../homes/recheck.ts'
 import type { DivergedServing, PristineServing, Serving } from '../homes/serving.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { close, reopen } from '../linux/file.ts'
 import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
 import { STATX_ATTR, Statx } from '../linux/statx.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
+import type { ContentCache, ContentFile } from './content/content-cache.ts'
+import type { MappedContent } from './content/handed-reads.ts'
 import { DecidedFiles } from './decided-files.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
@@ -46,6 +49,8 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly warm: WarmFiles
   readonly options: ServingOptions
   readonly fuseFd: number
+  /** Where files that share nothing by address are held; undefined where nothing is merged. */
+  readonly contents: ContentCache | undefined
   /** How families reach the file in a slot. */
   readonly fileOf: (slot: number) => File
   readonly toWorkers: (message: ToWorker) => void
@@ -55,14 +60,21 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
 /** Times that an open is decided again because the file changed, or a home went, in between. */
 const ATTEMPTS = 4
 
+const WHOLE: readonly ByteRange[] = [[0, Number.POSITIVE_INFINITY]]
+
+/** A mapped file, as the keeper knows it. */
+interface KnownMap {
+  readonly refs: readonly HomeRef[]
+  readonly runs: RunMap
+  readonly own: SharedArrayBuffer | undefined
+  readonly content: ContentFile | undefined
+}
+
 export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly families: Families<File, HomeFile>
   readonly #parts: KeeperParts<File, HomeFile>
   readonly #opening: Opening
-  readonly #maps = new Map<
-    number,
-    { readonly refs: readonly HomeRef[]; readonly runs: RunMap; readonly own: SharedArrayBuffer | undefined }
-  >()
+  readonly #maps = new Map<number, KnownMap>()
   /** Opens that wait for a decision, by the request's number. */
   readonly #waiting = new Map<string, OpenRequest>()
   readonly #decided: DecidedFiles
@@ -103,9 +115,16 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return this.#maps.get(map)?.runs
   }
 
+  /** The file of a run map that is read from the arena. */
+  contentOf(map: number): MappedContent | undefined {
+    const known = this.#maps.get(map)
+    if (known?.content === undefined || known.own === undefined) return undefined
+    return { content: known.content, runs: known.runs, own: new OwnPages(known.own) }
+  }
+
   /** Tells a new worker of all run maps in use. */
   postMaps(post: (message: ToWorker) => void): void {
-    for (const [map, { refs, runs, own }] of this.#maps) post(mapMessage(map, runs, refs, own))
+    for (const [map, known] of this.#maps) post(mapMessage(map, known))
   }
 
   /** Takes a message from a worker. */
@@ -137,9 +156,10 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
           if (this.#answer(request, () => this.#applyAs(request, undefined, true))) return
           continue
         }
-        const decided = await this.families.serve(file)
+        // Where nothing shares by address there is nothing to find out.
+        const decided = this.#parts.options.sharing ? await this.families.serve(file) : undefined
         if (!this.#waiting.has(key)) return
-        this.#decided.add(file.key, request.slot)
+        if (decided !== undefined) this.#decided.add(file.key, request.slot)
         if (!this.#answer(request, () => this.#applyAs(request, decided))) continue
         // Moved to another domain meanwhile: this open is served as was decided, and none after it.
         if (this.#parts.fileOf(request.slot).key !== file.key) this.#parts.serving.forgetDecision(request.slot)
@@ -169,7 +189,9 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     if (look === 0 || known?.own === undefined) return false
     const { size } = this.#stat
     const own = new OwnPages(known.own)
-    const changed = await this.families.changedRanges(file, size, known.runs, known.refs)
+    // What is not in a home cannot be compared with one.
+    const isInHomes = known.content === undefined
+    const changed = isInHomes ? await this.families.changedRanges(file, size, known.runs, known.refs) : WHOLE
     for (const [start, end] of changed) own.add(start, end)
     if (size !== known.runs.sizeBytes) own.add(Math.min(size, known.runs.sizeBytes), Number.POSITIVE_INFINITY)
     lock.lock()
@@ -247,7 +269,12 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
           ? 0
           : Math.ceil(decided.recheckAtMs / 1000)
       if (decided === undefined || decided.kind === 'private') {
-        this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
+        const content = remember || !options.sharing ? this.#contentFor(request, fd) : undefined
+        if (content === undefined) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
+        else {
+          this.#opening.decide(slot, SERVED.MAPPED, this.#stat, true, recheck)
+          inodes.set(slot, SLOT.MAP, this.#postMap(wholeIn(ARENA, this.#stat.size), [], content))
+        }
         return this.#opening.open(slot, fd, flags, this.#reply)
       }
       if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
@@ -267,21 +294,29 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     }
   }
 
+  /** Under the slot's lock: where the file is held in the arena, if it is to be; {@link #stat} is its state. */
+  #contentFor({ slot, flags }: OpenRequest, fd: number): ContentFile | undefined {
+    const { contents, options, fileOf } = this.#parts
+    if (contents === undefined || isWriting(flags) || this.#stat.size < options.minShareBytes) return undefined
+    const { key, domain } = fileOf(slot)
+    return contents.take(key, domain, fd, this.#stat)
+  }
+
   #mapOf(decided: Serving<HomeFile> | undefined): RunMap | undefined {
     if (decided === undefined || decided.kind === 'private') return undefined
     for (const home of homesOf(decided)) this.#publish(home)
     if (decided.kind === 'diverged') return decided.map
-    const pageCount = Math.ceil(decided.stamp.size / PAGE_BYTES)
-    return RunMap.build([{ filePage: 0, pageCount, home: decided.home.number, homePage: 0 }], decided.stamp.size)
+    return wholeIn(decided.home.number, decided.stamp.size)
   }
 
-  #postMap(runs: RunMap | undefined, refs: readonly HomeRef[]): number {
+  #postMap(runs: RunMap | undefined, refs: readonly HomeRef[], content?: ContentFile): number {
     if (runs === undefined) throw new Error('a mapped file without a run map')
     const map = ++this.#lastMap
     const { writable, watch } = this.#parts.options
-    const own = writable || watch ? OwnPages.allocate(runs.sizeBytes) : undefined
-    this.#maps.set(map, { refs, runs, own })
-    this.#parts.toWorkers(mapMessage(map, runs, refs, own))
+    const canBecomeOwn = writable || watch || content !== undefined
+    const known = { refs, runs, content, own: canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined }
+    this.#maps.set(map, known)
+    this.#parts.toWorkers(mapMessage(map, known))
     return map
   }
 
@@ -290,6 +325,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     if (known === undefined) return
     this.#maps.delete(map)
     this.#parts.toWorkers({ type: 'unmap', map })
+    if (known.content !== undefined) this.#parts.contents?.release(known.content)
     this.#dropped.add(known.runs.buffer.byteLength + (known.own?.byteLength ?? 0))
   }
 
@@ -337,13 +373,20 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 }
 
-function mapMessage(
-  map: number,
-  runs: RunMap,
-  homes: readonly HomeRef[],
-  own: SharedArrayBuffer | undefined,
-): ToWorker {
-  return { type: 'map', map, runs: runs.buffer, homes, ...(own === undefined ? {} : { own }) }
+function mapMessage(map: number, { runs, refs, own, content }: KnownMap): ToWorker {
+  return {
+    type: 'map',
+    map,
+    runs: runs.buffer,
+    homes: refs,
+    ...(own === undefined ? {} : { own }),
+    ...(content === undefined ? {} : { content: { mapping: content.mapping, version: content.version } }),
+  }
+}
+
+/** The map of a file that is in one home as a whole. */
+function wholeIn(home: number, sizeBytes: number): RunMap {
+  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(sizeBytes / PAGE_BYTES), home, homePage: 0 }], sizeBytes)
 }
 
 function homesOf<HomeFile>(decided: PristineServing<HomeFile> | DivergedServing<HomeFile>): readonly Home<HomeFile>[] {

@@ -41,7 +41,8 @@ const NOTICED_SECONDS = 1
 
 /**
  * A file that shares and is smaller than that is passed through to itself when it is opened for writing: native speed is worth more than the
- * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared.
+ * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared. What is held in the arena shares by content, if at all, which
+ * may change with any write: that is passed through, too.
  */
 const WRITE_SHARED_BYTES_MIN = 8 << 20
 
@@ -172,14 +173,15 @@ export class Opening {
       close(fd)
       return -ERRNO.ESTALE
     }
-    if (isWriting(flags) && stat.size < WRITE_SHARED_BYTES_MIN) {
+    if (isWriting(flags) && (stat.size < WRITE_SHARED_BYTES_MIN || this.#isInArena(slot))) {
       this.decide(slot, SERVED.PRIVATE, stat, false, 0)
     } else if (
       !this.#serving.isRemembered(slot, Date.now() / 1000) ||
       !this.#serving.matches(slot, stat) ||
       (isWriting(flags) && kind === SERVED.PRISTINE)
     ) {
-      if (stat.size >= this.#options.minShareBytes && this.#options.sharing) return UNDECIDED
+      const { sharing, merge, minShareBytes } = this.#options
+      if (stat.size >= minShareBytes && (sharing || (merge && !isWriting(flags)))) return UNDECIDED
       this.decide(slot, SERVED.PRIVATE, stat, true, 0)
     } else if (!this.#acquireHomes(slot)) return UNDECIDED
     return this.open(slot, fd, flags, reply)
@@ -243,6 +245,12 @@ export class Opening {
     return this.acquireAll(this.#maps.homesOf(this.#inodes.get(slot, SLOT.MAP)))
   }
 
+  /** Mapped, and in no home: read from the arena. */
+  #isInArena(slot: number): boolean {
+    const map = this.#serving.kind(slot) === SERVED.MAPPED ? this.#inodes.get(slot, SLOT.MAP) : 0
+    return map !== 0 && this.#maps.homesOf(map).length === 0
+  }
+
   acquireAll(homes: readonly HomeRef[]): boolean {
     for (let i = 0; i < homes.length; i++) {
       if (this.#homes.acquire(homes[i]!.number, homes[i]!.generation)) continue
@@ -286,7 +294,8 @@ export class Opening {
     reply.setU32(at, fd + 1)
     // Else the kernel keeps a copy of what it read for this inode: one per clone. Where it cannot map files that are read
     // directly there is no choice.
-    const direct = this.#options.directIoMmap && !(kind === SERVED.MAPPED && this.#options.divergedCached)
+    const mayBeCached = kind === SERVED.MAPPED && this.#options.divergedCached && !this.#isInArena(slot)
+    const direct = this.#options.directIoMmap && !mayBeCached
     if (direct) reply.setU32(at + 8, FOPEN.DIRECT_IO)
     return OPEN_OUT_BYTES
   }

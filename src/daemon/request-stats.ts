@@ -4,7 +4,7 @@
  *
  * ```
  * per worker, float64:  per opcode: count · errors · seconds · histogram of 24 powers of two microseconds
- *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies
+ *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies · failures · bytes read from the arena
  * ```
  */
 const OPCODES = 64
@@ -14,6 +14,7 @@ const BYTES_FROM_HOMES = OPCODES * PER_OPCODE
 const BYTES_FROM_FILES = BYTES_FROM_HOMES + 1
 const BYTES_COPIED = BYTES_FROM_HOMES + 2
 const FAILURES = BYTES_FROM_HOMES + 3
+const BYTES_FROM_ARENA = BYTES_FROM_HOMES + 4
 const PER_WORKER = BYTES_FROM_HOMES + 8
 
 export interface OpcodeStats {
@@ -53,6 +54,10 @@ export class RequestStats {
     this.#values[worker * PER_WORKER + BYTES_FROM_FILES]! += bytes
   }
 
+  addFromArena(worker: number, bytes: number): void {
+    this.#values[worker * PER_WORKER + BYTES_FROM_ARENA]! += bytes
+  }
+
   addCopied(worker: number, bytes: number): void {
     this.#values[worker * PER_WORKER + BYTES_COPIED]! += bytes
   }
@@ -66,6 +71,9 @@ export class RequestStats {
   }
   get bytesFromFiles(): number {
     return this.#sum(BYTES_FROM_FILES)
+  }
+  get bytesFromArena(): number {
+    return this.#sum(BYTES_FROM_ARENA)
   }
   get bytesCopied(): number {
     return this.#sum(BYTES_COPIED)

@@ -6,6 +6,7 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { OwnPages } from '../cache/own-pages.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
+import type { ContentRef } from './content/content-cache.ts'
 import type { Maps } from './opening.ts'
 import type { HomeRef, ToKeeper, ToWorker } from './shared-state.ts'
 
@@ -14,6 +15,8 @@ export interface MappedFile {
   readonly homes: readonly HomeRef[]
   /** Pages that were changed since; where the mount can be written to, or is watched from below. */
   readonly own: OwnPages | undefined
+  /** Whose pages the runs are that lie in the arena; undefined: there are none. */
+  readonly content: ContentRef | undefined
   /** Shared memory that both take. */
   readonly bytes: number
 }
@@ -54,6 +57,7 @@ export class RunMaps {
           runs: RunMap.attach(message.runs),
           homes: message.homes,
           own: message.own === undefined ? undefined : new OwnPages(message.own),
+          content: message.content,
           bytes: message.runs.byteLength + (message.own?.byteLength ?? 0),
         })
       else this.#drop(message.map)

@@ -10,6 +10,9 @@ import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { Statx } from '../linux/statx.ts'
+import { ContentCache, isMergeable } from './content/content-cache.ts'
+import type { ContentOptions } from './content/content-options.ts'
+import { HandedReads } from './content/handed-reads.ts'
 import { startControl } from './control.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
@@ -20,6 +23,8 @@ import { LockCounts } from './locks/lock-counts.ts'
 import { LockRequests } from './locks/lock-requests.ts'
 import { LinuxLocksBelow } from './locks/locks-below.ts'
 import { deviceOf } from './mounting.ts'
+import { PlacementStats } from './near/placement-stats.ts'
+import type { PlacerStart } from './near/placer.ts'
 import { negotiate } from './negotiate.ts'
 import { RequestStats } from './request-stats.ts'
 import { ServingState } from './serving.ts'
@@ -37,6 +42,8 @@ import { WatchStats } from './watch-stats.ts'
 const INODES_MAX = 1 << 23
 const FILESYSTEMS_MAX = 1 << 14
 const SWEEP_MS = 5000
+/** Between two looks at where the pages of homes lie. */
+const PLACING_MS = 2000
 
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
@@ -53,6 +60,7 @@ async function main(): Promise<void> {
 
   const workers = start.workers
   const homesMax = Math.min(start.homesMax, Math.floor(descriptorsLimit / 4))
+  const contents = start.merge && (await createContents(start.merge, start, source))
   const shared: SharedState = {
     inodes: InodeTable.allocate(INODES_MAX),
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
@@ -63,6 +71,7 @@ async function main(): Promise<void> {
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
     watch: WatchStats.allocate(),
+    ...(contents === undefined ? {} : { content: contents.shared }),
     source: source.source,
     options: {
       timeoutSeconds: believableSeconds(start, session),
@@ -76,12 +85,14 @@ async function main(): Promise<void> {
       privileged: start.privileged,
       minShareBytes: start.minShareBytes,
       sharing: start.homes && source.sharing.possible,
+      merge: contents !== undefined,
       descriptorsLimit,
       spins: start.spins,
     },
   }
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
+  const serving = new ServingState(inodes)
   const homes = new HomeTable(shared.homes)
   const locks = new LockCounts(shared.locks)
   const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
@@ -93,7 +104,7 @@ async function main(): Promise<void> {
   const keeper = openSharing({
     inodes,
     filesystems,
-    serving: new ServingState(inodes),
+    serving,
     homes,
     locks,
     warm,
@@ -102,8 +113,10 @@ async function main(): Promise<void> {
     source,
     homesMax,
     fuseFd: start.fuseFd,
+    contents,
     toWorkers: (message) => threads.toWorkers(message),
   })
+  const reads = contents && new HandedReads({ contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
   const space = new Space(shared.space)
   const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {
@@ -116,14 +129,15 @@ async function main(): Promise<void> {
   const firstWorker = new Promise<void>((resolve) => {
     workerIsReady = resolve
   })
-  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, {
+  const placing = start.near === undefined ? undefined : placerStart(start.near, shared.homes)
+  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, placing, {
     message(message) {
       if (message.type === 'unmounted') void (message.aborted ? giveUp() : end())
       else if (message.type === 'serving') workerIsReady()
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
       else if (message.type === 'makeSpace') void makeSpace()
-      else if (!lockRequests.receive(message)) keeper.receive(message)
+      else if (!lockRequests.receive(message) && reads?.receive(message) !== true) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
     died(thread, error) {
@@ -141,6 +155,9 @@ async function main(): Promise<void> {
     keeper,
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
+    placement: placing === undefined ? undefined : new PlacementStats(placing.stats),
+    contents,
+    reads,
     threads,
   })
   const control = await startControl(status, start)
@@ -183,6 +200,7 @@ async function main(): Promise<void> {
     clearInterval(coolIdle)
     control.close()
     await keeper.families.close()
+    await contents?.close()
     tell({ type: 'ended' }, () => exitNow(0))
   }
 
@@ -191,11 +209,24 @@ async function main(): Promise<void> {
   tell({ type: 'ready', passthrough: session.passthrough, minor: session.minor, sharing: source.sharing })
 }
 
+function placerStart(near: NonNullable<ServingStart['near']>, homes: SharedArrayBuffer): PlacerStart {
+  return { ...near, homes, stats: PlacementStats.allocate(), intervalMs: PLACING_MS }
+}
+
 function watchSource({ source, directoryFd, filesystem }: OpenedSource): number {
   // Events name files by handle: without those nobody knows whose they are.
   const watchFd = source.handleMountFd < 0 ? -ERRNO.EPERM : openWatch(directoryFd)
   if (watchFd >= 0) return watchFd
   throw new Error(`--watch cannot be had on this ${filesystem.kind}: ${whyNotWatched(watchFd)}`)
+}
+
+/** The arena. Throws where no file of the source could be held in it. */
+function createContents(options: ContentOptions, { cross }: ServingStart, source: OpenedSource): Promise<ContentCache> {
+  if (cross || isMergeable(source.directoryFd)) return ContentCache.create(options)
+  const { kind } = source.filesystem
+  throw new Error(
+    `--merge cannot be had on ${kind}: it works on ext4, XFS and btrfs, where the time of change tells of every change`,
+  )
 }
 
 /**

@@ -1,5 +1,7 @@
 /** All that the threads of the serving process share, as it travels to a worker when it starts. */
 import type { MessagePort } from 'node:worker_threads'
+import type { ContentMemory, ContentRef } from './content/content-cache.ts'
+import type { ContentOptions } from './content/content-options.ts'
 import type { Source } from './inode-files.ts'
 import type { LockRequest } from './locks/lock-table.ts'
 
@@ -22,6 +24,8 @@ export interface ServingOptions {
   readonly minShareBytes: number
   /** Whether files can share by address at all here. */
   readonly sharing: boolean
+  /** Whether files that do not are held in the arena, where equal pages are merged. */
+  readonly merge: boolean
   /** How many descriptors the process may have. */
   readonly descriptorsLimit: number
   /** How often an idle worker looks for a request before it sleeps. */
@@ -52,10 +56,14 @@ export interface ServingStart {
   readonly strict: boolean
   readonly divergedCached: boolean
   readonly minShareBytes: number
+  /** Equal pages are merged, in an arena of this size; absent: there is none. */
+  readonly merge?: ContentOptions
   readonly timeoutSeconds: number
   readonly maxReadBytes: number
   readonly workers: number
   readonly spins: number
+  /** The NUMA node whose memory homes are to lie in, and how many bytes of each are read ahead; absent: wherever. */
+  readonly near?: { readonly node: number; readonly aheadBytes: number }
   /** After so long without any progress the mount is given up; 0: never. */
   readonly hangMs: number
   /** Directories whose descriptor is kept. */
@@ -93,6 +101,8 @@ export interface SharedState {
   readonly warm: SharedArrayBuffer
   /** What {@link WatchStats} takes. */
   readonly watch: SharedArrayBuffer
+  /** The arena; absent where nothing is merged. */
+  readonly content?: ContentMemory
   readonly source: Source
   readonly options: ServingOptions
 }
@@ -112,6 +122,16 @@ export interface Asked {
   readonly uniqueHigh: number
 }
 
+/** A file to load from into the arena. */
+export interface Loadable {
+  readonly slot: number
+  readonly map: number
+  /** A descriptor for this load alone: the keeper closes it. */
+  readonly loadFd: number
+  /** It reads past the kernel's own cache. */
+  readonly isDirect: boolean
+}
+
 /** From a worker to the keeper. */
 export type ToKeeper =
   | (Asked & {
@@ -122,6 +142,19 @@ export type ToKeeper =
       /** As the client gave them. */
       readonly flags: number
     })
+  /** Pages of a file that is read from the arena are not there, see {@link HandedReads}. */
+  | (Asked &
+      Loadable & {
+        readonly type: 'read'
+        /** The client's descriptor, as long as the request is not answered. */
+        readonly fd: number
+        readonly offset: number
+        readonly size: number
+        /** The kernel fills a copy of its own with the answer. */
+        readonly fills: boolean
+      })
+  /** The same for pages that nobody waits for. */
+  | (Loadable & { readonly type: 'readAhead'; readonly page: number; readonly count: number })
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */
   | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })
@@ -146,6 +179,8 @@ export type ToWorker =
       readonly homes: readonly HomeRef[]
       /** What {@link OwnPages} takes; absent where a file cannot change while it is open: read-only, and not watched. */
       readonly own?: SharedArrayBuffer
+      /** Whose pages the runs are that lie in the arena. */
+      readonly content?: ContentRef
     }
   | { readonly type: 'unmap'; readonly map: number }
 

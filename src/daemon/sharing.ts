@@ -10,6 +10,7 @@ import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { openByHandle } from '../linux/handle.ts'
 import { openReadOnlyTree } from '../linux/mount-tree.ts'
 import { Statx } from '../linux/statx.ts'
+import type { ContentCache } from './content/content-cache.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
@@ -41,6 +42,7 @@ export interface SharingParts {
   readonly source: OpenedSource
   readonly homesMax: number
   readonly fuseFd: number
+  readonly contents: ContentCache | undefined
   readonly toWorkers: (message: ToWorker) => void
 }
 
@@ -62,6 +64,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     warm: parts.warm,
     options: parts.options,
     fuseFd: parts.fuseFd,
+    contents: parts.contents,
     toWorkers: parts.toWorkers,
     fileOf: (slot) => reachable(inodes, slot, identityOf(slot)),
     familiesFor: (users, forget) =>

@@ -5,8 +5,11 @@ import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
+import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
+import type { HandedReads } from './content/handed-reads.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import type { PlacementStats } from './near/placement-stats.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
 import { SERVED, ServingState } from './serving.ts'
 import type { ServingStart, Sharing } from './shared-state.ts'
@@ -44,7 +47,15 @@ export interface StatusReport {
     /** Files of which the kernel made its own copy for a mapping (mmap, exec). */
     readonly copied: number
   }
-  readonly bytesRead: { readonly fromHomes: number; readonly fromFiles: number; readonly copied: number }
+  readonly bytesRead: {
+    readonly fromHomes: number
+    readonly fromFiles: number
+    readonly copied: number
+    /** Absent where nothing is merged. */
+    readonly fromArena?: number
+  }
+  /** The arena behind the mount, and what is merged there; absent where nothing is. */
+  readonly merge?: ContentStatistics
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
   /** Changes below the mount; absent where they are not watched for. */
   readonly watch?: {
@@ -54,6 +65,18 @@ export interface StatusReport {
     readonly overflows: number
     /** Names and inodes that the kernel was told to ask about again. */
     readonly notices: number
+  }
+  /** Where the pages of homes lie; absent without `--node`. All but `node` in pages, since the mount was made. */
+  readonly near?: {
+    readonly node: number
+    /** That the kernel was asked about. */
+    readonly looked: number
+    /** Of them, on another node. */
+    readonly elsewhere: number
+    /** Of those, moved. */
+    readonly moved: number
+    /** Read before anybody asked for them. */
+    readonly readAhead: number
   }
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
@@ -76,6 +99,10 @@ export interface StatusParts {
   readonly keeper: MountKeeper
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
+  readonly placement: PlacementStats | undefined
+  /** Undefined where nothing is merged, as {@link reads}. */
+  readonly contents: ContentCache | undefined
+  readonly reads: HandedReads | undefined
   readonly threads: Threads
 }
 
@@ -89,7 +116,8 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, stats, watch, threads } = this.parts
+    const { start, source, session, keeper, watch, contents, threads, stats } = this.parts
+    const near = this.near()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -103,14 +131,23 @@ export class Status {
       fuseMinor: session.minor,
       homes: { ...keeper.families.statistics(), ...this.homeMemory(), pinnedBytes },
       files: this.files(),
-      bytesRead: { fromHomes: stats.bytesFromHomes, fromFiles: stats.bytesFromFiles, copied: stats.bytesCopied },
+      bytesRead: this.bytesRead(),
+      ...(contents === undefined ? {} : { merge: contents.statistics() }),
       requests: this.requests(),
       ...(watch === undefined
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
+      ...(near === undefined ? {} : { near }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
+  }
+
+  near(): StatusReport['near'] {
+    const { start, placement } = this.parts
+    if (start.near === undefined || placement === undefined) return undefined
+    const { looked, elsewhere, moved, read } = placement
+    return { node: start.near.node, looked, elsewhere, moved, readAhead: read }
   }
 
   files(): StatusReport['files'] {
@@ -129,6 +166,19 @@ export class Status {
       else counts.mapped++
     }
     return counts
+  }
+
+  bytesRead(): StatusReport['bytesRead'] {
+    const { stats, reads } = this.parts
+    const fromHomes = stats.bytesFromHomes
+    const copied = stats.bytesCopied
+    if (reads === undefined) return { fromHomes, fromFiles: stats.bytesFromFiles, copied }
+    return {
+      fromHomes,
+      fromFiles: stats.bytesFromFiles + reads.bytes.fromFiles,
+      copied,
+      fromArena: stats.bytesFromArena + reads.bytes.fromArena,
+    }
   }
 
   /** Residency of homes now, and what it stands for. */

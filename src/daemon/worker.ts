@@ -67,6 +67,7 @@ const context: Context = {
   files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
   opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, fuseFd),
   warm,
+  content: shared.content,
   source: shared.source,
   options: shared.options,
   invalidate: (message) => notifier.postMessage(message),

@@ -31,6 +31,8 @@ export interface Door {
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
+  /** Samples of this thread's hits while it was on `node`: see cache/near-samples.ts. */
+  sampled(node: number, samples: Int32Array): void
   /** Nothing goes through it any more. */
   readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */

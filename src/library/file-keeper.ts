@@ -424,11 +424,12 @@ export class FileKeeper {
   #cacheWritten(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
     if (bytes.length > CACHED_WRITE_BYTES_MAX) return
     const end = position + bytes.length
+    const mapping = this.pages.mappingOn(inode.mapping, near)
     for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
-      if (this.pages.isCached(inode.mapping, page) || this.pages.isLoading(inode.mapping, page)) continue
+      if (this.pages.isCached(mapping, page) || this.pages.isLoading(mapping, page)) continue
       // Another write to it is under way: which of them is the last nobody knows.
       if (!inode.isAtRest(page, 1)) continue
-      const frame = this.pages.reserve(inode.mapping, page, near)
+      const frame = this.pages.reserve(mapping, page, near)
       if (frame === NO_FRAME) return
       const at = page * PAGE_BYTES - position
       this.#arena.bytes(frame).set(bytes.subarray(at, at + PAGE_BYTES))

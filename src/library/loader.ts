@@ -72,8 +72,9 @@ export class Loader {
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
   async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
     const batches = this.#batches(source, page, count, wanted, near)
+    const mapping = this.#keeper.mappingOn(source.mapping, near)
     for (let step = batches.next(); step.done !== true; ) {
-      const end = this.#begin(source.mapping)
+      const end = this.#begin(mapping)
       let outcome: Outcome
       try {
         outcome = await readBatchAsync(source, this.#arena, step.value)
@@ -86,7 +87,7 @@ export class Loader {
         end()
       }
     }
-    while (this.#isAnyLoading(source.mapping, page, wanted)) await Promise.race(this.#waiting.get(source.mapping)!)
+    while (this.#isAnyLoading(mapping, page, wanted)) await Promise.race(this.#waiting.get(mapping)!)
   }
 
   /** Resolves when nothing is being read. */
@@ -143,8 +144,8 @@ export class Loader {
 
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
   #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
-    const { mapping } = source
     const keeper = this.#keeper
+    const mapping = keeper.mappingOn(source.mapping, near)
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
@@ -163,6 +164,10 @@ export class Loader {
   #finish(source: PageSource, batch: Batch, bytes: number): void {
     this.counts.reads++
     this.counts.bytesLoaded += bytes
+    if (source.isStill?.() === false) {
+      for (const frame of batch.frames) this.#keeper.abandon(frame)
+      return
+    }
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
     const complete: number[] = []
     for (let i = 0; i < batch.frames.length; i++) {

@@ -7,6 +7,7 @@ import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
+import type { NearMemory } from './near-memory.ts'
 
 const fsync = promisify(fs.fsync)
 const fdatasync = promisify(fs.fdatasync)
@@ -16,21 +17,26 @@ export class OwnDoor implements Door, DoorNow {
   /** Tells the node that the thread behind it is on. */
   near: () => number
   readonly #keeper: FileKeeper
+  readonly #nearMemory: NearMemory | undefined
   readonly #open = new Map<number, CachedInode>()
+  /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
+  readonly #nodes = new Map<number, number>()
   #nextId = 1
   #isEnded = false
 
-  constructor(keeper: FileKeeper, near: () => number) {
+  constructor(keeper: FileKeeper, near: () => number, nearMemory: NearMemory | undefined) {
     this.#keeper = keeper
+    this.#nearMemory = nearMemory
     this.near = near
   }
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
-    return this.#opened(await this.#keeper.open(path, writable, domain))
+    const near = this.near()
+    return this.#opened(await this.#keeper.open(path, writable, domain), near)
   }
 
   openSync(path: string, writable: boolean, domain: number): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable, domain))
+    return this.#opened(this.#keeper.openSync(path, writable, domain), this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -38,15 +44,15 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   layoutSync(id: number): LayoutHandle {
-    return this.#inode(id).layout
+    return this.#layoutOf(id, this.#inode(id))
   }
 
   load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, this.near())
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
-    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.near())
+    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
   write(id: number, bytes: Uint8Array, position: number): Promise<void> {
@@ -54,7 +60,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position, this.near())
+    this.#keeper.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
   }
 
   async truncate(id: number, length: number): Promise<void> {
@@ -101,7 +107,12 @@ export class OwnDoor implements Door, DoorNow {
   closeSync(id: number): void {
     const inode = this.#inode(id)
     this.#open.delete(id)
+    this.#nodes.delete(id)
     this.#keeper.close(inode)
+  }
+
+  sampled(node: number, samples: Int32Array): void {
+    this.#nearMemory?.sampled(node, samples)
   }
 
   /** Closes all that is open through this door: the thread behind it is no more. */
@@ -118,14 +129,25 @@ export class OwnDoor implements Door, DoorNow {
     return this.#open.size
   }
 
-  #opened(inode: CachedInode): OpenedFile {
+  /** The node that loads for the file are for. */
+  #nodeOf(id: number): number {
+    return this.#nodes.get(id) ?? this.near()
+  }
+
+  #layoutOf(id: number, inode: CachedInode): LayoutHandle {
+    const node = this.#nodes.get(id)
+    return node === undefined ? inode.layout : { ...inode.layout, node }
+  }
+
+  #opened(inode: CachedInode, near: number): OpenedFile {
     if (this.#isEnded) {
       this.#keeper.close(inode)
       throw closedError()
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
-    return { id, fd: inode.fd, key: inode.key, layout: inode.layout }
+    if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
+    return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }
 
   #inode(id: number): CachedInode {

@@ -2,13 +2,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { FrameNodes } from '../cache/frame-nodes.ts'
 import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
-import { NodeClocks } from '../cache/reclaim/node-clocks.ts'
 import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
@@ -20,11 +18,13 @@ import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
 import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
-import { loadNative, type Native, type NumaSystem } from './native.ts'
-import { type NumaMode, type NumaPlan, nearOf, planNodes } from './numa.ts'
+import { loadNative, type Native } from './native.ts'
+import { type NearHandle, NearMemory, type NumaStats } from './near-memory.ts'
+import { NearReader } from './near-reader.ts'
+import { type NumaMode, nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
-import { PageReader } from './page-reader.ts'
+import { NEEDS_FENCE, PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
 
@@ -109,14 +109,6 @@ export interface PageCacheStats {
   readonly merge: MergeStats | undefined
 }
 
-/** Of {@link PageCacheStats}. Nodes have the system's numbers. */
-export interface NumaStats {
-  /** Bytes of pages that lie on each node: as the kernel says (/proc/self/numa_maps), which takes a moment. */
-  readonly bytesByNode: Readonly<Record<number, number>>
-  /** Nodes with memory that came after the cache was made, and are not used. */
-  readonly nodesUnused: readonly number[]
-}
-
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
 export interface PageCacheHandle {
   /** @internal */
@@ -124,7 +116,7 @@ export interface PageCacheHandle {
   /** @internal */
   readonly arena: ArenaHandle
   /** @internal */
-  readonly numa: NumaPlan | undefined
+  readonly near: NearHandle | undefined
   /** @internal */
   readonly thread: number
   /** @internal */
@@ -140,8 +132,6 @@ const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
 const HUGE_PAGES_MIN = 2 ** 29
-/** V8 keeps the order of loads on x86 only. */
-const NEEDS_FENCE = process.arch !== 'x64'
 
 /**
  * A page cache in which files that share storage share memory.
@@ -182,9 +172,13 @@ export class PageCache implements AsyncDisposable {
   /** Attaches this thread to a cache that another one made. */
   static async attach(handle: PageCacheHandle): Promise<PageCache> {
     const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
-    const door = new RemoteDoor(handle.port, nearOf(handle.numa, native?.numa))
+    const near = nearOf(handle.near?.plan, native?.numa)
+    const door = new RemoteDoor(handle.port, near)
     return new PageCache(
-      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug),
+      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug, {
+        handle: handle.near,
+        near,
+      }),
       undefined,
     )
   }
@@ -292,8 +286,8 @@ class Keeping {
   readonly #memory: CacheMemory
   readonly files: FileKeeper
   readonly #arena: Arena
-  readonly #numa: NumaPlan | undefined
-  readonly #system: NumaSystem | undefined
+  readonly #near: NearMemory | undefined
+  readonly #currentNode: () => number
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
   readonly #stopWatching: () => void
@@ -301,29 +295,30 @@ class Keeping {
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
     const frames = Math.ceil(bytes / PAGE_BYTES)
+    const near = NearMemory.create(options.numa ?? 'off', frames, native)
     this.bytesMax = this.#bytes = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
       nodes: frames + Math.ceil(frames / 16) + 256,
-      mappings: MAPPINGS_MAX,
+      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
     if (bytes >= HUGE_PAGES_MIN)
       for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
-    this.#system = native?.numa
-    this.#numa = planNodes(options.numa ?? 'off', frames, this.#system)
-    this.#arena = Arena.create(frames, native, this.#numa)
-    const nodes = this.#numa && new FrameNodes(this.#numa.table)
-    const policy = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
+    this.#near = near
+    this.#currentNode = nearOf(near?.plan, native?.numa)
+    this.#arena = Arena.create(frames, native, near?.plan)
+    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
     this.pages = new PageKeeper(
       this.#memory,
-      (ages) => (nodes === undefined ? policy(frames, ages) : new NodeClocks(nodes, ages, policy)),
+      (ages) => near?.clocks(ages, clock) ?? clock(frames, ages),
       bytes,
       (frames) => this.#arena.giveBack(frames),
-      nodes,
+      near?.nodes,
     )
+    near?.start(this.pages, this.#arena)
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
       native === undefined || options.share === false
@@ -335,13 +330,14 @@ class Keeping {
   }
 
   attachOwn(isDebug: boolean): FileContext {
-    const thread = this.#attach(undefined, nearOf(this.#numa, this.#system))
+    const thread = this.#attach(undefined, this.#currentNode)
     return contextOf(
       this.#memory,
       this.#arena,
       thread,
       this.#doors.get(thread)!.door,
       isDebug,
+      { handle: this.#near?.handle, near: this.#currentNode },
       new Shortcuts(this.pages),
     )
   }
@@ -353,8 +349,8 @@ class Keeping {
     serveDoor(port1, door)
     port1.on('close', () => this.#detach(thread))
     port1.unref()
-    const [memory, arena, numa] = [this.#memory, this.#arena.handle, this.#numa]
-    return { memory, arena, numa, thread, port: port2, isDebug, transferList: [port2] }
+    const [memory, arena, near] = [this.#memory, this.#arena.handle, this.#near?.handle]
+    return { memory, arena, near, thread, port: port2, isDebug, transferList: [port2] }
   }
 
   resize(bytes: number): void {
@@ -379,7 +375,7 @@ class Keeping {
       reads,
       evicted: pages.counts.evicted,
       refaults: pages.counts.refaults,
-      ...(this.#numa && { numa: this.#numaStats(this.#numa) }),
+      ...(this.#near && { numa: this.#near.stats(this.#arena) }),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
       merge: this.files.loader.merging?.stats(),
@@ -407,19 +403,11 @@ class Keeping {
     this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
   }
 
-  #numaStats({ numbers }: NumaPlan): NumaStats {
-    const nodes = this.#system!.readNodes().filter(({ bytes }) => bytes > 0)
-    return {
-      bytesByNode: Object.fromEntries(this.#arena.bytesByNode()),
-      nodesUnused: nodes.map(({ number }) => number).filter((number) => !numbers.includes(number)),
-    }
-  }
-
   #attach(port: MessagePort | undefined, near: () => number): number {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files, near), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, near, this.#near), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
@@ -439,9 +427,16 @@ function contextOf(
   thread: number,
   door: Door,
   isDebug: boolean,
+  { handle, near }: { readonly handle: NearHandle | undefined; readonly near: () => number },
   shortcuts?: Shortcuts,
 ): FileContext {
-  const reader = new PageReader(new Lookup(memory, NEEDS_FENCE), arena, shortcuts)
+  const lookup = new Lookup(memory, NEEDS_FENCE)
+  const replicaMappings = handle?.replicaMappings ?? []
+  const send = (node: number, samples: Int32Array) => door.sampled(node, samples)
+  const reader =
+    replicaMappings.length > 0
+      ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts)
+      : new PageReader(lookup, arena, shortcuts)
   return { reader, pins: new Pins(memory, thread), door, isDebug }
 }
 

@@ -13,6 +13,9 @@ import type { FileLayout } from './layout.ts'
 // Constants of this module: see lookup.ts.
 const { NOTHING, ZERO } = FOUND
 
+/** V8 keeps the order of loads on x86 only. */
+export const NEEDS_FENCE = process.arch !== 'x64'
+
 export class PageReader {
   readonly lookup: Lookup
   readonly arena: Arena

@@ -10,6 +10,8 @@ export interface PageSource {
   readonly size: number
   /** Whether pages [page, page + count) can be loaded now: a write that is under way could change them meanwhile. */
   isAtRest(page: number, count: number): boolean
+  /** Whether what has been read just now is what the mapping is of; where this is absent somebody else sees to that, before anybody can read it. */
+  isStill?(): boolean
   /** It is shorter than was known. */
   onShrunk(): void
 }

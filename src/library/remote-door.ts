@@ -17,7 +17,7 @@ import type { MergeStats } from './merging.ts'
 import type { OwnDoor } from './own-door.ts'
 
 /** Methods of a door that can be asked for by message. */
-type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'merge' | 'forget' | 'close'
+type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'merge' | 'forget' | 'close' | 'sampled'
 
 interface Call {
   readonly call: number
@@ -104,6 +104,10 @@ export class RemoteDoor implements Door {
     if (fd !== undefined) fs.closeSync(fd)
     this.#descriptors.delete(id)
     return this.#ask('close', id)
+  }
+
+  sampled(node: number, samples: Int32Array): void {
+    this.#ask('sampled', node, samples).catch(() => {})
   }
 
   get isEnded(): boolean {

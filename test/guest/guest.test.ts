@@ -8,7 +8,7 @@ import './all-tests.ts'
 import { guestTests } from './rig/guest-test.ts'
 import { type GuestRun, runGuest } from './rig/machine.ts'
 
-const RUN_MS_MAX = 8 * 60_000
+const RUN_MS_MAX = 12 * 60_000
 const PROGRAMS = ['qemu-system-x86_64', 'busybox', 'cpio', 'mkfs.xfs'].map((name) => `program:${name}` as const)
 
 describeWith(['guest-kernel', ...PROGRAMS], 'in a guest of four nodes', () => {

@@ -117,5 +117,10 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   ),
 
   // ---- frames that were loaded in vain
-  instead('a frame that was free twice', 'cache/free-frames', 'this.#unused.shift()', 'this.#unused[0]'),
+  instead(
+    'a frame that was free twice',
+    'cache/free-frames',
+    'const again = this.#putBack.shift()',
+    'const again = this.#putBack[0]',
+  ),
 ]

@@ -129,7 +129,7 @@ export class MergedPages implements ContentOwner {
   /** Merges the page that is cached in `frame`, if it can be, and has not been looked at. */
   merge(frame: number): void {
     const { frames } = this.#keeper
-    if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame)) return
+    if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame) || this.#keeper.isReplica(frame)) return
     const domain = this.#domainOf(frame)
     const hash = this.#hash(frame)
     const mate = this.#mateOf(frame, hash, domain)

@@ -3,6 +3,7 @@
 import type { Reply } from '../../fuse/messages.ts'
 import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
 import { Statx } from '../../linux/statx.ts'
+import type { ContentMemory } from '../content/content-cache.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
@@ -29,6 +30,8 @@ export interface Context {
   readonly opening: Opening
   readonly warm: WarmFiles
   readonly maps: RunMaps
+  /** Undefined where nothing is merged. */
+  readonly content: ContentMemory | undefined
   readonly stats: RequestStats
   readonly source: Source
   readonly options: ServingOptions

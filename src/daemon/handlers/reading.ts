@@ -10,6 +10,7 @@ import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { SPLICE_BYTES_MIN, SplicedReply } from '../../fuse/spliced-reply.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, lseek, O_ACCMODE, O_NONBLOCK, O_RDWR, pread, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
+import { ArenaReads } from '../content/arena-reads.ts'
 import { SLOT } from '../inode-table.ts'
 import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
@@ -24,6 +25,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
   const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
+  const arena = context.content && new ArenaReads(context.content, { ...context, readPiece })
 
   /**
    * pread(2). Where the kernel fills its own copy (`fills`), it takes a short answer for the end of the file, and cuts the size off there:
@@ -154,7 +156,10 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       }
       const map = inodes.get(slot, SLOT.MAP)
       if (map !== 0) {
-        const { runs, own } = maps.get(map)
+        const mapped = maps.get(map)
+        const { runs, own } = mapped
+        if (arena !== undefined && mapped.content !== undefined)
+          return arena.read({ slot, map, mapped, fd: handle - 1, offset, size, fills }, request, reply)
         if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
         readahead.reading(slot, runs, handle - 1, offset, size)
         if (

@@ -28,6 +28,7 @@ type Operation =
   | 'bury'
   | 'scan'
   | 'mergeNow'
+  | 'replicate'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -46,6 +47,7 @@ const OPERATIONS: readonly Operation[] = (
     ['bury', 2],
     ['scan', 3],
     ['mergeNow', 3],
+    ['replicate', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
@@ -71,6 +73,7 @@ export class SimKeeper implements Executor {
   constructor(world: World) {
     this.#world = world
     world.giveBack = (frames) => this.#giveBack(frames)
+    world.copy = (from, to) => this.#copy(from, to)
   }
 
   // ---- accesses to memory
@@ -131,16 +134,16 @@ export class SimKeeper implements Executor {
     const { random, requests, keeperProcessor } = this.#world
     if (requests.length === 0) return
     const [request] = requests.splice(random.below(requests.length), 1)
-    const { file, kind, page, thread } = request!
+    const { file, kind, page, thread, node } = request!
     if (kind === 'open' && !this.#open(file, thread)) {
       requests.push(request!)
       return
     }
-    if (kind === 'load') this.#loadOf(file, page)
+    if (kind === 'load') this.#loadOf(file, page, node)
     if (kind === 'close') this.#close(file, thread)
     // A message: whoever gets it sees what was done before.
     keeperProcessor.flush()
-    request!.answer = file.layout
+    request!.answer = { ...file.layout, node: request!.node }
   }
 
   loadSome(): void {
@@ -240,9 +243,10 @@ export class SimKeeper implements Executor {
     const file = random.pick(files)
     if (file.mapping < 0) return
     if (random.chance(0.5)) this.#serveByHomes(file)
-    const layout = new FileLayout(file.layout)
+    const node = this.#world.anyNode()
+    const layout = new FileLayout({ ...file.layout, node })
     for (const page of file.pages) {
-      if (random.chance(0.5)) this.#loadOf(file, page)
+      if (random.chance(0.5)) this.#loadOf(file, page, node)
       const bytes = new Uint8Array(2)
       const begin = truth.now
       if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) === 2)
@@ -253,6 +257,21 @@ export class SimKeeper implements Executor {
   resize(): void {
     const { random, pages, cache } = this.#world
     pages.resize(random.between(2, cache.sizes.frames + 1) * PAGE_BYTES)
+  }
+
+  /** Some node gets a replica of a page, or some replica goes. */
+  replicate(): void {
+    const { random, files, homes, pages, nodes } = this.#world
+    if (random.chance(0.2)) {
+      pages.replicas?.drop(() => random.chance(0.5))
+      return
+    }
+    const places = [
+      ...files.flatMap(({ mapping, pages }) => pages.map((page) => ({ mapping, page }))),
+      ...homes.flatMap(({ mapping, values }) => [...values.keys()].map((page) => ({ mapping, page }))),
+    ].filter(({ mapping }) => mapping >= 0)
+    for (const { mapping, page } of places)
+      if (random.chance(0.5)) pages.replicate(mapping, page, random.below(nodes.count))
   }
 
   /** A dead thread's part is taken over by another. */
@@ -360,17 +379,17 @@ export class SimKeeper implements Executor {
   }
 
   /** Begins to load a page of the file from where it lies, if nobody has. */
-  #loadOf(file: SimFile, page: number): void {
+  #loadOf(file: SimFile, page: number, node = this.#world.anyNode()): void {
     const { truth } = this.#world
     if (file.writing?.page === page) return
     const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
-    if (place === undefined) this.#begin(file, page, () => truth.value(file.name, page))
-    else this.#begin(place.home, place.page, () => valueAt(place)!)
+    if (place === undefined) this.#begin(file, page, node, () => truth.value(file.name, page))
+    else this.#begin(place.home, place.page, node, () => valueAt(place)!)
   }
 
-  #begin(source: SimFile | SimHome, page: number, value: () => number): void {
+  #begin(source: SimFile | SimHome, page: number, node: number, value: () => number): void {
     const { pages, random } = this.#world
-    const { mapping } = source
+    const mapping = pages.mappingOn(source.mapping, node)
     if (pages.isCached(mapping, page) || pages.isLoading(mapping, page)) return
     const frame = pages.reserve(mapping, page)
     if (frame === NO_FRAME) return
@@ -406,6 +425,11 @@ export class SimKeeper implements Executor {
   /** The system takes the memory of frames: who reads it reads zeros. */
   #giveBack(frames: readonly number[]): void {
     for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(frame, at, 0)
+  }
+
+  #copy(from: number, to: number): void {
+    const base = this.#world.frameBytes.base + from * SIMULATED_BYTES.length
+    for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(to, at, this.load(base + at))
   }
 
   #fill(frame: number, at: number, byte: number): void {

@@ -1,12 +1,13 @@
 /** What a seed makes: memory, the cache in it, files and homes, and the threads that read. */
 import { PAGE_BYTES } from '../../cache/entry.ts'
+import { FrameNodes, type NodeTable } from '../../cache/frame-nodes.ts'
 import { Lookup } from '../../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
 import { MergedPages, type PageBytes } from '../../cache/merge/merged-pages.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
 import { Pins } from '../../cache/pins.ts'
 import type { Shortcuts } from '../../cache/shared-entries.ts'
-import { FRAME_RECORD_BYTES } from '../../layout/frame-record.ts'
+import { FRAME, FRAME_RECORD_BYTES, frameAt } from '../../layout/frame-record.ts'
 import { MAPPING_RECORD_BYTES } from '../../layout/mapping-record.ts'
 import { NODE_BYTES } from '../../layout/node.ts'
 import type { Arena } from '../../library/arena.ts'
@@ -27,6 +28,8 @@ export interface Request {
   readonly thread: ReaderThread
   readonly file: SimFile
   readonly page: number
+  /** For which the file is open. */
+  readonly node: number
   answer?: LayoutHandle
 }
 
@@ -38,6 +41,8 @@ export interface Counts {
   shared: number
   zeros: number
   merged: number
+  /** Looks at a replica's bytes. */
+  nearLooks: number
 }
 
 /** And one word that counts them. */
@@ -62,7 +67,7 @@ export class World {
   readonly threads: (ReaderThread | undefined)[]
   /** Frames that readers have views of. */
   readonly viewed = new Map<number, ReaderThread[]>()
-  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, merged: 0 }
+  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, merged: 0, nearLooks: 0 }
   readonly description: string
   readonly frameBytes: Region
   readonly pins: Region
@@ -70,6 +75,14 @@ export class World {
   readonly ownReader: PageReader
   /** The memory of frames is given back to the system. */
   giveBack: (frames: readonly number[]) => void = () => {}
+  /** A page is copied from frame to frame. */
+  copy: (from: number, to: number) => void = () => {}
+  /** NUMA nodes. */
+  readonly nodes: FrameNodes
+  /** Each node has mappings of its own. */
+  readonly isByNode: boolean
+  /** By node. */
+  readonly replicaMappings: readonly number[]
   /** All are to come to an end. */
   isEnding = false
   /** How often a page that is written becomes one of zeros. */
@@ -87,6 +100,7 @@ export class World {
   readonly #turnMax: number
   readonly #deadliness: number
   readonly #arena: Arena
+  readonly #records: Region
 
   /** To be made, and used, while the machine runs. */
   constructor(seed: number, machine: Machine) {
@@ -105,8 +119,10 @@ export class World {
     this.#domains = random.pick([1, 2])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
+    const nodeCount = random.pick([1, 2, 2, 3])
     // One is that of merged pages.
-    const mappings = random.between(5, 7) + (isMerging ? 1 : 0)
+    const mappings = (random.between(5, 7) + (isMerging ? 1 : 0)) * nodeCount
+    this.nodes = new FrameNodes(nodesOf(random, nodeCount, frames))
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
     this.keeperProcessor = new Processor(this.memory, random, this.#staleness)
@@ -115,6 +131,7 @@ export class World {
     this.#simulate(this.cache.mappings, MAPPING_RECORD_BYTES, 0, () => true)
     this.#simulate(this.cache.nodes, NODE_BYTES, NODES_RANK, (index) => index % 2 === 0)
     const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
+    this.#records = records
     this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
     this.pins = this.#simulate(this.cache.pins, 4, -1)
     this.#simulate(this.cache.counters, 4, -1)
@@ -126,7 +143,12 @@ export class World {
       () => new SimPolicy(random),
       frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
       (given) => this.giveBack(given),
+      this.nodes,
     )
+    this.isByNode = nodeCount > 1 && random.chance(0.3)
+    if (this.isByNode) this.pages.mapByNode()
+    this.replicaMappings =
+      nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
     this.merged = isMerging ? new MergedPages(this.pages, this.#pageBytes(), random.below(1000)) : undefined
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
@@ -137,7 +159,7 @@ export class World {
     } as unknown as Shortcuts)
     this.threads = new Array(threads)
     this.#makeFiles()
-    this.description = `${this.#order}, ${frames} frames, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
+    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
   /** A new thread reads. */
@@ -187,6 +209,11 @@ export class World {
     this.#simulate(buffer, 4, -1)
   }
 
+  /** A node for who opens a file. */
+  anyNode(): number {
+    return this.isByNode ? this.random.below(this.nodes.count) : 0
+  }
+
   #simulate(buffer: SharedArrayBuffer, recordBytes: number, rank: number, leads?: Region['leads']): Region {
     const region = this.memory.add(buffer.byteLength / 4, Math.log2(recordBytes / 4), rank, leads)
     this.machine.simulate(buffer, region)
@@ -194,6 +221,8 @@ export class World {
   }
 
   #bytesOf(frame: number): Uint8Array {
+    const owner = this.memory.get(this.#records.base + frameAt(frame) + FRAME.MAPPING)
+    if (this.replicaMappings.includes(owner)) this.counts.nearLooks++
     const base = this.frameBytes.base + frame * SIMULATED_BYTES.length
     return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
   }
@@ -207,7 +236,14 @@ export class World {
   }
 
   #makeReader(shortcuts?: Shortcuts): PageReader {
-    return new PageReader(new Lookup(this.cache, this.#order === 'arm'), this.#arena, shortcuts)
+    const lookup = new Lookup(this.cache, this.#order === 'arm')
+    this.moveReader(lookup)
+    return new PageReader(lookup, this.#arena, shortcuts)
+  }
+
+  /** The thread goes on on another node, or this one. */
+  moveReader(lookup: Lookup): void {
+    lookup.replicas = this.replicaMappings.length > 0 ? this.random.pick(this.replicaMappings) : -1
   }
 
   #kill(thread: ReaderThread): void {
@@ -241,4 +277,11 @@ export class World {
       this.files.push(file)
     }
   }
+}
+
+/** Frames in as many parts, none of them empty. */
+function nodesOf(random: Random, count: number, frames: number): NodeTable {
+  const parts = new Array<number>(count).fill(1)
+  for (let left = frames - count; left > 0; left--) parts[random.below(count)]!++
+  return { frames: parts, distances: parts.map((_, from) => parts.map((_, to) => (from === to ? 10 : 20))) }
 }

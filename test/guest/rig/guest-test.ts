@@ -10,7 +10,11 @@ export type GuestTestBody = (note: (text: string) => void) => void | Promise<voi
 export interface GuestTest {
   readonly name: string
   readonly body: GuestTestBody
+  /** After so long it has failed. */
+  readonly msMax: number
 }
+
+const TEST_MS_MAX = 90_000
 
 /** What the guest says of a test, one line of JSON each. */
 export interface GuestResult {
@@ -23,9 +27,9 @@ export interface GuestResult {
 
 const registered: GuestTest[] = []
 
-export function guestTest(name: string, body: GuestTestBody): void {
+export function guestTest(name: string, body: GuestTestBody, msMax = TEST_MS_MAX): void {
   if (registered.some((test) => test.name === name)) throw new Error(`two tests are called '${name}'`)
-  registered.push({ name, body })
+  registered.push({ name, body, msMax })
 }
 
 export function guestTests(): readonly GuestTest[] {

@@ -8,6 +8,7 @@
  *   1        12     10     20     20          ttyS0  console of the kernel
  *   2        20     20     10     12          ttyS1  a line of JSON for each test
  *   3        30     20     12     10   no CPU
+ *   4        40     40     40     40   not there until a test plugs its memory in: a second nvdimm, as a DAX device
  * ```
  * What it cannot show: real latencies (all memory is equally far, JavaScript is many times slower) and cache lines that were not flushed.
  */
@@ -26,14 +27,28 @@ export const NODES = 4
 const CPUS = 3
 const NODE_MIB = 640
 const PMEM_MIB = 512
+/** Of what can be plugged in: two blocks of memory, and what the device itself needs. */
+const PLUGGED_MIB = 384
 const DISTANCES = [
-  [10, 12, 20, 30],
-  [12, 10, 20, 20],
-  [20, 20, 10, 12],
-  [30, 20, 12, 10],
+  [10, 12, 20, 30, 40],
+  [12, 10, 20, 20, 40],
+  [20, 20, 10, 12, 40],
+  [30, 20, 12, 10, 40],
+  [40, 40, 40, 40, 10],
 ]
 
-const MODULES = ['nfit', 'nd_pmem', 'dax_pmem', 'device_dax', 'kmem', 'xfs', 'crc32c_generic', 'crc32c_intel', 'fuse']
+const MODULES = [
+  'nfit',
+  'nd_pmem',
+  'dax_pmem',
+  'device_dax',
+  'kmem',
+  'xfs',
+  'crc32c_generic',
+  'crc32c_intel',
+  'fuse',
+  'loop',
+]
 /** Of the console, as much as may tell why the guest failed. */
 const CONSOLE_LINES = 40
 
@@ -71,6 +86,8 @@ async function boot(initramfs: string, pmem: string, log: string, msMax: number)
       ...topology(),
       ...['-object', `memory-backend-file,id=pmem,share=on,mem-path=${pmem},size=${PMEM_MIB}M`],
       ...['-device', `nvdimm,memdev=pmem,id=nvdimm0,node=${NODES - 1}`],
+      ...['-object', `memory-backend-ram,id=plugged,share=on,size=${PLUGGED_MIB}M`],
+      ...['-device', `nvdimm,memdev=plugged,id=nvdimm1,node=${NODES}`],
       ...['-chardev', `file,id=console,path=${log}`, '-serial', 'chardev:console', '-serial', 'stdio'],
       ...['-kernel', findKernel(), '-initrd', initramfs, '-append'],
       'console=ttyS0 quiet panic=-1 mitigations=off nopti tsc=reliable random.trust_cpu=1 audit=0 no_timer_check',
@@ -99,8 +116,9 @@ function topology(): string[] {
     )
     if (node < CPUS) args.push('-numa', `cpu,node-id=${node},socket-id=${node}`)
   }
-  for (let from = 0; from < NODES; from++)
-    for (let to = from + 1; to < NODES; to++)
+  args.push('-numa', `node,nodeid=${NODES}`)
+  for (let from = 0; from < DISTANCES.length; from++)
+    for (let to = from + 1; to < DISTANCES.length; to++)
       args.push('-numa', `dist,src=${from},dst=${to},val=${DISTANCES[from]![to]}`)
   return args
 }
@@ -170,6 +188,11 @@ echo namespace0.0 > devices/pfn0.0/namespace
 echo pfn0.0 > drivers/nd_pmem/bind
 mkfs.xfs -q -f -m reflink=1 /dev/pmem0 && mount -t xfs -o dax=always /dev/pmem0 /pmem || echo "init: no persistent memory"
 echo "init: pmem $(cut -d' ' -f1 /proc/uptime)"
+echo namespace1.0 > drivers/nd_pmem/unbind
+cat /proc/sys/kernel/random/uuid > devices/dax1.0/uuid
+echo ram > devices/dax1.0/mode
+echo namespace1.0 > devices/dax1.0/namespace
+echo dax1.0 > drivers/dax_pmem/bind
 cd /samepage
 stty -F /dev/ttyS1 raw
 node test/guest/rig/main.js > /dev/ttyS1

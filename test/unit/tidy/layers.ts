@@ -3,8 +3,9 @@
  *
  *     cli, index        everything
  *     library           homes, cache, layout; storage and linux in what is loaded where they work only
- *     daemon            fuse, inspect, homes, cache, layout, storage, linux
+ *     daemon            library, fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
+ *     dedupe            inspect for its walk and its quiet reading, storage, linux
  *     inspect, demo     storage, linux
  *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, which it runs
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
@@ -19,12 +20,13 @@ import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
-  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'demo', 'sim', 'daemon'],
+  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'dedupe', 'demo', 'sim', 'daemon'],
   library: ['linux', 'storage', 'layout', 'cache', 'homes'],
-  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect'],
+  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'library'],
   fuse: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
+  dedupe: ['linux', 'storage', 'inspect'],
   sim: ['storage', 'layout', 'cache', 'homes', 'library'],
   homes: ['storage', 'layout', 'cache'],
   cache: ['layout'],

@@ -1,0 +1,128 @@
+/**
+ * READ of a file that is held in the arena, as a worker does it: what is there is copied to the reply; where something is missing the request goes to the keeper
+ * (handed-reads.ts), and the worker is free again. Once anything of the file was written, what is missing is not loaded any more, and the worker reads it from the file.
+ *
+ * **Readahead.** A reader is sequential while each read begins where the last one ended; a file's start counts as such. What lies ahead of it is asked for when half of the window
+ * has been read. State is kept per inode, in the words that readahead.ts uses for other files.
+ */
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import { PieceWalk } from '../../cache/resolve.ts'
+import { ARENA } from '../../cache/run-map.ts'
+import type { Reply, Request } from '../../fuse/messages.ts'
+import { NO_REPLY } from '../../fuse/server.ts'
+import { O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../../linux/file.ts'
+import { type InodeTable, SLOT } from '../inode-table.ts'
+import type { RequestStats } from '../request-stats.ts'
+import type { MappedFile } from '../run-maps.ts'
+import type { ToKeeper } from '../shared-state.ts'
+import type { ContentMemory } from './content-cache.ts'
+import { ContentReader } from './content-reader.ts'
+
+/** Bytes ahead of the reader: two loads, one of which is under way while the other is read. */
+const WINDOW_BYTES = 2 << 20
+
+export interface ArenaReadsParts {
+  readonly worker: number
+  readonly fuseFd: number
+  readonly inodes: InodeTable
+  readonly stats: RequestStats
+  readonly tellKeeper: (message: ToKeeper) => void
+  /** As pread(2); where the kernel fills a copy of its own, short only at the end of the file. */
+  readonly readPiece: (fd: number, target: Uint8Array, length: number, offset: number, fills: boolean) => number
+}
+
+/** One READ. */
+export interface ArenaRead {
+  readonly slot: number
+  readonly map: number
+  readonly mapped: MappedFile
+  /** The client's descriptor. */
+  readonly fd: number
+  readonly offset: number
+  readonly size: number
+  readonly fills: boolean
+}
+
+export class ArenaReads {
+  readonly #parts: ArenaReadsParts
+  readonly #reader: ContentReader
+  readonly #walk = new PieceWalk()
+
+  constructor(content: ContentMemory, parts: ArenaReadsParts) {
+    this.#reader = new ContentReader(content)
+    this.#parts = parts
+  }
+
+  /** The answer's bytes in `reply`, -errno, or {@link NO_REPLY} where the keeper is going to answer. */
+  read(read: ArenaRead, request: Request, reply: Reply): number {
+    const { worker, stats, readPiece } = this.#parts
+    const { mapped, offset, size, fd, fills } = read
+    const isUnwritten = mapped.own!.isEmpty
+    const walk = this.#walk
+    walk.start(mapped.runs, offset, size, isUnwritten ? undefined : mapped.own)
+    let done = 0
+    let fromArena = 0
+    while (walk.next()) {
+      const { length } = walk
+      const target = walk.done === 0 ? reply.payload : reply.payload.subarray(walk.done)
+      let have = walk.home === ARENA ? this.#reader.copy(mapped.content!, walk.offset, target, length) : 0
+      fromArena += have
+      if (have < length) {
+        if (isUnwritten) return this.#handOn(read, request)
+        const from = readPiece(
+          fd,
+          have === 0 ? target : target.subarray(have),
+          length - have,
+          walk.offset + have,
+          fills,
+        )
+        if (from < 0) return done + have > 0 && !fills ? done + have : from
+        stats.addFromFiles(worker, from)
+        have += from
+      }
+      done += have
+      // Short: the file was truncated; what follows is no longer there.
+      if (have < length) break
+    }
+    stats.addFromArena(worker, fromArena)
+    if (isUnwritten) this.#readAhead(read)
+    return done
+  }
+
+  #handOn(read: ArenaRead, { uniqueLow, uniqueHigh }: Request): number {
+    const { slot, map, fd, offset, size, fills } = read
+    const { fuseFd, tellKeeper } = this.#parts
+    const loadable = this.#open(fd)
+    if (loadable.loadFd < 0) return loadable.loadFd
+    tellKeeper({ type: 'read', slot, map, fd, offset, size, fills, fuseFd, uniqueLow, uniqueHigh, ...loadable })
+    this.#readAhead(read)
+    return NO_REPLY
+  }
+
+  #readAhead({ slot, map, mapped, fd, offset, size }: ArenaRead): void {
+    const { words } = this.#parts.inodes
+    const at = this.#parts.inodes.at(slot)
+    const end = Math.ceil(Math.min(offset + size, mapped.runs.sizeBytes) / PAGE_BYTES)
+    const isSequential = words[at + SLOT.NEXT_PAGE] === Math.floor(offset / PAGE_BYTES)
+    words[at + SLOT.NEXT_PAGE] = Math.floor((offset + size) / PAGE_BYTES)
+    if (!isSequential || offset === 0) words[at + SLOT.AHEAD_PAGE] = 0
+    if (!isSequential) return
+    const window = WINDOW_BYTES / PAGE_BYTES
+    const from = Math.max(words[at + SLOT.AHEAD_PAGE]!, end)
+    if (from - end > window / 2) return
+    const to = Math.min(end + window, Math.ceil(mapped.runs.sizeBytes / PAGE_BYTES))
+    words[at + SLOT.AHEAD_PAGE] = to
+    if (to <= from || (this.#reader.has(mapped.content!, from) && this.#reader.has(mapped.content!, to - 1))) return
+    const loadable = this.#open(fd)
+    if (loadable.loadFd >= 0)
+      this.#parts.tellKeeper({ type: 'readAhead', slot, map, page: from, count: to - from, ...loadable })
+  }
+
+  /** A descriptor of the same file, for a load: the client may close his at any time. */
+  #open(fd: number): { loadFd: number; isDirect: boolean } {
+    const direct = reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT)
+    return direct >= 0
+      ? { loadFd: direct, isDirect: true }
+      : { loadFd: reopen(fd, O_RDONLY | O_NONBLOCK), isDirect: false }
+  }
+}
