@@ -19,7 +19,6 @@ import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
-import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { Replicas } from './replicas.ts'
@@ -30,6 +29,14 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
+
+/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
+export interface ContentOwner {
+  /** An entry that led to `frame`, a merged page, is no more. */
+  unshared(frame: number): void
+  /** `frame` has been given up, merged or not. */
+  gaveUp(frame: number): void
+}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */

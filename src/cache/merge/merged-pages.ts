@@ -28,9 +28,8 @@
 import { entryKind, entryValue } from '../../layout/entry-word.ts'
 import { EntryKind } from '../entry.ts'
 import { FRAME_STATE, NO_FRAME } from '../frames.ts'
-import type { PageKeeper } from '../page-keeper.ts'
+import type { ContentOwner, PageKeeper } from '../page-keeper.ts'
 import { ContentIndex } from './content-index.ts'
-import type { ContentOwner } from './content-owner.ts'
 import { RecentWrites } from './recent-writes.ts'
 
 /** What is in frames. */
