@@ -23,8 +23,8 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   instead(
     'a candidate that is still being loaded, or is in no use',
     MERGED,
-    'if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame)) return',
-    'if (this.#index.has(frame)) return',
+    'if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame) || this.#keeper.isReplica(frame)) return',
+    'if (this.#index.has(frame) || this.#keeper.isReplica(frame)) return',
   ),
   instead(
     'a page that was dropped while it was being loaded',
