@@ -6,6 +6,8 @@
  * that kind is then the file's own.
  */
 
+import { entryKind } from '../layout/entry-word.ts'
+
 /** A page's size in bytes: the unit of every index. */
 export const PAGE_BYTES = 4096
 
@@ -46,4 +48,9 @@ export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
   [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
+}
+
+/** Whether the page of this entry's word is the owner of the frame that it names. */
+export function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }

@@ -137,7 +137,7 @@ export class FileKeeper {
     const merging = await this.beginMerging({ onLoad: false, scan: false })
     await this.load(inode, page, count, count, near)
     for (const piece of this.#pieces(inode, page, count))
-      merging.mergeNow(piece.source.mapping, piece.page, piece.count)
+      merging.mergeNow(this.pages.mappingOn(piece.source.mapping, near), piece.page, piece.count)
     return merging.stats()
   }
 

@@ -93,7 +93,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   merge(id: number, page: number, count: number): Promise<MergeStats> {
-    return this.#keeper.merge(this.#inode(id), page, count, this.near())
+    return this.#keeper.merge(this.#inode(id), page, count, this.#nodeOf(id))
   }
 
   forget(id: number, page: number, count: number): void {

@@ -26,9 +26,9 @@ type Operation =
   | 'readItself'
   | 'resize'
   | 'bury'
+  | 'replicate'
   | 'scan'
   | 'mergeNow'
-  | 'replicate'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -45,9 +45,9 @@ const OPERATIONS: readonly Operation[] = (
     ['readItself', 8],
     ['resize', 1],
     ['bury', 2],
+    ['replicate', 12],
     ['scan', 3],
     ['mergeNow', 3],
-    ['replicate', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
