@@ -169,8 +169,7 @@ export class Loader {
       return
     }
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
-    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
-    const pages = merging?.pages ?? this.#keeper
+    const complete: number[] = []
     for (let i = 0; i < batch.frames.length; i++) {
       const frame = batch.frames[i]!
       const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
@@ -182,8 +181,11 @@ export class Loader {
       const page = this.#arena.bytes(frame)
       if (valid < PAGE_BYTES) page.fill(0, valid)
       if (isZero(page)) this.#keeper.publishZero(frame)
-      else pages.publish(frame, i < batch.wanted)
+      else complete.push(i)
     }
+    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
+    const pages = merging?.pages ?? this.#keeper
+    for (const i of complete) pages.publish(batch.frames[i]!, i < batch.wanted)
     merging?.endLoad()
     if (bytes < expected) source.onShrunk()
   }

@@ -41,7 +41,7 @@ export class Truth {
   /** A value that pages may have already, or a twin of one. */
   usedValue(random: Random): number {
     if (this.#values === 0) return this.freshValue()
-    const value = random.between(Math.max(1, this.#values - 2), this.#values)
+    const value = random.between(Math.max(1, this.#values - 1), this.#values)
     return random.chance(0.2) ? value + random.between(1, SIMULATED_BYTES.length) * TWINS : value
   }
 

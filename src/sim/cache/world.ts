@@ -138,10 +138,10 @@ export class World {
     this.#pace = random.pick([0.02, 0.1, 0.4])
     this.#turnMax = random.pick([1, 4, 20])
     this.#deadliness = random.pick([0, 0, 0.003])
-    this.zeros = random.pick([0.1, 0.6])
+    const isMerging = random.chance(0.6)
+    this.zeros = random.pick(isMerging ? [0.05, 0.3] : [0.1, 0.6])
     this.#cloning = random.pick([0.2, 0.9])
-    const isMerging = random.chance(0.5)
-    this.#equality = isMerging ? random.pick([0.3, 0.8]) : 0
+    this.#equality = isMerging ? random.pick([0.5, 0.9]) : 0
     this.#domains = random.pick([1, 2])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
