@@ -4,6 +4,9 @@
  * In a trial the victim reads either that page of a file of his, or another page that nobody asks about (so that in both cases something was done just before). Then the
  * attacker reads the page of a file of his own with the same content, and writes a byte to it in another one, for the first time; both are timed. Pages come in random order
  * and not side by side, so that readahead brings none.
+ *
+ * The victim has his turn in many trials before the attacker has his. Files that share blocks are read from the same place of the device, and what was read just before is
+ * faster there, in caches of the device or, of one that lies in memory, of the processor: with or without a mount. That is not what is asked here.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -22,8 +25,10 @@ export const ATTACKER = 1002
 export interface Scenario {
   readonly trials: number
   readonly seed: number
-  /** Further arguments of `samepage mount`. */
-  readonly mountArgs: readonly string[]
+  /** Trials of which the victim has his turn first, in all, and then the attacker. */
+  readonly batch: number
+  /** Further arguments of `samepage mount`; undefined: there is no mount, both use the file system itself. */
+  readonly mountArgs: readonly string[] | undefined
   /** How the files come to have the same content: by sharing storage, or by being written alike. */
   readonly content: 'clones' | 'copies'
   /** Done with the mount before the trials begin: for what has to be found first. */
@@ -50,17 +55,21 @@ export function writeTenants(directory: string, trials: number, how: Scenario['c
 }
 
 const TRIALS = `
-def trials(pages, decoys, secrets):
-    times = []
-    now = time.perf_counter_ns
-    for page, decoy, secret in zip(pages, decoys, secrets):
-        os.pread(victim, ${PAGE}, (page if secret else decoy) * ${PAGE})
-        began = now()
-        os.pread(reader, ${PAGE}, page * ${PAGE})
-        read = now()
-        os.pwrite(writer, b"x", page * ${PAGE})
-        times.append((read - began, now() - read))
-    return times
+def trials(pages, decoys, secrets, batch):
+    reads, writes = [], []
+    def timed(times, call, *arguments):
+        began = time.perf_counter_ns()
+        call(*arguments)
+        times.append(time.perf_counter_ns() - began)
+    for first in range(0, len(pages), batch):
+        turn = range(first, min(first + batch, len(pages)))
+        for i in turn:
+            os.pread(victim, ${PAGE}, (pages[i] if secrets[i] else decoys[i]) * ${PAGE})
+        for i in turn:
+            timed(reads, os.pread, reader, ${PAGE}, pages[i] * ${PAGE})
+        for i in turn:
+            timed(writes, os.pwrite, writer, b"x", pages[i] * ${PAGE})
+    return list(zip(reads, writes))
 `
 
 /** Mounts a file system whose `tenants` directory is from {@link writeTenants}, cold, and tries. */
@@ -70,15 +79,17 @@ export async function tryTiming(filesystem: LoopFilesystem, tenants: string, sce
   const random = new Random(scenario.seed)
   const pages = shuffled(2 * scenario.trials, random).map((page) => page * SPACING)
   const secrets = Array.from({ length: scenario.trials }, () => random.below(2) === 1)
-  await using mount = await mounted(tenants, { args: [...scenario.mountArgs] })
-  await scenario.settle?.(mount.path)
+  await using mount = scenario.mountArgs && (await mounted(tenants, { args: [...scenario.mountArgs] }))
+  const place = mount?.path ?? tenants
+  await scenario.settle?.(place)
   await using client = startClient()
   await client.run(TRIALS)
   await client.run(
     'victim, reader, writer = (os.open(path, mode) for path, mode in ((v, os.O_RDONLY), (r, os.O_RDONLY), (w, os.O_RDWR)))',
-    { v: `${mount.path}/victim/file`, r: `${mount.path}/attacker/read`, w: `${mount.path}/attacker/written` },
+    { v: `${place}/victim/file`, r: `${place}/attacker/read`, w: `${place}/attacker/written` },
   )
-  const times = await client.value<[number, number][]>('trials(pages, decoys, secrets)', {
+  const times = await client.value<[number, number][]>('trials(pages, decoys, secrets, batch)', {
+    batch: scenario.batch,
     pages: pages.slice(0, scenario.trials),
     decoys: pages.slice(scenario.trials),
     secrets,
