@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 const minute = 60_000
 
 /** One group after the other: what counts cached pages or times anything wants the machine for itself. */
-const groupOrder = { unit: 0, sim: 1, package: 2, system: 3 }
+const groupOrder = { unit: 0, sim: 1, package: 2, system: 3, guest: 4 }
 
 export default defineConfig({
   test: {
@@ -36,6 +36,14 @@ export default defineConfig({
           sequence: { groupOrder: groupOrder.package },
           testTimeout: 5 * minute,
           hookTimeout: 5 * minute,
+        },
+      },
+      {
+        // One virtual machine, booted once: `npm run test:guest`.
+        test: {
+          name: 'guest',
+          include: ['test/guest/**/*.test.ts'],
+          sequence: { groupOrder: groupOrder.guest },
         },
       },
       {

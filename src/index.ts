@@ -1,4 +1,3 @@
-export type { GrantReaders } from './cache/grants/grant-authority.ts'
 export {
   type AsyncOptions,
   CachedFile,
@@ -7,9 +6,19 @@ export {
   type StreamOptions,
   type WaitOptions,
 } from './library/cached-file.ts'
-export { ExclusiveGrant, type ExclusiveOptions, type PublishOptions } from './library/grants/exclusive-grant.ts'
+export {
+  ExclusiveGrant,
+  type ExclusiveOptions,
+  type GrantReaders,
+  type PublishOptions,
+} from './library/grants/exclusive-grant.ts'
+export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.ts'
+export type { NumaStats } from './library/near-memory.ts'
+export type { NumaMode } from './library/numa.ts'
 export {
   type GrantOptions,
+  type MergeNowOptions,
+  type OpenOptions,
   PageCache,
   type PageCacheHandle,
   type PageCacheOptions,

@@ -127,6 +127,12 @@ function hasChanged(fd: number, earlier: Buffer): boolean {
   return stat.ofFd(fd) !== 0 || stat.size !== earlier.length || !contentOf(fd, stat.size).equals(earlier)
 }
 
+/** Is what is open in a slot what it was when it was opened, as far as anybody remembers? */
+export function isAsOpened(desk: Desk, slot: number): boolean {
+  const file = desk.files[slot]
+  return file?.earlier === undefined || !hasChanged(file.fd, file.earlier)
+}
+
 const SEEK_DATA = 3
 const ENXIO = 6
 

@@ -5,7 +5,7 @@
 import { Random } from '../src/sim/random.ts'
 import { attributes, MODES, ops as weighted } from './operations.ts'
 import type { Argument, Op, Recipe } from './program.ts'
-import { MAPPINGS, SLOTS } from './program.ts'
+import { isCopy, MAPPINGS, SLOTS } from './program.ts'
 
 /** Operations between two looks at the trees as wholes. */
 const AUDIT_EVERY = 250
@@ -13,8 +13,6 @@ const AUDIT_EVERY = 250
  * What a file lets whom do is not changed by who works below the mount: for an open file the kernel goes by what it was told when it last asked.
  */
 const PERMISSIONS = new Set(['chmod', 'fchmod', 'chown', 'fchown', 'setxattr'])
-/** What reads one file into another. */
-const COPIES = new Set(['copyRange', 'sendfile', 'splice'])
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const
 
 export type Kind = 'file' | 'directory' | 'symlink' | 'other'
@@ -77,8 +75,8 @@ export class Generator {
     if (PERMISSIONS.has(call) && this.#process >= processes - belowProcesses) return
     // Where a directory was moved below the kernel moves its own entry when it meets it, which it cannot in the middle of a rename (ESTALE).
     if (call === 'rename' && belowProcesses > 0 && this.names.get(String(args[0])) === 'directory') return
-    // An open file may be as it was when it was opened: something else is copied, and the trees stay different.
-    if (COPIES.has(call) && belowProcesses > 0) return
+    // An open file may be as it was when it was opened, and nobody says so: something else is copied, and the trees stay different.
+    if (isCopy({ call }) && belowProcesses > 0) return
     this.#program.push({ index: this.#program.length, process: this.#process, call, args })
   }
 

@@ -4,13 +4,14 @@
  */
 import fs from 'node:fs'
 import { auditTree, sharingOf } from './audit.ts'
-import { AWAY, clearDesk, type Desk, newDesk, type Place, perform } from './calls.ts'
+import { AWAY, clearDesk, type Desk, isAsOpened, newDesk, type Place, perform } from './calls.ts'
 import { groupsOf, type Op, userId } from './program.ts'
 import { sys } from './syscalls.ts'
 
 export type Order =
   | { do: 'begin'; place: Place; belowRoot: string }
   | { do: 'run'; ops: Pick<Op, 'call' | 'args' | 'below'>[] }
+  | { do: 'isAsOpened'; slot: number }
   | { do: 'audit'; root: string; content: boolean }
   | { do: 'sharing'; root: string }
 
@@ -33,6 +34,8 @@ function obey(order: Order): unknown {
       return 'ready'
     case 'run':
       return order.ops.map((op) => perform(op.below ? below : desk, op.call, op.args))
+    case 'isAsOpened':
+      return isAsOpened(desk, order.slot)
     case 'audit':
       return auditTree(order.root, order.content)
     case 'sharing':

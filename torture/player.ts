@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { AWAY } from './calls.ts'
 import { agrees, difference, Periods, withoutFifoTimes, withoutFileTimes } from './compare.ts'
 import type { Order } from './performer.ts'
-import { type Op, type Outcome, printOp, userOf } from './program.ts'
+import { isCopy, type Op, type Outcome, printOp, userOf } from './program.ts'
 
 /** Where the trees are, and who works in them. */
 export interface Stage {
@@ -206,14 +206,20 @@ class Take {
       else if (op.call === 'audit') failure = await this.#audit(op)
       else {
         // A turn: what one process does before it is another's.
-        while (end < program.length && program[end]!.process === op.process && !isPause(program[end]!)) end++
-        failure = await this.#turn(program.slice(start, end))
+        if (!isCopy(op))
+          while (end < program.length && program[end]!.process === op.process && !isApart(program[end]!)) end++
+        if (!isCopy(op) || (await this.#isCertain(op))) failure = await this.#turn(program.slice(start, end))
         count(end - start)
       }
       if (failure) return failure
       start = end
     }
     return this.#audit(undefined)
+  }
+
+  /** Whether a copy has one outcome. A reader may keep what it opened: where that has changed, other bytes are copied, and the trees stay different. */
+  #isCertain(copy: Op): Promise<boolean> {
+    return this.#twins[copy.process]!.ask<boolean>({ do: 'isAsOpened', slot: copy.args[0] as number })
   }
 
   async #turn(ops: readonly Op[]): Promise<Failure | undefined> {
@@ -271,7 +277,8 @@ class Take {
   }
 }
 
-const isPause = (op: Op) => op.call === 'tick' || op.call === 'audit'
+/** Is it no part of a longer turn? */
+const isApart = (op: Op) => op.call === 'tick' || op.call === 'audit' || isCopy(op)
 
 /** For people. */
 export function printFailure(failure: Failure): string {

@@ -23,6 +23,10 @@ export interface Op {
  */
 export type Outcome = string | [now: string, earlier: string]
 
+/** Copies from one descriptor to another. The first argument is the source's slot. */
+const COPIES = new Set(['copyRange', 'sendfile'])
+export const isCopy = (op: Pick<Op, 'call'>) => COPIES.has(op.call)
+
 /** Stands for the earlier outcome where that may have been anything… */
 export const ANY = '*'
 /** …but an error. */

@@ -7,6 +7,7 @@ import { ReuseClock } from '../../src/cache/reclaim/reuse-clock.ts'
 import { Arena } from '../../src/library/arena.ts'
 import { FileLayout } from '../../src/library/layout.ts'
 import { PageReader } from '../../src/library/page-reader.ts'
+import { adviseHugePages } from '../../src/linux/memory.ts'
 
 const PAGE_BYTES = 4096
 
@@ -14,6 +15,8 @@ const PAGE_BYTES = 4096
 export function emptyCache(pages: number, mappings: number): { memory: CacheMemory; keeper: PageKeeper } {
   const nodes = Math.ceil(pages / 32) + 4 * mappings + 256
   const memory = allocateMemory({ frames: pages, nodes, mappings: mappings + 1, threads: 4, pinsPerThread: 64 })
+  // As PageCache does.
+  for (const part of [memory.frames, memory.nodes]) adviseHugePages(part)
   // What the indexes take is not to cost pages here.
   const keeper = new PageKeeper(memory, (frames) => new ReuseClock(pages, frames), 2 * pages * PAGE_BYTES + nodes * 512)
   return { memory, keeper }

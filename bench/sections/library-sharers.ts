@@ -15,7 +15,6 @@ export const librarySharers: Section = {
   run: (bench) =>
     withXfs(bench, 4 * 2 ** 30, async ({ source }) => {
       await writeClones(source, PAGES * 4096, 0, bench.cleanup)
-      // Each open file takes two descriptors, and there are as many as the system lets a process have.
       for (const sharers of bench.quick ? [100] : [100, 10_000]) await measure(bench, source, sharers)
     }),
 }

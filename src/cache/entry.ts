@@ -16,14 +16,16 @@ export const EntryKind = {
   HOME_RUN: 1,
   /** The mapping's own page, in a frame. */
   PAGE: 2,
-  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts. */
+  /** A page in a frame that another mapping owns: a short cut past the runs, see shared-entries.ts; or a page that was merged, see merge/. */
   SHARED: 3,
   /** A page that was in a frame and is not any more; the reclaim policy knows when, see reclaim/. */
   SHADOW: 4,
   /** A page of zeros, which needs no frame. */
   ZERO: 5,
+  /** As `page`, and other NUMA nodes have copies: see replicas.ts. */
+  REPLICATED: 6,
   /** A page that is exclusively somebody's: who has it, says the table of grants, see grants/. */
-  EXCLUSIVE: 6,
+  EXCLUSIVE: 7,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -34,14 +36,17 @@ interface EntryKindRow {
   readonly isRun: boolean
   /** The entry's value is the number of a frame, and its generation is that frame's. */
   readonly hasFrame: boolean
+  /** And the page is its frame's owner. */
+  readonly ownsFrame: boolean
 }
 
 export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
-  [EntryKind.OWN]: { name: 'own', isRun: true, hasFrame: false },
-  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true, hasFrame: false },
-  [EntryKind.PAGE]: { name: 'page', isRun: false, hasFrame: true },
-  [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true },
-  [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false },
-  [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false },
-  [EntryKind.EXCLUSIVE]: { name: 'exclusive', isRun: false, hasFrame: false },
+  [EntryKind.OWN]: { name: 'own', isRun: true, hasFrame: false, ownsFrame: false },
+  [EntryKind.HOME_RUN]: { name: 'home run', isRun: true, hasFrame: false, ownsFrame: false },
+  [EntryKind.PAGE]: { name: 'page', isRun: false, hasFrame: true, ownsFrame: true },
+  [EntryKind.SHARED]: { name: 'shared', isRun: false, hasFrame: true, ownsFrame: false },
+  [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false, ownsFrame: false },
+  [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
+  [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
+  [EntryKind.EXCLUSIVE]: { name: 'exclusive', isRun: false, hasFrame: false, ownsFrame: false },
 }

@@ -1,18 +1,21 @@
 /**
- * The frames: which are free, which are in use, and when one that was given up can be used again.
+ * The frames: which are free, which are in use, and when one that was given up can be used again. Each NUMA node has frames of its own.
  *
  * ```
  *   OFFLINE ──grow──▶ FREE ──take──▶ LOADING ──keep──▶ RESIDENT
- *      ▲               ▲                │                 │
+ *      ▲               ▲                │                 │ (handOver: to another owner)
  *      └───shrink──────┤                └────giveUp───┬───┘
  *                      └──nobody has it pinned── LIMBO ◀
  * ```
- * Free frames are used first in, first out, so that a generation comes round as late as it can.
+ * Free frames are used first in, first out, so that a generation comes round as late as it can. Before them those that were loaded in vain (a page of zeros, or equal to
+ * another): they have had no new generation, and their memory is there already.
  *
- * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free list has the FREE ones and the limbo
+ * Invariants (restated by {@link Frames.checkInvariants}): each frame is in one state; the free lists have the FREE ones and the limbo
  * list those in LIMBO, each once; not more than `limit` are in another state than FREE, OFFLINE or LIMBO, once `limit` was reached.
  */
 import { FRAME, frameAt, nextGeneration } from '../layout/frame-record.ts'
+import { FrameNodes, oneNode } from './frame-nodes.ts'
+import { FreeFrames } from './free-frames.ts'
 import type { CacheMemory } from './memory.ts'
 import type { PinnedFrames } from './pins.ts'
 
@@ -23,27 +26,26 @@ export const NO_FRAME = -1
 /** Context: the keeper's thread. */
 export class Frames {
   readonly capacity: number
+  readonly nodes: FrameNodes
   readonly #words: Int32Array
   readonly #states: Uint8Array
   readonly #pinned: PinnedFrames
-  /** A ring. */
-  readonly #free: Int32Array
-  #freeHead = 0
-  #freeCount = 0
+  /** By node. */
+  readonly #free: readonly FreeFrames[]
   #limbo: number[] = []
-  #offline: number[] = []
   /** LOADING and RESIDENT. */
   #used = 0
   #limit: number
 
-  constructor(memory: CacheMemory, pinned: PinnedFrames) {
+  constructor(memory: CacheMemory, pinned: PinnedFrames, nodes = new FrameNodes(oneNode(memory.sizes.frames))) {
     this.capacity = memory.sizes.frames
+    this.nodes = nodes
     this.#words = new Int32Array(memory.frames)
     this.#states = new Uint8Array(this.capacity)
     this.#pinned = pinned
-    this.#free = new Int32Array(this.capacity)
+    this.#states.fill(FRAME_STATE.FREE)
+    this.#free = nodes.table.frames.map((count, node) => new FreeFrames(nodes.first(node), count))
     this.#limit = this.capacity
-    for (let frame = 0; frame < this.capacity; frame++) this.#addFree(frame)
   }
 
   /** Frames that hold a page, or are about to. */
@@ -62,7 +64,7 @@ export class Frames {
 
   /** How many frames could be taken out of use, were they free: see {@link shrink}. */
   get surplus(): number {
-    return Math.max(0, this.capacity - this.#offline.length - this.#limit)
+    return Math.max(0, this.capacity - this.#offline - this.#limit)
   }
 
   /** How many frames must be given up before another can be taken; 0: none. */
@@ -75,16 +77,16 @@ export class Frames {
     this.#limit = Math.min(limit, this.capacity)
   }
 
-  /** Takes a frame for a page of `mapping`, which is about to be loaded; {@link NO_FRAME} where there is none. */
-  take(mapping: number, page: number): number {
+  /** Takes a frame of the first of `nodes` that has one, for a page of `mapping` that is about to be loaded; {@link NO_FRAME} where there is none. */
+  take(mapping: number, page: number, nodes: readonly number[] = this.nodes.nearest(0)): number {
     if (this.excess > 0) this.#sweepLimbo()
     if (this.excess > 0) return NO_FRAME
-    if (this.#freeCount === 0) this.#bringOnline()
-    if (this.#freeCount === 0) this.#sweepLimbo()
-    if (this.#freeCount === 0) return NO_FRAME
-    const frame = this.#free[this.#freeHead]!
-    this.#freeHead = (this.#freeHead + 1) % this.capacity
-    this.#freeCount--
+    let frame = this.#takeFree(nodes)
+    if (frame === NO_FRAME && this.#limbo.length > 0) {
+      this.#sweepLimbo()
+      frame = this.#takeFree(nodes)
+    }
+    if (frame === NO_FRAME) return NO_FRAME
     this.#states[frame] = FRAME_STATE.LOADING
     this.#used++
     const at = frameAt(frame)
@@ -102,6 +104,16 @@ export class Frames {
     return this.#words[at]!
   }
 
+  /** The page in the frame is another mapping's from now on. Its bytes stay, and pins do; entries that led to it lead nowhere. Returns the generation for new ones. */
+  handOver(frame: number, mapping: number, page: number): number {
+    const at = frameAt(frame)
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    this.#words[at + FRAME.MAPPING] = mapping
+    this.#words[at + FRAME.PAGE] = page
+    Atomics.store(this.#words, at, nextGeneration(this.#words[at]!))
+    return this.#words[at]!
+  }
+
   /** From now on no entry leads to the frame, and what readers copied from it since is found to be worth nothing. */
   giveUp(frame: number): void {
     const at = frameAt(frame)
@@ -114,19 +126,20 @@ export class Frames {
   /** As {@link giveUp}, of a frame that no entry has led to. */
   discard(frame: number): void {
     this.#used--
-    this.#addFree(frame)
+    this.#states[frame] = FRAME_STATE.FREE
+    this.#free[this.nodes.nodeOf(frame)]!.putBack(frame)
   }
 
   /** Takes frames that nobody uses out of use, those above the limit, and returns them: their memory can be given back. */
   shrink(): number[] {
     this.#sweepLimbo()
     const released: number[] = []
-    while (this.#freeCount > 0 && this.capacity - this.#offline.length > this.#limit) {
-      const frame = this.#free[this.#freeHead]!
-      this.#freeHead = (this.#freeHead + 1) % this.capacity
-      this.#freeCount--
+    for (let left = this.surplus; left > 0; left--) {
+      // Of the node that has the most of them.
+      const fullest = this.#free.reduce((most, free) => (free.count > most.count ? free : most))
+      const frame = fullest.putOffline()
+      if (frame < 0) break
       this.#states[frame] = FRAME_STATE.OFFLINE
-      this.#offline.push(frame)
       released.push(frame)
     }
     return released
@@ -160,12 +173,12 @@ export class Frames {
   checkInvariants(): void {
     const counts = [0, 0, 0, 0, 0]
     for (const state of this.#states) counts[state]!++
-    const free = new Set<number>()
-    for (let i = 0; i < this.#freeCount; i++) free.add(this.#free[(this.#freeHead + i) % this.capacity]!)
+    const free = this.#free.flatMap((list) => list.list())
+    const offline = this.#free.flatMap((list) => list.offline)
     const lists = [
-      [free, this.#freeCount, FRAME_STATE.FREE],
+      [new Set(free), free.length, FRAME_STATE.FREE],
       [new Set(this.#limbo), this.#limbo.length, FRAME_STATE.LIMBO],
-      [new Set(this.#offline), this.#offline.length, FRAME_STATE.OFFLINE],
+      [new Set(offline), offline.length, FRAME_STATE.OFFLINE],
     ] as const
     for (const [list, length, state] of lists) {
       if (list.size !== length || counts[state] !== length)
@@ -179,14 +192,21 @@ export class Frames {
     if (used !== this.#used) throw new Error(`${used} frames are in use, ${this.#used} are counted`)
   }
 
-  #addFree(frame: number): void {
-    this.#states[frame] = FRAME_STATE.FREE
-    this.#free[(this.#freeHead + this.#freeCount++) % this.capacity] = frame
+  get #offline(): number {
+    return this.#free.reduce((sum, { offline }) => sum + offline.length, 0)
   }
 
-  #bringOnline(): void {
-    const frame = this.#offline.pop()
-    if (frame !== undefined) this.#addFree(frame)
+  #takeFree(nodes: readonly number[]): number {
+    for (const node of nodes) {
+      const frame = this.#free[node]!.take()
+      if (frame >= 0) return frame
+    }
+    return NO_FRAME
+  }
+
+  #addFree(frame: number): void {
+    this.#states[frame] = FRAME_STATE.FREE
+    this.#free[this.nodes.nodeOf(frame)]!.add(frame)
   }
 
   #sweepLimbo(): void {

@@ -27,7 +27,7 @@ const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
 const { ROOT, END_PAGE, LAYOUT } = MAPPING
 const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
-const { PAGE, SHARED, ZERO } = EntryKind
+const { PAGE, REPLICATED, SHARED, ZERO } = EntryKind
 const NOTHING = -1
 
 /** What {@link Lookup.find} returns where there is no frame. */
@@ -41,6 +41,8 @@ export const FOUND = {
 export class Lookup {
   /** Of the frame that was found last: what {@link isStill} takes. */
   generation = 0
+  /** The replica mapping of the node that this thread is on, see replicas.ts; -1: there is none. */
+  replicas = -1
 
   readonly #frames: Int32Array
   readonly #nodes: Int32Array
@@ -88,7 +90,7 @@ export class Lookup {
       this.#age(record)
       return frame
     }
-    return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
+    return word === 0 ? NOTHING : this.#findOther(mapping, page, word, nodes[at + 1]!)
   }
 
   /** Whether `frame` is still what it was when it was found with `generation`: all that was read from it meanwhile is right. */
@@ -130,6 +132,32 @@ export class Lookup {
     return this.#needsFence ? Atomics.load(words, at) : words[at]!
   }
 
+  /** What is not an ordinary page. A function of its own, so that the one for those is short enough to become part of its callers. */
+  #findOther(mapping: number, page: number, word: number, generation: number): number {
+    const kind = entryKind(word)
+    if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), generation)
+    return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
+  }
+
+  /** This node's replica of the page in `home`, or that itself. */
+  #findReplicated(mapping: number, page: number, home: number, generation: number): number {
+    const frames = this.#frames
+    const record = frameAt(home)
+    const replica = this.replicas < 0 ? NOTHING : this.find(this.replicas, home)
+    const replicaGeneration = this.generation
+    // After the replica was found: a home that held another page then has another generation now, or the replica has.
+    if (
+      (generation & 1) === 0 ||
+      this.#load(frames, record) !== generation ||
+      frames[record + OWNER] !== mapping ||
+      frames[record + PAGE_OF_OWNER] !== page
+    )
+      return NOTHING
+    this.generation = replica >= 0 ? replicaGeneration : generation
+    this.#age(record)
+    return replica >= 0 ? replica : home
+  }
+
   #findForeign(mapping: number, page: number): number {
     // Further bits were lost on the way. No frame's owner has as high a page, but here nobody asks for the owner.
     if (page >= PAGES_MAX) return NOTHING
@@ -154,10 +182,12 @@ export class Lookup {
     if (entryKind(word) !== SHARED) return NOTHING
     const frame = entryValue(word)
     const record = frameAt(frame)
+    const replica = this.replicas < 0 ? NOTHING : this.find(this.replicas, frame)
+    const replicaGeneration = this.generation
     if (Atomics.load(this.#frames, record) !== generation) return NOTHING
-    this.generation = generation
+    this.generation = replica >= 0 ? replicaGeneration : generation
     this.#age(record)
-    return frame
+    return replica >= 0 ? replica : frame
   }
 
   /** Two readers may raise it once, or one it lets go: it is a hint. */

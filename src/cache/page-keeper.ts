@@ -5,7 +5,8 @@
  *
  * ```
  *   reserve ──▶ (somebody loads it) ──▶ publish ──▶ found by readers ──▶ evicted: its entry becomes a shadow
- *                       └──▶ abandon                      └──▶ dropped: its entry is emptied
+ *                       └──▶ abandon                      ├──▶ dropped: its entry is emptied
+ *                                                         └──▶ merged: its entry leads to a page of the content mapping
  * ```
  * Two loads of one page at a time do not happen: a reserved page is known as such. What is dropped while it is being loaded is not published.
  *
@@ -14,11 +15,13 @@
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
-import { EntryKind, PAGE_BYTES } from './entry.ts'
+import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
+import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
+import { Replicas } from './replicas.ts'
 import { XArray } from './xarray.ts'
 
 /** Beyond this share of the memory indexes hold no shadows. */
@@ -26,6 +29,14 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
+
+/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
+export interface ContentOwner {
+  /** An entry that led to `frame`, a merged page, is no more. */
+  unshared(frame: number): void
+  /** `frame` has been given up, merged or not. */
+  gaveUp(frame: number): void
+}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -40,6 +51,7 @@ export interface KeeperCounts {
 export class PageKeeper {
   readonly frames: Frames
   readonly pinned: PinnedFrames
+  #replicas: Replicas | undefined
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
   readonly #mappings: Int32Array
@@ -49,6 +61,14 @@ export class PageKeeper {
   readonly #policy: ReclaimPolicy
   readonly #giveBack: (frames: readonly number[]) => void
   readonly #inUse = new Set<number>()
+  /** By mapping. */
+  readonly #domains: Int32Array
+  /** Undefined while nobody merges. */
+  #content: ContentOwner | undefined
+  /** Whose page n is the merged one in frame n; -1: there is none. */
+  #contentMapping = -1
+  /** Of {@link #bytesMax}: what the content owner needs. */
+  #contentBytes = 0
   /** Pages being loaded: their frames. */
   readonly #loads = new Map<number, number>()
   /** By frame: dropped while it was being loaded. */
@@ -63,19 +83,21 @@ export class PageKeeper {
 
   /**
    * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used
-   * again.
+   * again. `nodes`: which frames lie where, where there is more than one NUMA node.
    */
   constructor(
     memory: CacheMemory,
     policy: (ages: Ages) => ReclaimPolicy,
     bytesMax: number,
     giveBack: (frames: readonly number[]) => void = () => {},
+    nodes?: FrameNodes,
   ) {
     this.pinned = new PinnedFrames(memory)
-    this.frames = new Frames(memory, this.pinned)
+    this.frames = new Frames(memory, this.pinned, nodes)
     this.#mappings = new Int32Array(memory.mappings)
     this.#counters = new Int32Array(memory.counters)
     this.#mappingsMax = memory.sizes.mappings
+    this.#domains = new Int32Array(memory.sizes.mappings)
     this.#index = new XArray(memory)
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
@@ -86,18 +108,44 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** A mapping of nothing yet; -1 where there are too many. */
-  createMapping(): number {
-    for (let tries = 0; tries < this.#mappingsMax; tries++) {
+  /**
+   * A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. `domain`: its pages are never merged with
+   * those of another one.
+   */
+  createMapping(domain = 0): number {
+    const most = this.#mappingsMax - (this.#mappingsMax % this.#perFile)
+    for (let tries = 0; tries < most; tries += this.#perFile) {
       const mapping = this.#nextMapping
-      this.#nextMapping = (mapping + 1) % this.#mappingsMax
+      this.#nextMapping = (mapping + this.#perFile) % most
       if (this.#inUse.has(mapping)) continue
-      this.#inUse.add(mapping)
+      for (const each of this.mappingsOf(mapping)) {
+        this.#inUse.add(each)
+        // What nodes have of their own is not to become one again.
+        this.#domains[each] = domain * this.#perFile + each - mapping
+      }
       return mapping
     }
     return -1
   }
   #nextMapping = 0
+
+  domainOf(mapping: number): number {
+    return this.#domains[mapping]!
+  }
+
+  /**
+   * From now on, before the first is made, each node has mappings of its own: a file's are numbered one after the other, and what is said of the first is of
+   * all, but for pages that are cached, loaded and found: those are of the one that {@link mappingOn} names.
+   */
+  mapByNode(): void {
+    this.#perFile = this.frames.nodes.count
+  }
+  #perFile = 1
+
+  /** Of what `mapping` stands for, the mapping that readers on `node` use. */
+  mappingOn(mapping: number, node: number): number {
+    return this.#perFile === 1 ? mapping : mapping + node
+  }
 
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
@@ -105,11 +153,15 @@ export class PageKeeper {
     this.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
     this.changeLayout(mapping)
-    this.#inUse.delete(mapping)
+    for (const each of this.mappingsOf(mapping)) this.#inUse.delete(each)
   }
 
   /** Tells readers the size of what is mapped, in bytes. */
   setSize(mapping: number, bytes: number): void {
+    for (const each of this.mappingsOf(mapping)) this.#setSize(each, bytes)
+  }
+
+  #setSize(mapping: number, bytes: number): void {
     const at = mappingAt(mapping)
     const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
     Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
@@ -121,27 +173,38 @@ export class PageKeeper {
 
   /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
   changeLayout(mapping: number): number {
+    let version = 0
+    // Those of one file are always changed together, so they agree.
+    for (const each of this.mappingsOf(mapping)) version = this.#changeLayout(each)
+    return version
+  }
+
+  #changeLayout(mapping: number): number {
     return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
-    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.changeLayout(mapping)
-    for (const mapping of this.#inUse) this.drop(mapping, 0, PAGES_MAX)
+    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.#changeLayout(mapping)
+    this.#replicas?.end()
+    for (const mapping of this.#inUse) this.#drop(mapping, 0, PAGES_MAX)
   }
 
   /** The frame that holds the page, or is being loaded for it; {@link NO_FRAME} where it is in none: nor does a page of zeros need one. */
   frameOf(mapping: number, page: number): number {
     const word = this.#wordAt(mapping, page)
-    if (entryKind(word) === EntryKind.PAGE) return entryValue(word)
+    if (ownsFrame(word)) return entryValue(word)
+    if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
     return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
   isCached(mapping: number, page: number): boolean {
-    const kind = entryKind(this.#wordAt(mapping, page))
-    return kind === EntryKind.PAGE || kind === EntryKind.ZERO
+    const word = this.#wordAt(mapping, page)
+    const kind = entryKind(word)
+    if (kind === EntryKind.SHARED) return this.#isCurrent(word, this.#index.generation(mapping, page))
+    return ownsFrame(word) || kind === EntryKind.ZERO
   }
 
   isLoading(mapping: number, page: number): boolean {
@@ -150,15 +213,16 @@ export class PageKeeper {
 
   /**
    * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no
-   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache.
+   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
    */
-  reserve(mapping: number, page: number): number {
+  reserve(mapping: number, page: number, near = 0): number {
     if (page >= PAGES_MAX) return NO_FRAME
     if (this.frames.surplus > 0) this.#trim()
-    let frame = this.frames.take(mapping, page)
+    const nodes = this.frames.nodes.nearest(near)
+    let frame = this.frames.take(mapping, page, nodes)
     if (frame === NO_FRAME) {
-      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)))
-      frame = this.frames.take(mapping, page)
+      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near)
+      frame = this.frames.take(mapping, page, nodes)
     }
     if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)
     return frame
@@ -172,7 +236,7 @@ export class PageKeeper {
     const { frames } = this
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
-    const before = this.#index.get(mapping, page)
+    const stamp = this.#stampAt(mapping, page)
     if (this.#isCancelled[frame] === 1) {
       this.abandon(frame)
       this.counts.unpublished++
@@ -185,10 +249,9 @@ export class PageKeeper {
       return false
     }
     this.counts.resident++
-    const isShadow = entryKind(before) === EntryKind.SHADOW
-    if (isShadow) this.counts.refaults++
+    if (stamp !== NEVER) this.counts.refaults++
     if (isWanted) {
-      this.#policy.insert(frame, isShadow ? entryValue(before) : NEVER)
+      this.#policy.insert(frame, stamp)
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
       frames.setAge(frame, -1)
     } else this.#policy.insertCold(frame)
@@ -216,27 +279,43 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
-    this.#index.each(mapping, from, to, (page, word) => {
-      if (entryKind(word) === EntryKind.PAGE) {
+    for (const each of this.mappingsOf(mapping)) this.#drop(each, from, to)
+    this.#fitLimit()
+  }
+
+  #drop(mapping: number, from: number, to: number): void {
+    this.#index.each(mapping, from, to, (page, word, generation) => {
+      const kind = entryKind(word)
+      if (ownsFrame(word)) {
+        this.#replicas?.collapse(entryValue(word))
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
-      } else if (entryKind(word) === EntryKind.SHADOW) this.#shadows--
+      } else if (kind === EntryKind.SHADOW) this.#shadows--
       // That is not cached: it ends with its grant.
-      else if (entryKind(word) === EntryKind.EXCLUSIVE) return
+      else if (kind === EntryKind.EXCLUSIVE) return
       this.#index.erase(mapping, page)
+      if (kind === EntryKind.SHARED) this.#unshare(word, generation)
     })
     for (const frame of this.#loads.values()) {
       const page = this.frames.page(frame)
       if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
     }
-    this.#fitLimit()
+  }
+
+  /** The mappings of all nodes that `mapping` stands for. */
+  mappingsOf(mapping: number): readonly number[] {
+    return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
   }
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
   share(mapping: number, page: number, frame: number, generation: number): void {
+    // Of merged pages it is counted who leads to them.
+    if (this.isMerged(frame)) return
     if (page < PAGES_MAX && !this.isCached(mapping, page) && !this.isLoading(mapping, page))
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
   }
+
+  // ---- grants: what grants/exclusion.ts is built of
 
   /**
    * The pages [from, to) are exclusively somebody's: what is cached of them is dropped, and nothing is until {@link endExclusive}. False, and none of them is, where there is no
@@ -244,23 +323,132 @@ export class PageKeeper {
    */
   makeExclusive(mapping: number, from: number, to: number): boolean {
     this.drop(mapping, from, to)
-    for (let page = from; page < to; page++) {
-      if (page < PAGES_MAX && this.#set(mapping, page, EntryKind.EXCLUSIVE, 0, 0)) continue
-      this.endExclusive(mapping, from, page)
-      return false
-    }
+    for (const each of this.mappingsOf(mapping))
+      for (let page = from; page < to; page++) {
+        if (page < PAGES_MAX && this.#set(each, page, EntryKind.EXCLUSIVE, 0, 0)) continue
+        this.endExclusive(mapping, from, to)
+        return false
+      }
     return true
   }
 
   endExclusive(mapping: number, from: number, to: number): void {
-    this.#index.each(mapping, from, to, (page, word) => {
-      if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(mapping, page)
-    })
+    for (const each of this.mappingsOf(mapping))
+      this.#index.each(each, from, to, (page, word) => {
+        if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(each, page)
+      })
+  }
+
+  // ---- merging: what merge/merged-pages.ts is built of
+
+  /** From now on pages can be merged, and `owner` is told. It needs `bytes`, which pages cannot have. Throws where no mapping is left. */
+  beginMerging(owner: ContentOwner, bytes: number): void {
+    const mapping = this.createMapping()
+    if (mapping < 0) throw new Error('no mapping is left for merged pages')
+    this.#content = owner
+    this.#contentMapping = mapping
+    this.#contentBytes = bytes
+    this.#fitLimit()
+  }
+
+  /** Whether the page in `frame`, which holds one, is the content mapping's. */
+  isMerged(frame: number): boolean {
+    return this.frames.mapping(frame) === this.#contentMapping
+  }
+
+  /**
+   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no
+   * room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
+   */
+  handOver(frame: number): boolean {
+    const { frames } = this
+    const content = this.#contentMapping
+    if (!this.#index.hasRoomFor(content, frame)) return false
+    const mapping = frames.mapping(frame)
+    const page = frames.page(frame)
+    this.#replicas?.collapse(frame)
+    const generation = frames.handOver(frame, content, frame)
+    if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
+    this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
+    this.#index.set(mapping, page, makeEntry(EntryKind.SHARED, frame), generation)
+    return true
+  }
+
+  /** As {@link publish}, of a page whose bytes are those of the merged page in `shared`: `frame` is free again. */
+  publishShared(frame: number, shared: number): boolean {
+    const mapping = this.frames.mapping(frame)
+    const page = this.frames.page(frame)
+    const isCurrent = this.#isCancelled[frame] === 0
+    this.abandon(frame)
+    if (isCurrent && this.#set(mapping, page, EntryKind.SHARED, shared, this.frames.generation(shared))) return true
+    this.counts.unpublished++
+    this.#fitLimit()
+    return false
+  }
+
+  /** The page in `frame` has the bytes of the merged one in `shared`: it is found there from now on, and `frame` is given up. */
+  replaceByShared(frame: number, shared: number): void {
+    const { frames } = this
+    this.#replicas?.collapse(frame)
+    // In this order there is no moment in which the page is not found.
+    this.#index.set(
+      frames.mapping(frame),
+      frames.page(frame),
+      makeEntry(EntryKind.SHARED, shared),
+      frames.generation(shared),
+    )
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+    this.#fitLimit()
+  }
+
+  /** No entry leads to the merged page in `frame` any more. */
+  dropShared(frame: number): void {
+    this.#index.erase(this.#contentMapping, frame)
+    this.#policy.remove(frame)
+    this.#giveUp(frame)
+  }
+
+  /** All entries. For tests. */
+  each(visit: (mapping: number, page: number, word: number, generation: number) => void): void {
+    for (const mapping of this.#inUse)
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => visit(mapping, page, word, generation))
+  }
+
+  // ---- replicas: what replicas.ts is built of
+
+  /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
+  allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
+    const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
+    this.#replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    return mappings
+  }
+
+  /** Whether the frame holds a copy of another frame's page. */
+  isReplica(frame: number): boolean {
+    return this.#replicas?.mappings.includes(this.frames.mapping(frame)) === true
+  }
+
+  get replicas(): Replicas | undefined {
+    return this.#replicas
+  }
+
+  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
+  makeRoom(node: number): void {
+    this.#reclaim(Math.max(1, this.frames.excess), node)
+  }
+
+  /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
+  replicate(mapping: number, page: number, node: number): boolean {
+    const isMade = this.#replicas?.make(mapping, page, node) === true
+    this.#fitLimit()
+    return isMade
   }
 
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
+    if (this.#replicas !== undefined) this.#replicas.budget = 0
     this.#fitLimit()
   }
 
@@ -281,7 +469,7 @@ export class PageKeeper {
     for (const mapping of this.#inUse)
       this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         if (entryKind(word) === EntryKind.SHADOW) shadows++
-        if (entryKind(word) !== EntryKind.PAGE) return
+        if (!ownsFrame(word) || this.#replicas?.mappings.includes(mapping)) return
         resident++
         const frame = entryValue(word)
         const { frames } = this
@@ -289,47 +477,77 @@ export class PageKeeper {
           frames.state(frame) === FRAME_STATE.RESIDENT &&
           frames.mapping(frame) === mapping &&
           frames.page(frame) === page &&
-          frames.generation(frame) === generation
+          frames.generation(frame) === generation &&
+          (entryKind(word) === EntryKind.REPLICATED) === (this.#replicas?.isReplicated(frame) === true)
         if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
       })
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
-    if (this.#loads.size + this.#cancelled + resident !== this.frames.used)
+    this.#replicas?.checkInvariants()
+    const replicas = this.#replicas?.counts.replicas ?? 0
+    if (this.#loads.size + this.#cancelled + resident + replicas !== this.frames.used)
       throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
 
-  /** Evicts `count` pages, or as many as are not pinned. */
-  #reclaim(count: number): void {
+  /** Evicts `count` pages, or as many as are not pinned; `near`: the node on which a frame is wanted. */
+  #reclaim(count: number, near = 0): void {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
+    while (count > 0 && this.#replicas?.drop(mayEvict)) count--
     for (let i = 0; i < count; i++) {
-      const frame = this.#policy.victim(mayEvict)
+      const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
-      // A shadow takes the place of the page's entry, so there is room for it.
+      this.#replicas?.collapse(frame)
+      // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(
         this.frames.mapping(frame),
         this.frames.page(frame),
         makeEntry(EntryKind.SHADOW, this.#policy.stampOf(frame)),
-        0,
+        this.frames.generation(frame),
       )
       this.#shadows++
       this.counts.evicted++
       this.#giveUp(frame)
     }
     if (this.#shadows > this.#pruneAt)
-      this.#prune((kind, stamp) => kind !== EntryKind.SHADOW || this.#policy.isWorthKeeping(stamp))
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW || this.#policy.isWorthKeeping(entryValue(word)))
     // What shadows take, pages cannot have.
     const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
-    if (isIndexLarge && this.#shadows > this.frames.capacity / 8) this.#prune((kind) => kind !== EntryKind.SHADOW)
+    if (isIndexLarge && this.#shadows > this.frames.capacity / 8)
+      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW)
     if (this.frames.surplus > 0) this.#trim()
   }
 
   #giveUp(frame: number): void {
     this.counts.resident--
     this.frames.giveUp(frame)
+    this.#content?.gaveUp(frame)
+  }
+
+  /** A shared entry was erased. */
+  #unshare(word: number, generation: number): void {
+    const frame = entryValue(word)
+    if (this.#isCurrent(word, generation) && this.isMerged(frame)) this.#content!.unshared(frame)
+  }
+
+  /** Whether a shared entry leads to what it was made for. */
+  #isCurrent(word: number, generation: number): boolean {
+    return this.frames.generation(entryValue(word)) === generation
+  }
+
+  /** What is known of a page that is not cached: its shadow's stamp, or that of the merged page that it was found in. */
+  #stampAt(mapping: number, page: number): number {
+    const word = this.#index.get(mapping, page)
+    if (entryKind(word) === EntryKind.SHADOW) return entryValue(word)
+    if (entryKind(word) !== EntryKind.SHARED || this.#content === undefined) return NEVER
+    const content = this.#contentMapping
+    const frame = entryValue(word)
+    const shadow = this.#index.get(content, frame)
+    const isOfIt = this.#index.generation(content, frame) === this.#index.generation(mapping, page)
+    return entryKind(shadow) === EntryKind.SHADOW && isOfIt ? entryValue(shadow) : NEVER
   }
 
   #cancel(frame: number): void {
@@ -345,7 +563,7 @@ export class PageKeeper {
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune((kind) => kind === EntryKind.PAGE || kind === EntryKind.EXCLUSIVE)
+      this.#prune((word) => ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -354,7 +572,7 @@ export class PageKeeper {
 
   /** What the nodes take, pages cannot have. */
   #fitLimit(): void {
-    const limit = Math.max(1, Math.floor((this.#bytesMax - this.indexBytes) / PAGE_BYTES))
+    const limit = Math.max(1, Math.floor((this.#bytesMax - this.#contentBytes - this.indexBytes) / PAGE_BYTES))
     if (limit === this.#limit) return
     this.#limit = limit
     this.frames.setLimit(limit)
@@ -373,17 +591,24 @@ export class PageKeeper {
     return page < PAGES_MAX ? this.#index.get(mapping, page) : 0
   }
 
-  #prune(isWorthKeeping: (kind: number, value: number) => boolean): void {
+  /** Erases what is not worth keeping, and shared entries that lead nowhere. */
+  #prune(isWorthKeeping: (word: number) => boolean): void {
     for (const mapping of this.#inUse)
-      this.#index.each(mapping, 0, PAGES_MAX, (page, word) => {
+      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
         const kind = entryKind(word)
-        if (isWorthKeeping(kind, entryValue(word))) return
+        const leadsNowhere = kind === EntryKind.SHARED && !this.#isCurrent(word, generation)
+        if (isWorthKeeping(word) && !leadsNowhere) return
         if (kind === EntryKind.SHADOW) this.#shadows--
         this.#index.erase(mapping, page)
+        if (kind === EntryKind.SHARED) this.#unshare(word, generation)
       })
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
   }
+}
+
+function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }
 
 /** One number for a page of a mapping; exact up to 2^22 mappings. */

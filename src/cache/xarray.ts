@@ -55,6 +55,12 @@ export class XArray {
     return at < 0 ? 0 : this.#nodes[at]!
   }
 
+  /** The generation of an entry that is there. */
+  generation(mapping: number, page: number): number {
+    const at = this.#find(mapping, page)
+    return at < 0 ? 0 : this.#nodes[at + 1]!
+  }
+
   /** Writes an entry that is not empty; false, and nothing is changed, where no node is left. */
   set(mapping: number, page: number, word: number, generation: number): boolean {
     const at = this.#make(mapping, page)
@@ -65,6 +71,12 @@ export class XArray {
     Atomics.store(nodes, at + 1, generation)
     Atomics.store(nodes, at, word)
     return true
+  }
+
+  /** Whether the nodes that an entry may need are there, asked before the first is taken: a node without entries cannot be found again. */
+  hasRoomFor(mapping: number, page: number): boolean {
+    const left = this.#nodesMax - this.#highWater + this.#freeCount
+    return left >= 2 * HEIGHT_MAX || this.#find(mapping, page) >= 0
   }
 
   /** Empties an entry, and gives back the nodes that held nothing else. */
@@ -135,7 +147,7 @@ export class XArray {
 
   /** The same, where the leaf is made: the caller fills the slot. -1 where no node is left. */
   #make(mapping: number, page: number): number {
-    if (!this.#hasRoomFor(mapping, page)) return -1
+    if (!this.hasRoomFor(mapping, page)) return -1
     const record = mappingAt(mapping)
     const mappings = this.#mappings
     let root = mappings[record + MAPPING.ROOT]!
@@ -166,12 +178,6 @@ export class XArray {
     const at = slotAt(node, page, 0)
     if (this.#nodes[at] === 0) this.#present[node]!++
     return at
-  }
-
-  /** Whether the nodes that an entry may need are there, asked before the first is taken: a node without entries cannot be found again. */
-  #hasRoomFor(mapping: number, page: number): boolean {
-    const left = this.#nodesMax - this.#highWater + this.#freeCount
-    return left >= 2 * HEIGHT_MAX || this.#find(mapping, page) >= 0
   }
 
   #take(): number {

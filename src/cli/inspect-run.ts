@@ -1,8 +1,6 @@
 /** What `samepage inspect` does: looks, shows progress, prints. */
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getSystemErrorMap } from 'node:util'
-import { SingleBar } from 'cli-progress'
 import { UserError } from '../daemon/mounting.ts'
 import { compareContent } from '../inspect/content.ts'
 import { toCsv } from '../inspect/csv.ts'
@@ -11,9 +9,9 @@ import { toJson } from '../inspect/json.ts'
 import { type Measurement, measure } from '../inspect/measure.ts'
 import { printableName } from '../inspect/names.ts'
 import { buildReport, type Report } from '../inspect/report.ts'
-import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
 import { toText } from './inspect-text.ts'
-import { EXIT } from './output.ts'
+import { describeError, EXIT } from './output.ts'
+import { progress } from './progress.ts'
 
 export interface InspectFlags {
   xdev?: true
@@ -72,7 +70,7 @@ async function look(
   flags: InspectFlags,
   isShown: boolean,
 ): Promise<{ measurement: Measurement; report: Report }> {
-  const walking = progress(isShown, 'files')
+  const walking = progress('walking', 'files', isShown)
   const measurement = measure({
     paths,
     xdev: flags.xdev === true,
@@ -84,7 +82,7 @@ async function look(
   walking.stop()
   if (!flags.content) return { measurement, report: buildReport(measurement, flags.top, null) }
 
-  const reading = progress(isShown, 'bytes')
+  const reading = progress('reading', 'bytes', isShown)
   const content = await compareContent(measurement, {
     sampleShare: flags.sample,
     onProgress: (bytes, total) => reading.update(bytes, total, ''),
@@ -126,55 +124,4 @@ function asScreen(text: string, rows: number): string {
   // A terminal that does not know its size says 0.
   const lines = text.split('\n').slice(0, rows > 0 ? Math.max(1, rows - 1) : undefined)
   return `\x1b[?7l\x1b[H${lines.map((line) => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h`
-}
-
-interface Progress {
-  /** `total` of 0: nobody knows. */
-  update(done: number, total: number, remark: string): void
-  stop(): void
-}
-
-/** A line on stderr while something lasts, if that is a terminal. */
-function progress(isShown: boolean, unit: 'files' | 'bytes'): Progress {
-  if (!isShown || !process.stderr.isTTY) return { update: () => {}, stop: () => {} }
-  const started = performance.now()
-  const describe = unit === 'bytes' ? formatBytes : formatCount
-  const bar = new SingleBar({
-    stream: process.stderr,
-    clearOnComplete: true,
-    // Ctrl-C ends the process at once: a handler would wait for the end of the walk.
-    gracefulExit: false,
-    linewrap: true,
-    format: (_options, { value, total, progress: share }, { remark }: { remark: string }) => {
-      const seconds = (performance.now() - started) / 1000
-      const rate = value / Math.max(seconds, 1e-3)
-      const counted = `${describe(value)}${unit === 'files' ? ' files' : ''}`
-      const speed = `${describe(rate)}${unit === 'files' ? ' files' : ''}/s`
-      const known = total > 0 && value > 0
-      const head = known
-        ? `reading ${filled(share)} ${counted} of ${describe(total)}, ${speed}, ${formatSeconds((total - value) / rate)} left`
-        : `walking ${counted}, ${speed} `
-      // A line that wraps could not be cleared.
-      return `${head} ${remark}`.slice(0, (process.stderr.columns ?? 80) - 1)
-    },
-  })
-  bar.start(0, 0, { remark: '' })
-  return {
-    update(done, total, remark) {
-      bar.setTotal(total)
-      bar.update(done, { remark })
-    },
-    stop: () => bar.stop(),
-  }
-}
-
-function filled(share: number): string {
-  const width = 24
-  const done = Math.round(Math.min(1, share) * width)
-  return '█'.repeat(done) + '░'.repeat(width - done)
-}
-
-function describeError(code: string): string {
-  for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
-  return code
 }

@@ -2,6 +2,7 @@
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../daemon/mounting.ts'
+import { checkNode } from '../daemon/near/node.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
@@ -29,6 +30,8 @@ interface MountFlags {
   maxHomes: number
   homeIdle: number
   timeout: number
+  node?: number
+  readAhead: number
   workers: number
   spin: number
   hangTimeout: number
@@ -87,6 +90,17 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
+    .option(
+      '--node <number>',
+      'serve from this NUMA node: run on its CPUs, keep shared pages in its memory (for containers and guests that are bound to it; one mount for each node)',
+      count0,
+    )
+    .option(
+      '--read-ahead <size>',
+      'with --node: of each home so much is read before anybody asks for it',
+      bytes,
+      64 << 20,
+    )
     .option('--timeout <seconds>', 'how long the kernel may use names and attributes without asking again', seconds, 1)
     .option('--workers <count>', 'threads that serve requests', count, Math.max(4, os.availableParallelism() + 2))
     .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
@@ -121,6 +135,7 @@ async function mountHere(
   flags: MountFlags,
 ): Promise<number> {
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
+  if (flags.node !== undefined) checkNode(flags.node)
   // Before the mount, which may cover it.
   const sourceFd = open(source, O_RDONLY | O_DIRECTORY)
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
@@ -153,6 +168,7 @@ async function mountHere(
       version,
       startedAtMs: Date.now(),
       ...(flags.metrics === undefined ? {} : { metrics: flags.metrics }),
+      ...(flags.node === undefined ? {} : { near: { node: flags.node, aheadBytes: flags.readAhead } }),
     },
     ready({ passthrough, sharing }) {
       const how = sharing.possible

@@ -1,11 +1,12 @@
 /** How commands speak: sizes and times for people, errors in one line with what to do. */
+import { getSystemErrorMap } from 'node:util'
 import { CommanderError } from 'commander'
 import { UserError } from '../daemon/mounting.ts'
 import { SystemError } from '../linux/errors.ts'
 
 export { formatBytes, formatSeconds } from '../util/human.ts'
 
-export const EXIT = { OK: 0, FAILED: 1, USAGE: 2 } as const
+export const EXIT = { OK: 0, FAILED: 1, USAGE: 2, INTERRUPTED: 130 } as const
 
 /** Prints what went wrong to stderr; returns the exit status. */
 export function report(error: unknown): number {
@@ -19,4 +20,10 @@ export function report(error: unknown): number {
   }
   process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
   return EXIT.FAILED
+}
+
+/** What the error named `code` (ENOENT) means; the name itself where the system does not say. */
+export function describeError(code: string): string {
+  for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
+  return code
 }

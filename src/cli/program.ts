@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { version } from '../util/version.ts'
 import { completionCommand } from './completion.ts'
+import { dedupeCommand } from './dedupe.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { exclusiveCommand } from './exclusive.ts'
@@ -35,6 +36,7 @@ Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each co
     exclusiveCommand(),
     demoCommand(),
     inspectCommand(),
+    dedupeCommand(),
     doctorCommand(),
     completionCommand(program),
   ])

@@ -66,7 +66,7 @@ function grantRows(grants: StatusReport['grants']): [string, string][] {
 }
 
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead, watch } = report
+  const { homes, files, bytesRead, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -104,6 +104,14 @@ function describe(report: StatusReport): string {
           ],
         ] satisfies [string, string][])),
     ...grantRows(report.grants),
+    ...(near === undefined
+      ? []
+      : ([
+          [
+            `NUMA node ${near.node}`,
+            `${near.looked} pages of homes looked at, ${near.elsewhere} lay elsewhere, ${near.moved} of those moved; ${near.readAhead} read ahead`,
+          ],
+        ] satisfies [string, string][])),
     ['the daemon itself', formatBytes(report.memory.residentBytes)],
   ]
   if (report.workers.restarts + report.workers.failures > 0)

@@ -9,7 +9,7 @@ export class Metrics {
   readonly #registry = new Registry()
 
   constructor(status: Status) {
-    const { keeper, stats, watch, threads, grants } = status.parts
+    const { keeper, stats, watch, placement, threads, grants } = status.parts
     const registers = [this.#registry]
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -33,21 +33,31 @@ export class Metrics {
     gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', residentBytes)
     gauge('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
-    if (watch !== undefined)
-      for (const [name, help, value] of [
-        ['events', 'Changes on the source’s file system by others than the daemon', () => watch.events],
-        ['overflows', 'Times that the queue of changes ran over', () => watch.overflows],
-        ['notices', 'Names and inodes that the kernel was told to ask about again', () => watch.notices],
-      ] as const)
-        new Counter({
-          name: `samepage_watch_${name}_total`,
-          help,
-          registers,
-          collect() {
-            this.reset()
-            this.inc(value())
-          },
-        })
+    const counter = (name: string, help: string, value: () => number) =>
+      new Counter({
+        name: `samepage_${name}_total`,
+        help,
+        registers,
+        collect() {
+          this.reset()
+          this.inc(value())
+        },
+      })
+    if (watch !== undefined) {
+      counter('watch_events', 'Changes on the source’s file system by others than the daemon', () => watch.events)
+      counter('watch_overflows', 'Times that the queue of changes ran over', () => watch.overflows)
+      counter('watch_notices', 'Names and inodes that the kernel was told to ask about again', () => watch.notices)
+    }
+    if (placement !== undefined) {
+      counter(
+        'near_pages_looked',
+        'Pages of homes of which the kernel was asked where they lie',
+        () => placement.looked,
+      )
+      counter('near_pages_elsewhere', 'Of them, those that lay on another NUMA node', () => placement.elsewhere)
+      counter('near_pages_moved', 'Of those, the ones that were moved to the mount’s node', () => placement.moved)
+      counter('near_pages_read_ahead', 'Pages of homes that were read before anybody asked', () => placement.read)
+    }
 
     if (grants !== undefined) this.#addGrants(grants)
 

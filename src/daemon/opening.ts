@@ -4,7 +4,7 @@
  */
 
 import type { Reply } from '../fuse/messages.ts'
-import { invalidateInode } from '../fuse/notify.ts'
+import { expireAllNames, invalidateInode } from '../fuse/notify.ts'
 import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
 import {
@@ -220,6 +220,8 @@ export class Opening {
   #sendOn(slot: number, stat: Statx, flags: number): void {
     const inodes = this.#inodes
     this.#unhash(slot)
+    // By its other names the kernel would go on taking it for another file: it would not see that a rename between two of them changes nothing.
+    if (stat.nlink > 1) expireAllNames(this.#fuseFd)
     const next = inodes.successor(slot)
     if (next < 0) return
     // From older slots to newer ones only, so no two threads wait for each other.

@@ -22,6 +22,8 @@ import { LockCounts } from './locks/lock-counts.ts'
 import { LockRequests } from './locks/lock-requests.ts'
 import { LinuxLocksBelow } from './locks/locks-below.ts'
 import { deviceOf } from './mounting.ts'
+import { PlacementStats } from './near/placement-stats.ts'
+import type { PlacerStart } from './near/placer.ts'
 import { negotiate } from './negotiate.ts'
 import { RequestStats } from './request-stats.ts'
 import { ServingState } from './serving.ts'
@@ -39,6 +41,8 @@ import { WatchStats } from './watch-stats.ts'
 const INODES_MAX = 1 << 23
 const FILESYSTEMS_MAX = 1 << 14
 const SWEEP_MS = 5000
+/** Between two looks at where the pages of homes lie. */
+const PLACING_MS = 2000
 
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
@@ -120,7 +124,8 @@ async function main(): Promise<void> {
   const firstWorker = new Promise<void>((resolve) => {
     workerIsReady = resolve
   })
-  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, {
+  const placing = start.near === undefined ? undefined : placerStart(start.near, shared.homes)
+  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, placing, {
     message(message) {
       if (message.type === 'unmounted') void (message.aborted ? giveUp() : end())
       else if (message.type === 'serving') workerIsReady()
@@ -147,6 +152,7 @@ async function main(): Promise<void> {
     keeper,
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
+    placement: placing === undefined ? undefined : new PlacementStats(placing.stats),
     threads,
     grants,
   })
@@ -197,6 +203,10 @@ async function main(): Promise<void> {
   // Whoever waits for the ready line means that it answers.
   await firstWorker
   tell({ type: 'ready', passthrough: session.passthrough, minor: session.minor, sharing: source.sharing })
+}
+
+function placerStart(near: NonNullable<ServingStart['near']>, homes: SharedArrayBuffer): PlacerStart {
+  return { ...near, homes, stats: PlacementStats.allocate(), intervalMs: PLACING_MS }
 }
 
 function watchSource({ source, directoryFd, filesystem }: OpenedSource): number {

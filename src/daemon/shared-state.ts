@@ -56,6 +56,8 @@ export interface ServingStart {
   readonly maxReadBytes: number
   readonly workers: number
   readonly spins: number
+  /** The NUMA node whose memory homes are to lie in, and how many bytes of each are read ahead; absent: wherever. */
+  readonly near?: { readonly node: number; readonly aheadBytes: number }
   /** After so long without any progress the mount is given up; 0: never. */
   readonly hangMs: number
   /** Directories whose descriptor is kept. */

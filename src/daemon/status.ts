@@ -9,6 +9,7 @@ import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import type { PlacementStats } from './near/placement-stats.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
 import { SERVED, ServingState } from './serving.ts'
 import type { ServingStart, Sharing } from './shared-state.ts'
@@ -59,6 +60,18 @@ export interface StatusReport {
   }
   /** Files that are exclusively somebody's; absent where the mount cannot be written to. */
   readonly grants?: GrantsReport
+  /** Where the pages of homes lie; absent without `--node`. All but `node` in pages, since the mount was made. */
+  readonly near?: {
+    readonly node: number
+    /** That the kernel was asked about. */
+    readonly looked: number
+    /** Of them, on another node. */
+    readonly elsewhere: number
+    /** Of those, moved. */
+    readonly moved: number
+    /** Read before anybody asked for them. */
+    readonly readAhead: number
+  }
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -80,6 +93,7 @@ export interface StatusParts {
   readonly keeper: MountKeeper
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
+  readonly placement: PlacementStats | undefined
   readonly threads: Threads
   /** Undefined where the mount cannot be written to. */
   readonly grants: GrantsDoor | undefined
@@ -96,6 +110,7 @@ export class Status {
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
     const { start, source, session, keeper, stats, watch, threads, grants } = this.parts
+    const near = this.near()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -115,9 +130,17 @@ export class Status {
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
       ...(grants === undefined ? {} : { grants: await grants.report() }),
+      ...(near === undefined ? {} : { near }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
+  }
+
+  near(): StatusReport['near'] {
+    const { start, placement } = this.parts
+    if (start.near === undefined || placement === undefined) return undefined
+    const { looked, elsewhere, moved, read } = placement
+    return { node: start.near.node, looked, elsewhere, moved, readAhead: read }
   }
 
   files(): StatusReport['files'] {

@@ -15,6 +15,7 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { controlSocket, grantSocket } from './control-socket.ts'
 import { mountFuse, UserError, unmountFuse, unmountPatiently } from './mounting.ts'
+import { bindToNode } from './near/node.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
 
 export type Ready = Extract<FromServing, { type: 'ready' }>
@@ -67,6 +68,8 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     maxReadBytes: start.maxReadBytes,
   })
   device = mounted.device
+  // For the processes that are started from here on: this one does nothing that needs to be near.
+  if (start.near !== undefined) bindToNode(start.near.node)
   serving = spawnServing(
     { ...start, fuseFd: CHILD_FUSE_FD, sourceFd: CHILD_SOURCE_FD, privileged: mounted.privileged },
     mounted.fuseFd,

@@ -2,6 +2,7 @@
  * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants. A worker that dies is replaced, and the request that it had in
  * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
+import path from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { Reply } from '../fuse/messages.ts'
@@ -11,6 +12,7 @@ import { exitNow } from '../linux/native.ts'
 import { Crew } from './crew.ts'
 import type { GrantsStart } from './grants/grants-thread.ts'
 import type { MonitorStart } from './monitor.ts'
+import type { PlacerStart } from './near/placer.ts'
 import type { NotifierStart } from './notifier.ts'
 import type { SharedState, ToKeeper, ToWorker, WorkerStart } from './shared-state.ts'
 import type { WatcherStart } from './watcher.ts'
@@ -49,12 +51,13 @@ export class Threads {
   readonly #deaths: number[] = []
   #restarts = 0
 
-  /** `watchFd`: what `openWatch` gave, or -1 where changes below are not watched for. */
+  /** `watchFd`: what `openWatch` gave, or -1 where changes below are not watched for. `placing`: undefined where it does not matter on which NUMA node pages lie. */
   constructor(
     fuseFd: number,
     watchFd: number,
     shared: SharedState,
     monitor: Omit<MonitorStart, 'crew'>,
+    placing: PlacerStart | undefined,
     events: ThreadEvents,
   ) {
     this.#fuseFd = fuseFd
@@ -67,6 +70,7 @@ export class Threads {
     if (watchFd >= 0) this.#startWatcher(false)
     for (let w = 0; w < this.#crew.size; w++) this.#start(w)
     this.#crew.callAnyIn()
+    if (placing !== undefined) this.#startPlacer(placing)
     const monitorStart: MonitorStart = { crew: shared.crew, ...monitor }
     startThread('monitor', monitorStart)
   }
@@ -143,6 +147,14 @@ export class Threads {
     if (replaces) this.#events.started((message) => watcher.postMessage(message))
   }
 
+  #startPlacer(start: PlacerStart): void {
+    onDeath(startThread('near/placer', start), (failure) => {
+      this.#countDeath(failure)
+      this.#startPlacer(start)
+      this.#events.died('the placer', failure)
+    })
+  }
+
   #countDeath(failure: unknown): void {
     this.#restarts++
     this.#deaths.push(performance.now())
@@ -179,7 +191,7 @@ function onDeath(thread: Worker, then: (failure: unknown) => void): void {
 }
 
 function startThread(
-  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'grants/grants-thread',
+  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'near/placer' | 'grants/grants-thread',
   start: object,
   transfer: MessagePort[] = [],
 ): Worker {
@@ -189,6 +201,6 @@ function startThread(
     workerData: start,
     transferList: transfer,
     resourceLimits: WORKER_LIMITS,
-    name: `samepage-${name}`,
+    name: `samepage-${path.basename(name)}`,
   })
 }

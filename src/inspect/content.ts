@@ -3,38 +3,18 @@
  *
  * A page that several files share is read through one of them; so whatever is found twice is stored twice. Holes and
  * unwritten extents are not stored, so they are not read.
- *
- * Reading must not cost a production host its page cache: readahead is off, and what a read brought into memory is dropped
- * again behind it. What was there before stays there.
  */
 import { createXXHash64 } from 'hash-wasm'
-import { CacheStat } from '../linux/cachestat.ts'
 import { ERRNO } from '../linux/errors.ts'
-import {
-  close,
-  fadvise,
-  lseek,
-  O_NOATIME,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  openat,
-  POSIX_FADV_DONTNEED,
-  POSIX_FADV_RANDOM,
-  POSIX_FADV_WILLNEED,
-  pread,
-  SEEK_DATA,
-  SEEK_HOLE,
-} from '../linux/file.ts'
+import { close, lseek, SEEK_DATA, SEEK_HOLE } from '../linux/file.ts'
 import { Statx } from '../linux/statx.ts'
 import { ExtentFlag, ExtentList } from '../storage/extents.ts'
 import { readExtents } from '../storage/read-extents.ts'
 import type { WalkedDevice } from './filesystems.ts'
 import type { Measurement } from './measure.ts'
 import { PageClasses } from './page-classes.ts'
-import { PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
-import { PageState } from './ranges.ts'
-import { type ResidencySource, residencySource } from './residency.ts'
+import { PAGE_BYTES } from './page-states.ts'
+import { openQuietly, QuietReader } from './quiet-reader.ts'
 import { type Handler, Selection } from './selection.ts'
 import { coverOnce } from './sweep.ts'
 import type { Entry } from './walk.ts'
@@ -65,8 +45,6 @@ export interface ContentOptions {
   onProgress?: ((bytes: number, total: number) => void) | undefined
 }
 
-const READ_BYTES = 2 ** 20
-const WINDOW_BYTES = WINDOW_PAGES * PAGE_BYTES
 const PROGRESS_INTERVAL_MS = 100
 
 /** Reads what `measurement` walked, once more, and hashes it. Blocks the thread for as long as that takes. */
@@ -91,12 +69,8 @@ class ContentReading implements Handler {
   readonly #sharing: Map<number, Map<number, number>>
   readonly #ownStretches: Stretches
   readonly #extents = new ExtentList()
-  readonly #counts = new CacheStat()
-  readonly #pages = new PageStates()
-  readonly #buffer = new Uint8Array(READ_BYTES)
+  readonly #reader = new QuietReader()
   readonly #total: number
-  /** How to ask which pages of the file at hand are in memory. */
-  #residency: ResidencySource = 'unknown'
   #bytes = 0
   #failedFiles = 0
   #nextProgress_ms = 0
@@ -145,16 +119,12 @@ class ContentReading implements Handler {
     if (size === 0 || blocks === 0) return 0
     const sharing = this.#sharing.get(device.number)?.get(ino)
     if (sharing !== undefined && this.#stat.nlink === 1 && !device.files.add(ino)) return 0
-    const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
-    let fd = openat(entry.directoryFd, entry.pointer, flags | O_NOATIME)
-    if (fd === -ERRNO.EPERM) fd = openat(entry.directoryFd, entry.pointer, flags)
+    const fd = openQuietly(entry.directoryFd, entry.pointer)
     if (fd < 0) return fd
     try {
-      this.#residency = residencySource(fd, this.#stat, device.filesystem.residency, this.#counts)
-      // A read brings in what it asks for and nothing beyond.
-      fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
+      this.#reader.begin(fd, this.#stat, device.filesystem.residency)
       const hasExtents = device.filesystem.sharing === 'extents' && this.#mapExtents(fd, size)
-      const error = hasExtents ? this.#readOwn(fd, size, sharing) : this.#readData(fd, size)
+      const error = hasExtents ? this.#readOwn(size, sharing) : this.#readData(fd, size)
       if (error < 0) this.#failedFiles++
     } finally {
       close(fd)
@@ -171,7 +141,7 @@ class ContentReading implements Handler {
       if (start < 0) return start
       const end = lseek(fd, start, SEEK_HOLE)
       if (end < 0) return end
-      const error = this.#read(fd, start, Math.min(end, size))
+      const error = this.#read(start, Math.min(end, size))
       if (error < 0) return error
       at = end
     }
@@ -186,71 +156,33 @@ class ContentReading implements Handler {
    * What a file does not share, and of what it shares the stretches that no other file reads. What it shares without
    * saying where (compressed extents) is passed over: it would look equal to itself.
    */
-  #readOwn(fd: number, size: number, sharing: number | undefined): number {
+  #readOwn(size: number, sharing: number | undefined): number {
     const { count, logical, length, flags } = this.#extents
     for (let i = 0; i < count; i++) {
       if ((flags[i]! & (ExtentFlag.SHARED | ExtentFlag.UNWRITTEN)) !== 0) continue
-      const error = this.#read(fd, logical[i]!, logical[i]! + length[i]!)
+      const error = this.#read(logical[i]!, logical[i]! + length[i]!)
       if (error < 0) return error
     }
     if (sharing === undefined) return 0
-    return this.#ownStretches.each(sharing, (offset, bytes) => this.#read(fd, offset, Math.min(offset + bytes, size)))
+    return this.#ownStretches.each(sharing, (offset, bytes) => this.#read(offset, Math.min(offset + bytes, size)))
   }
 
   /** Reads and hashes the pages that begin in [start, end) of a file. Returns 0 or -errno. */
-  #read(fd: number, start: number, end: number): number {
-    for (let at = Math.ceil(start / PAGE_BYTES) * PAGE_BYTES; at < end; ) {
-      const windowEnd = Math.min(end, (Math.floor(at / WINDOW_BYTES) + 1) * WINDOW_BYTES)
-      const first = at / PAGE_BYTES
-      const count = Math.ceil(windowEnd / PAGE_BYTES) - first
-      const mustDrop = this.#notePresent(fd, first, count)
-      const error = this.#readWindow(fd, at, windowEnd)
-      if (mustDrop) this.#dropOthers(fd, first, count)
-      if (error < 0) return error
-      at = windowEnd
-    }
-    return 0
-  }
-
-  /** Notes which pages of a window are in memory. False if nothing need, or may, be dropped after reading it. */
-  #notePresent(fd: number, first: number, count: number): boolean {
-    if (this.#residency === 'unknown') return false
-    if (this.#pages.read(fd, first, count, this.#residency === 'cachestat') < 0) return false
-    return this.#pages.states.subarray(0, count).some(isAbsent)
-  }
-
-  /** Drops the pages of a window that were not in memory before. */
-  #dropOthers(fd: number, first: number, count: number): void {
-    const { states } = this.#pages
-    for (let page = 0; page < count; ) {
-      let next = page + 1
-      while (next < count && isAbsent(states[next]!) === isAbsent(states[page]!)) next++
-      if (isAbsent(states[page]!))
-        fadvise(fd, (first + page) * PAGE_BYTES, (next - page) * PAGE_BYTES, POSIX_FADV_DONTNEED)
-      page = next
-    }
-  }
-
-  #readWindow(fd: number, start: number, end: number): number {
-    const buffer = this.#buffer
-    for (let at = start; at < end; at += READ_BYTES) {
-      const wanted = Math.min(READ_BYTES, end - at)
-      const next = at + wanted
-      // The device works on the next piece while this one is hashed.
-      if (next < end) fadvise(fd, next, Math.min(READ_BYTES, end - next), POSIX_FADV_WILLNEED)
-      const got = pread(fd, buffer, wanted, at)
-      if (got < 0) return got
-      const pages = Math.ceil(got / PAGE_BYTES)
-      // A page in memory is filled up with zeros after the end of its file.
-      buffer.fill(0, got, pages * PAGE_BYTES)
-      for (let page = 0; page < pages; page++) {
-        this.#classes.add(this.#hash(buffer.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)))
-      }
-      this.#bytes += pages * PAGE_BYTES
+  #read(start: number, end: number): number {
+    return this.#reader.read(Math.ceil(start / PAGE_BYTES) * PAGE_BYTES, end, (bytes) => {
+      for (let at = 0; at < bytes.length; at += PAGE_BYTES) this.#classes.add(this.#hash(this.#wholePage(bytes, at)))
+      this.#bytes += Math.ceil(bytes.length / PAGE_BYTES) * PAGE_BYTES
       this.#progress()
-      if (got < wanted) return 0
-    }
-    return 0
+    })
+  }
+
+  /** A page in memory is filled up with zeros after the end of its file. */
+  #wholePage(bytes: Uint8Array, at: number): Uint8Array {
+    const page = bytes.subarray(at, at + PAGE_BYTES)
+    if (page.length === PAGE_BYTES) return page
+    const whole = new Uint8Array(PAGE_BYTES)
+    whole.set(page)
+    return whole
   }
 
   #progress(): void {
@@ -259,10 +191,6 @@ class ContentReading implements Handler {
     this.#nextProgress_ms = now + PROGRESS_INTERVAL_MS
     this.#options.onProgress?.(this.#bytes, Math.max(this.#total, this.#bytes))
   }
-}
-
-function isAbsent(state: number): boolean {
-  return state < PageState.resident
 }
 
 function indexByInode({ files }: Measurement): Map<number, Map<number, number>> {

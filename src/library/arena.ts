@@ -2,21 +2,30 @@
  * The arena: the memory of a cache's frames, and how threads get at it.
  *
  * On Linux it is a memfd that each thread maps for itself: aligned, so that direct I/O reaches it, and given back to the system page by page when the
- * cache shrinks. Elsewhere, and where koffi cannot be loaded, it is a SharedArrayBuffer.
+ * cache shrinks. Elsewhere, and where koffi cannot be loaded, it is a SharedArrayBuffer. On a machine of several NUMA nodes it is a memfd for each, bound to
+ * its node: the kernel then takes pages from there, whoever touches them first.
  */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { Native } from './native.ts'
+import type { NumaPlan } from './numa.ts'
 
 /** What another thread needs to reach the arena; can be sent to it. */
 export type ArenaHandle =
-  | { readonly kind: 'memfd'; readonly fd: number; readonly bytes: number }
+  | { readonly kind: 'memfd'; readonly parts: readonly ArenaPart[] }
   | { readonly kind: 'buffer'; readonly buffer: SharedArrayBuffer }
+
+/** Frames in one memfd, one part's after the other's. */
+interface ArenaPart {
+  readonly fd: number
+  readonly bytes: number
+}
 
 export class Arena {
   readonly handle: ArenaHandle
   readonly #native: Native | undefined
   readonly #segments: readonly Uint8Array[]
-  readonly #framesPerSegment: number
+  /** By segment, the first frame behind it. */
+  readonly #ends: readonly number[]
   /** The bytes of frames that were asked for: made once each. */
   readonly #frames: Uint8Array[]
 
@@ -24,22 +33,37 @@ export class Arena {
     this.handle = handle
     this.#native = native
     this.#segments = segments
-    this.#framesPerSegment = segments[0]!.length / PAGE_BYTES
-    this.#frames = new Array(segments.reduce((sum, { length }) => sum + length, 0) / PAGE_BYTES)
+    let end = 0
+    this.#ends = segments.map(({ length }) => (end += length / PAGE_BYTES))
+    this.#frames = new Array(end)
   }
 
-  /** A new arena of `frames`; a memfd where `native` is given. Throws what the system says where there is no memory. */
-  static create(frames: number, native: Native | undefined): Arena {
-    const bytes = frames * PAGE_BYTES
-    if (native === undefined) return Arena.attach({ kind: 'buffer', buffer: new SharedArrayBuffer(bytes) }, undefined)
-    return Arena.attach({ kind: 'memfd', fd: native.createMemory('samepage', bytes), bytes }, native)
+  /**
+   * A new arena of `frames`; a memfd where `native` is given, one for each node of `plan`. Throws what the system says where there is no memory, or a node
+   * takes none.
+   */
+  static create(frames: number, native: Native | undefined, plan?: NumaPlan): Arena {
+    if (native === undefined)
+      return Arena.attach({ kind: 'buffer', buffer: new SharedArrayBuffer(frames * PAGE_BYTES) }, undefined)
+    const create = (name: string, frames: number): ArenaPart => {
+      const bytes = frames * PAGE_BYTES
+      return { fd: native.createMemory(name, bytes), bytes }
+    }
+    if (plan === undefined) return Arena.attach({ kind: 'memfd', parts: [create('samepage', frames)] }, native)
+    const { numbers, table } = plan
+    const parts = table.frames.map((frames, node) => create(`samepage-node${numbers[node]}`, frames))
+    const memories = parts.map(({ fd, bytes }) => native.mapMemory(fd, bytes))
+    for (const [node, segments] of memories.entries())
+      for (const segment of segments) native.numa.bindMemory(segment, numbers[node]!)
+    return new Arena({ kind: 'memfd', parts }, native, memories.flat())
   }
 
   /** The arena of a handle, on any thread of the process that made it. */
   static attach(handle: ArenaHandle, native: Native | undefined): Arena {
     if (handle.kind === 'buffer') return new Arena(handle, undefined, [new Uint8Array(handle.buffer)])
     if (native === undefined) throw new Error('this cache is in a memfd, which needs koffi')
-    return new Arena(handle, native, native.mapMemory(handle.fd, handle.bytes))
+    const segments = handle.parts.flatMap(({ fd, bytes }) => native.mapMemory(fd, bytes))
+    return new Arena(handle, native, segments)
   }
 
   /** Whether direct I/O can read into frames: they lie on page boundaries. */
@@ -57,8 +81,9 @@ export class Arena {
     const buffers: Uint8Array[] = []
     for (let i = 0, count = 1; i < frames.length; i += count) {
       const first = frames[i]!
+      const end = this.#ends[this.#segmentOf(first)]!
       count = 1
-      while (frames[i + count] === first + count && (first + count) % this.#framesPerSegment !== 0) count++
+      while (frames[i + count] === first + count && first + count < end) count++
       buffers.push(count === 1 ? this.bytes(first) : this.#span(first, count))
     }
     return buffers
@@ -67,14 +92,27 @@ export class Arena {
   /** Gives the memory of frames back to the system. What is read from them afterwards are zeros. */
   giveBack(frames: readonly number[]): void {
     if (this.handle.kind !== 'memfd') return
-    for (const frame of frames) this.#native?.punchHole(this.handle.fd, frame * PAGE_BYTES, PAGE_BYTES)
+    for (const frame of frames) {
+      let at = frame * PAGE_BYTES
+      let part = 0
+      for (; at >= this.handle.parts[part]!.bytes; part++) at -= this.handle.parts[part]!.bytes
+      this.#native?.punchHole(this.handle.parts[part]!.fd, at, PAGE_BYTES)
+    }
+  }
+
+  /** Bytes of the arena that are in memory, by node as the system numbers it: what the kernel says. */
+  bytesByNode(): Map<number, number> {
+    const pages = this.#native?.numa.pagesByNode(this.#segments) ?? []
+    return new Map([...pages].map(([node, count]) => [node, count * PAGE_BYTES]))
   }
 
   /** Gives all memory back. Views that somebody still has show zeros. The keeper's thread, once, when no other uses the arena. */
   destroy(): void {
     if (this.handle.kind !== 'memfd') return
-    this.#native?.punchHole(this.handle.fd, 0, this.handle.bytes)
-    this.#native?.close(this.handle.fd)
+    for (const { fd, bytes } of this.handle.parts) {
+      this.#native?.punchHole(fd, 0, bytes)
+      this.#native?.close(fd)
+    }
   }
 
   #make(frame: number): Uint8Array {
@@ -85,8 +123,15 @@ export class Arena {
 
   /** Of `count` frames in one segment. */
   #span(frame: number, count: number): Uint8Array {
-    const segment = this.#segments[Math.floor(frame / this.#framesPerSegment)]!
-    const at = (frame % this.#framesPerSegment) * PAGE_BYTES
+    const index = this.#segmentOf(frame)
+    const segment = this.#segments[index]!
+    const at = (frame - this.#ends[index]!) * PAGE_BYTES + segment.length
     return segment.subarray(at, at + count * PAGE_BYTES)
+  }
+
+  #segmentOf(frame: number): number {
+    let index = 0
+    while (frame >= this.#ends[index]!) index++
+    return index
   }
 }

@@ -6,6 +6,7 @@ import { ADVICE } from '../cache/readahead.ts'
 import { checkNumbers, checkRange } from './arguments.ts'
 import type { OpenedFile } from './door.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
+import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
 import type { View } from './view.ts'
 import { copiedView, viewPage, viewPages } from './views.ts'
@@ -343,6 +344,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
       default:
         throw new TypeError(`there is no advice ${String(advice)}`)
     }
+  }
+
+  /** @internal One step of {@link PageCache.merge}. */
+  mergePages(page: number, count: number): Promise<MergeStats> {
+    this.#checkOpen()
+    return this.#file.context.door.merge(this.#file.id, page, count)
   }
 
   /** Closes the file. Its pages stay cached. Views stay what they are until they are disposed. */

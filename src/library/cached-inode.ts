@@ -30,6 +30,8 @@ export class CachedInode implements PageSource {
   readonly key: string
   readonly path: string
   readonly mapping: number
+  /** It shares nothing with files of other domains. */
+  readonly domain: number
   fd = -1
   directFd = -1
   refusesDirect = false
@@ -57,10 +59,11 @@ export class CachedInode implements PageSource {
   readonly #writings = new Set<Bytes>()
   readonly #onShrunk: (inode: CachedInode) => void
 
-  constructor(key: string, path: string, mapping: number, onShrunk: (inode: CachedInode) => void) {
+  constructor(key: string, path: string, mapping: number, domain: number, onShrunk: (inode: CachedInode) => void) {
     this.key = key
     this.path = path
     this.mapping = mapping
+    this.domain = domain
     this.#onShrunk = onShrunk
     this.#handle = { mapping, version: 0 }
   }

@@ -7,6 +7,7 @@ import type { GrantedBytes } from './grants/door-grants.ts'
 import type { GrantDoor } from './grants/exclusive-grant.ts'
 import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 
 /** A file that the keeper has opened for a thread. */
 export interface OpenedFile {
@@ -20,7 +21,7 @@ export interface OpenedFile {
 }
 
 export interface Door extends GrantDoor {
-  open(path: string, writable: boolean): Promise<OpenedFile>
+  open(path: string, writable: boolean, domain: number): Promise<OpenedFile>
   /** How the file is served now. */
   layout(id: number): Promise<LayoutHandle>
   /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. `wait`: also for grants. Resolves with the bytes of those where it has waited for one. */
@@ -28,6 +29,8 @@ export interface Door extends GrantDoor {
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void>
   truncate(id: number, length: number): Promise<void>
   sync(id: number, dataOnly: boolean): Promise<void>
+  /** Loads pages and merges them with equal ones; what merging has done by then. */
+  merge(id: number, page: number, count: number): Promise<MergeStats>
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
@@ -38,6 +41,8 @@ export interface Door extends GrantDoor {
   grantNumber(): number
   /** Who is called when others want the thread's grants. */
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
+  /** Samples of this thread's hits while it was on `node`: see cache/near-samples.ts. */
+  sampled(node: number, samples: Int32Array): void
   /** Nothing goes through it any more. */
   readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */
@@ -45,7 +50,7 @@ export interface Door extends GrantDoor {
 }
 
 export interface DoorNow {
-  openSync(path: string, writable: boolean): OpenedFile
+  openSync(path: string, writable: boolean, domain: number): OpenedFile
   layoutSync(id: number): LayoutHandle
   loadSync(id: number, page: number, count: number, wanted: number): void
   /** Has `read` read pages [from, to) past the cache. */

@@ -5,29 +5,30 @@
  *   open    stat → known and as it was? its pages are still good : all is dropped → which homes?
  *   load    file pages → pieces (own, or a home's) → loader
  *   write   pages become the file's own → are dropped → the file is written → whole pages are cached anew
+ *   merge   load → equal pages become one
  * ```
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
  */
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { NO_FRAME } from '../cache/frames.ts'
 import { Exclusion } from '../cache/grants/exclusion.ts'
 import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import { RunMap } from '../cache/run-map.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
+import { isFileAtRest } from './at-rest.ts'
 import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import { systemError, withPath } from './errors.ts'
-import { piecesOf } from './file-pieces.ts'
+import { cacheWritten, piecesOf, wholeOf } from './file-pieces.ts'
 import { FileGrants, isNoSpace } from './grants/file-grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
+import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
@@ -37,12 +38,6 @@ const writeFile = promisify(fs.write)
 const IDLE_MAX = 1024
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
-/** Two changes within so many milliseconds may get the same ctime (kernels before 6.13). */
-const GRANULARITY_MS = 20
-/** Where open writers cannot be seen: no write takes longer. */
-const SETTLED_MS = 5000
-/** A write of more is not cached as it passes. */
-const CACHED_WRITE_BYTES_MAX = 1 << 20
 
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
@@ -57,7 +52,7 @@ export class FileKeeper {
   readonly pages: PageKeeper
   readonly loader: Loader
   readonly grants: FileGrants
-  readonly #passages: Passages
+  readonly passages: Passages
   readonly #arena: Arena
   readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
@@ -65,6 +60,7 @@ export class FileKeeper {
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
   readonly #sweeping: NodeJS.Timeout
+  #merging: Promise<Merging> | undefined
   #idle = 0
 
   constructor(
@@ -81,7 +77,7 @@ export class FileKeeper {
     this.#native = native
     this.#homes = homes
     this.#options = options
-    this.#passages = new Passages(options.authority, options.waitMs)
+    this.passages = new Passages(options.authority, options.waitMs)
     this.grants = new FileGrants({
       authority: options.authority,
       exclusion: new Exclusion(memory, pages),
@@ -89,14 +85,17 @@ export class FileKeeper {
       arena,
       close: (inode) => this.close(inode),
       makeSpace: () => this.#makeSpace(),
-      cacheWritten: (inode, bytes, position) => this.#cacheWritten(inode, bytes, position),
+      cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
     })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
-  /** Opens a regular file; to be given back with {@link close}. Rejects with the system's error. */
-  async open(path: string, writable: boolean): Promise<CachedInode> {
-    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+  /**
+   * Opens a regular file; to be given back with {@link close}. Rejects with the system's error, and with EBUSY where it is open in another domain: a file is of one at a
+   * time.
+   */
+  async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
+    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -108,8 +107,8 @@ export class FileKeeper {
   }
 
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
-  openSync(path: string, writable: boolean): CachedInode {
-    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+  openSync(path: string, writable: boolean, domain: number): CachedInode {
+    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
       return inode
@@ -140,6 +139,21 @@ export class FileKeeper {
     }
   }
 
+  /** Begins to merge pages with equal bytes, unless that goes on already. */
+  beginMerging(options: MergeOptions): Promise<Merging> {
+    this.#merging ??= Merging.begin(this.pages, this.#arena, options).then((merging) => (this.loader.merging = merging))
+    return this.#merging
+  }
+
+  /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
+  async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
+    const merging = await this.beginMerging({ onLoad: false, scan: false })
+    await this.load(inode, page, count, count, near, true)
+    for (const piece of piecesOf(inode, this.#homes, page, count))
+      merging.mergeNow(piece.source.mapping, piece.page, piece.count)
+    return merging.stats()
+  }
+
   /**
    * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. Waits for those that are granted to somebody, or with
    * `wait: false` rejects with EAGAIN. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
@@ -149,13 +163,14 @@ export class FileKeeper {
     page: number,
     count: number,
     wanted: number,
-    wait = true,
+    near: number,
+    wait: boolean,
   ): Promise<Uint8Array | undefined> {
     inode.uses++
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
     try {
-      passage = await this.#passages.load(inode, page, count, wanted, wait)
+      passage = await this.passages.load(inode, page, count, wanted, wait)
       homes = inode.homes
       this.#homes?.hold(homes)
       for (const piece of piecesOf(inode, this.#homes, page, passage.count))
@@ -164,6 +179,7 @@ export class FileKeeper {
           piece.page,
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
+          near,
         )
       return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
     } catch (error) {
@@ -176,8 +192,8 @@ export class FileKeeper {
   }
 
   /** The same, blocking; does not wait for grants. */
-  loadSync(inode: CachedInode, page: number, count: number, wanted: number): void {
-    const passage = this.#passages.loadSync(inode, page, count, wanted)
+  loadSync(inode: CachedInode, page: number, count: number, wanted: number, near: number): void {
+    const passage = this.passages.loadSync(inode, page, count, wanted)
     try {
       for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         this.loader.loadSync(
@@ -185,21 +201,12 @@ export class FileKeeper {
           piece.page,
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
+          near,
         )
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
       passage.leave()
-    }
-  }
-
-  /** Has `read` read pages [from, to) of the file past the cache. Throws EAGAIN where they are granted to somebody. */
-  readPastSync<T>(inode: CachedInode, from: number, to: number, read: () => T): T {
-    const leave = this.#passages.readSync(inode, from, to)
-    try {
-      return read()
-    } finally {
-      leave()
     }
   }
 
@@ -209,7 +216,7 @@ export class FileKeeper {
    */
   async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
     await this.#using(inode, async () => {
-      const leave = await this.#passages.change(inode, position, position + bytes.length, wait)
+      const leave = await this.passages.change(inode, position, position + bytes.length, wait)
       try {
         await this.#write(inode, bytes, position)
       } finally {
@@ -240,8 +247,8 @@ export class FileKeeper {
   }
 
   /** The same, blocking; does not wait for grants. */
-  writeSync(inode: CachedInode, bytes: Uint8Array, position: number): void {
-    const leave = this.#passages.changeSync(inode, position, position + bytes.length)
+  writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
+    const leave = this.passages.changeSync(inode, position, position + bytes.length)
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
       for (let done = 0; done < bytes.length; )
@@ -253,13 +260,13 @@ export class FileKeeper {
       leave()
       this.#lookAtSize(inode)
     }
-    this.#cacheWritten(inode, bytes, position)
+    cacheWritten(this.pages, this.#arena, inode, bytes, position, near)
   }
 
   /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
   async truncate(inode: CachedInode, length: number): Promise<void> {
     await this.#using(inode, async () => {
-      const leave = await this.#passages.change(inode, length, Number.POSITIVE_INFINITY, true)
+      const leave = await this.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
       try {
         this.#truncate(inode, length)
       } finally {
@@ -270,7 +277,7 @@ export class FileKeeper {
 
   /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
-    const leave = this.#passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
+    const leave = this.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
     try {
       this.#truncate(inode, length)
     } finally {
@@ -304,18 +311,19 @@ export class FileKeeper {
   /** Gives everything back but mappings: other threads may be asking them for sizes. Nobody may have a file open. */
   async dispose(): Promise<void> {
     clearInterval(this.#sweeping)
+    this.loader.merging?.stop()
     await this.loader.settled()
     await this.#homes?.close()
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  #take(path: string, fd: number): CachedInode {
+  #take(path: string, fd: number, domain: number): CachedInode {
     let keep = false
     try {
       const stat = fs.fstatSync(fd, { bigint: true })
       if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
       const stamp = CachedInode.stampOf(stat)
-      const inode = this.#inodes.get(stamp.key) ?? this.#create(stamp.key, path)
+      const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
       if (inode.uses++ === 0) {
         this.#idle--
         inode.fd = fd
@@ -329,25 +337,27 @@ export class FileKeeper {
         inode.deciding = undefined
       })
       // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!this.#isAtRest(fd, stamp)) inode.stamp = NO_STAMP
+      if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
       if (!keep) fs.closeSync(fd)
     }
   }
 
-  /** Whether nobody is changing the file now: what changes it from now on gives it another stamp. */
-  #isAtRest(fd: number, stamp: FileStamp): boolean {
-    const isBeingWritten = this.#native?.isOpenForWriting(fd)
-    const ageMs = Date.now() - Number(stamp.ctimeNs / 1_000_000n)
-    return isBeingWritten !== true && ageMs > (isBeingWritten === false ? GRANULARITY_MS : SETTLED_MS)
+  /** The inode of that key as it is known in `domain`. */
+  #known(key: string, path: string, domain: number): CachedInode | undefined {
+    const inode = this.#inodes.get(key)
+    if (inode === undefined || inode.domain === domain) return inode
+    if (inode.uses > 0) throw systemError('EBUSY', `open in domain ${inode.domain}`, 'open', path)
+    this.#forget(inode)
+    return undefined
   }
 
-  #create(key: string, path: string): CachedInode {
-    let mapping = this.pages.createMapping()
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.createMapping()
+  #create(key: string, path: string, domain: number): CachedInode {
+    let mapping = this.pages.createMapping(domain)
+    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.createMapping(domain)
     if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
-    const inode = new CachedInode(key, path, mapping, (it) => this.#lookAtSize(it))
+    const inode = new CachedInode(key, path, mapping, domain, (it) => this.#lookAtSize(it))
     this.#inodes.set(key, inode)
     this.#idle++
     return inode
@@ -380,7 +390,7 @@ export class FileKeeper {
     const { dev, ino } = stamp
     let serving: Serving<LinuxHome> | undefined
     try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino })
+      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain })
     } catch {
       // Without sharing it can be read all the same.
     }
@@ -398,7 +408,7 @@ export class FileKeeper {
     const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
     const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
     for (const home of homes) {
-      const mapping = this.#homes!.acquire(home)
+      const mapping = this.#homes!.acquire(home, inode.domain)
       if (mapping < 0) {
         this.#serveAlone(inode)
         return
@@ -444,6 +454,11 @@ export class FileKeeper {
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {
+    this.loader.merging?.pages.wrote(
+      inode.mapping,
+      Math.floor(position / PAGE_BYTES),
+      Math.ceil((position + length) / PAGE_BYTES),
+    )
     // What lies between the file's end and a write behind it becomes zeros.
     return this.#beginChange(inode, Math.min(position, inode.size), position + length)
   }
@@ -457,21 +472,6 @@ export class FileKeeper {
     return inode.beginWriting(start, end)
   }
 
-  #cacheWritten(inode: CachedInode, bytes: Uint8Array, position: number): void {
-    if (bytes.length > CACHED_WRITE_BYTES_MAX) return
-    const end = position + bytes.length
-    for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
-      if (this.pages.isCached(inode.mapping, page) || this.pages.isLoading(inode.mapping, page)) continue
-      // Another write to it is under way: which of them is the last nobody knows.
-      if (!inode.isAtRest(page, 1)) continue
-      const frame = this.pages.reserve(inode.mapping, page)
-      if (frame === NO_FRAME) return
-      const at = page * PAGE_BYTES - position
-      this.#arena.bytes(frame).set(bytes.subarray(at, at + PAGE_BYTES))
-      this.pages.publish(frame, true)
-    }
-  }
-
   #lookAtSize(inode: CachedInode): void {
     const size = fs.fstatSync(inode.fd).size
     // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
@@ -483,10 +483,6 @@ export class FileKeeper {
     inode.size = size
     this.pages.setSize(inode.mapping, size)
   }
-}
-
-function wholeOf(home: number, size: number): RunMap {
-  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(size / PAGE_BYTES), home, homePage: 0 }], size)
 }
 
 function notAFile(path: string, isDirectory: boolean): Error {

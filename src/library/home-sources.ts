@@ -54,11 +54,11 @@ export class HomeSources {
     return this.#sources.get(number)!
   }
 
-  /** Takes the home for one more inode: its mapping, or -1 where there are too many mappings. */
-  acquire(home: Home<LinuxHome>): number {
+  /** Takes the home for one more inode, of the domain that all of them are of: its mapping, or -1 where there are too many mappings. */
+  acquire(home: Home<LinuxHome>, domain: number): number {
     let source = this.#sources.get(home.number)
     if (source === undefined) {
-      const mapping = this.#keeper.createMapping()
+      const mapping = this.#keeper.createMapping(domain)
       if (mapping < 0) return -1
       const directFd = this.#direct ? this.#native.reopenDirect(home.file.fd) : -1
       source = new HomeSource(mapping, home.file.fd, directFd, home.size)

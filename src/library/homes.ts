@@ -17,6 +17,8 @@ export interface NamedFile {
   readonly path: string
   readonly dev: bigint
   readonly ino: bigint
+  /** It shares with files of the same domain only. */
+  readonly domain: SourceFile['domain']
 }
 
 interface ReachableFile extends SourceFile, NamedFile {}
@@ -63,7 +65,7 @@ export class Homes implements HomeUsers {
   /** How the file is to be served; its homes are to be {@link hold} before anything else is awaited. Rejects as the system does. */
   serve(file: NamedFile): Promise<Serving<LinuxHome>> {
     const key = `${file.dev}:${file.ino}`
-    return this.#families.serve({ ...file, key, fileSystem: this.#placeOf(file), domain: 0 })
+    return this.#families.serve({ ...file, key, fileSystem: this.#placeOf(file) })
   }
 
   /** One user more: the home stays until it is {@link release}d. */

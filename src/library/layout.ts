@@ -6,6 +6,8 @@ import { RunMap } from '../cache/run-map.ts'
 /** Can be sent to another thread. */
 export interface LayoutHandle {
   readonly mapping: number
+  /** To be added to the numbers of mappings: the node whose mappings they are, where each has its own. */
+  readonly node?: number
   /** {@link FileLayout.version} */
   readonly version: number
   /** Undefined: all pages are the file's own. */
@@ -21,9 +23,11 @@ export class FileLayout {
   readonly own: OwnPages | undefined
   /** Mappings of homes, by the home's number. */
   readonly #homes: Int32Array
+  readonly #node: number
 
-  constructor({ mapping, version, shared }: LayoutHandle) {
-    this.mapping = mapping
+  constructor({ mapping, node = 0, version, shared }: LayoutHandle) {
+    this.#node = node
+    this.mapping = mapping + node
     this.version = version
     this.map = shared && RunMap.attach(shared.map)
     this.own = shared && new Own(shared.own)
@@ -31,7 +35,7 @@ export class FileLayout {
   }
 
   mappingOfHome(number: number): number {
-    return this.#homes[number]!
+    return this.#homes[number]! + this.#node
   }
 }
 

@@ -2,7 +2,8 @@
 import { fallocate } from '../linux/change.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
-import { createMemory, mapMemory } from '../linux/memory.ts'
+import { adviseHugePages, createMemory, mapMemory } from '../linux/memory.ts'
+import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
 import { Homes } from './homes.ts'
 import type { Native } from './native.ts'
 
@@ -12,9 +13,11 @@ const FALLOC_FL_PUNCH_HOLE = 2
 export const linuxNative: Native = {
   createMemory,
   mapMemory,
+  adviseHugePages,
   punchHole: (fd, offset, length) => void fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length),
   close,
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),
   isOpenForWriting,
+  numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
   createHomes: (minShareBytes, events) => new Homes(minShareBytes, events),
 }

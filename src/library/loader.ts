@@ -13,6 +13,7 @@ import { NO_FRAME } from '../cache/frames.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import type { Arena } from './arena.ts'
+import type { Merging } from './merging.ts'
 import type { PageSource } from './page-source.ts'
 
 const ZEROS = new Uint8Array(PAGE_BYTES)
@@ -38,6 +39,8 @@ export interface LoaderCounts {
 
 export class Loader {
   readonly counts: LoaderCounts = { bytesLoaded: 0, reads: 0 }
+  /** Undefined: equal pages are not looked for. */
+  merging: Merging | undefined
   readonly #keeper: PageKeeper
   readonly #arena: Arena
   /** Ends of loads under way, by mapping. */
@@ -50,10 +53,11 @@ export class Loader {
 
   /**
    * Loads what is missing of `count` pages from `page` on, of which the first `wanted` are asked for. Blocks. Throws the system's error where
-   * one of those cannot be read. They may be missing all the same: where there is no room, or they are being loaded just now.
+   * one of those cannot be read. They may be missing all the same: where there is no room, or they are being loaded just now. `near`: the node of
+   * who asks.
    */
-  loadSync(source: PageSource, page: number, count: number, wanted: number): void {
-    const batches = this.#batches(source, page, count, wanted)
+  loadSync(source: PageSource, page: number, count: number, wanted: number, near: number): void {
+    const batches = this.#batches(source, page, count, wanted, near)
     for (let step = batches.next(); step.done !== true; ) {
       let outcome: Outcome
       try {
@@ -66,10 +70,11 @@ export class Loader {
   }
 
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
-  async load(source: PageSource, page: number, count: number, wanted: number): Promise<void> {
-    const batches = this.#batches(source, page, count, wanted)
+  async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
+    const batches = this.#batches(source, page, count, wanted, near)
+    const mapping = this.#keeper.mappingOn(source.mapping, near)
     for (let step = batches.next(); step.done !== true; ) {
-      const end = this.#begin(source.mapping)
+      const end = this.#begin(mapping)
       let outcome: Outcome
       try {
         outcome = await readBatchAsync(source, this.#arena, step.value)
@@ -82,7 +87,7 @@ export class Loader {
         end()
       }
     }
-    while (this.#isAnyLoading(source.mapping, page, wanted)) await Promise.race(this.#waiting.get(source.mapping)!)
+    while (this.#isAnyLoading(mapping, page, wanted)) await Promise.race(this.#waiting.get(mapping)!)
   }
 
   /** Resolves when nothing is being read. */
@@ -91,11 +96,17 @@ export class Loader {
   }
 
   /** The batches to be read, one after the other; takes what became of each. */
-  *#batches(source: PageSource, page: number, count: number, wanted: number): Generator<Batch, void, Outcome> {
+  *#batches(
+    source: PageSource,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+  ): Generator<Batch, void, Outcome> {
     const wantedEnd = page + wanted
     let end = page + count
     for (;;) {
-      const batch = this.#reserve(source, page, end - page, wantedEnd - page)
+      const batch = this.#reserve(source, page, end - page, wantedEnd - page, near)
       if (batch === undefined) return
       const outcome = yield batch
       if (typeof outcome === 'number') {
@@ -132,16 +143,16 @@ export class Loader {
   }
 
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
-  #reserve(source: PageSource, page: number, count: number, wanted: number): Batch | undefined {
-    const { mapping } = source
+  #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
     const keeper = this.#keeper
+    const mapping = keeper.mappingOn(source.mapping, near)
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
     const frames: number[] = []
     for (let at = first; at < end && frames.length < WINDOW_MAX; at++) {
       if (keeper.isCached(mapping, at) || keeper.isLoading(mapping, at) || !source.isAtRest(at, 1)) break
-      const frame = keeper.reserve(mapping, at)
+      const frame = keeper.reserve(mapping, at, near)
       if (frame === NO_FRAME) break
       frames.push(frame)
     }
@@ -154,6 +165,8 @@ export class Loader {
     this.counts.reads++
     this.counts.bytesLoaded += bytes
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
+    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
+    const pages = merging?.pages ?? this.#keeper
     for (let i = 0; i < batch.frames.length; i++) {
       const frame = batch.frames[i]!
       const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
@@ -165,8 +178,9 @@ export class Loader {
       const page = this.#arena.bytes(frame)
       if (valid < PAGE_BYTES) page.fill(0, valid)
       if (isZero(page)) this.#keeper.publishZero(frame)
-      else this.#keeper.publish(frame, i < batch.wanted)
+      else pages.publish(frame, i < batch.wanted)
     }
+    merging?.endLoad()
     if (bytes < expected) source.onShrunk()
   }
 }

@@ -4,15 +4,31 @@
  */
 import type { Homes, HomesEvents } from './homes.ts'
 
+/** NUMA as the system tells it; node numbers are the system's. See src/linux/numa.ts. */
+export interface NumaSystem {
+  readNodes(): {
+    readonly number: number
+    readonly bytes: number
+    readonly distances: ReadonlyMap<number, number>
+  }[]
+  readCpuNodes(): number[]
+  currentCpu(): number
+  bindMemory(memory: Uint8Array, node: number): void
+  pagesByNode(memories: readonly Uint8Array[]): Map<number, number>
+}
+
 export interface Native {
   createMemory(name: string, bytes: number): number
   mapMemory(fd: number, bytes: number): Uint8Array[]
+  /** A hint: see linux/memory.ts. */
+  adviseHugePages(buffer: SharedArrayBuffer): void
   punchHole(fd: number, offset: number, length: number): void
   close(fd: number): void
   /** A descriptor for direct reading of what `fd` is open on; negative where the file system has none. */
   reopenDirect(fd: number): number
   /** Whether anybody has the file open, or mapped, for writing; undefined where that cannot be told. */
   isOpenForWriting(fd: number): boolean | undefined
+  readonly numa: NumaSystem
   /** Sharing by address; `minShareBytes`: fewer shared bytes are not worth a home. */
   createHomes(minShareBytes: number | undefined, events: HomesEvents): Homes
 }

@@ -8,32 +8,42 @@ import type { FileKeeper } from './file-keeper.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
+import type { NearMemory } from './near-memory.ts'
 
 const fsync = promisify(fs.fsync)
 const fdatasync = promisify(fs.fdatasync)
 
 export class OwnDoor implements Door, DoorNow {
   readonly now = this
+  /** Tells the node that the thread behind it is on. */
+  near: () => number
   readonly #keeper: FileKeeper
   readonly #grants: DoorGrants
-  readonly #open = new Map<number, CachedInode>()
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
+  readonly #nearMemory: NearMemory | undefined
+  readonly #open = new Map<number, CachedInode>()
+  /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
+  readonly #nodes = new Map<number, number>()
   #nextId = 1
   #nextGrant = 1
   #isEnded = false
 
   /** `thread`: whose door it is. */
-  constructor(keeper: FileKeeper, thread: number) {
+  constructor(keeper: FileKeeper, thread: number, near: () => number, nearMemory: NearMemory | undefined) {
     this.#keeper = keeper
     this.#grants = new DoorGrants(keeper.grants, thread, (grant, deadlineMs) => this.onRevoke?.(grant, deadlineMs))
+    this.#nearMemory = nearMemory
+    this.near = near
   }
 
-  async open(path: string, writable: boolean): Promise<OpenedFile> {
-    return this.#opened(await this.#keeper.open(path, writable))
+  async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
+    const near = this.near()
+    return this.#opened(await this.#keeper.open(path, writable, domain), near)
   }
 
-  openSync(path: string, writable: boolean): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable))
+  openSync(path: string, writable: boolean, domain: number): OpenedFile {
+    return this.#opened(this.#keeper.openSync(path, writable, domain), this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -41,19 +51,19 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   layoutSync(id: number): LayoutHandle {
-    return this.#inode(id).layout
+    return this.#layoutOf(id, this.#inode(id))
   }
 
   load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, wait)
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id), wait)
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
-    this.#keeper.loadSync(this.#inode(id), page, count, wanted)
+    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
   readPastSync<T>(id: number, from: number, to: number, read: () => T): T {
-    return this.#keeper.readPastSync(this.#inode(id), from, to, read)
+    return this.#keeper.passages.readSync(this.#inode(id), from, to, read)
   }
 
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
@@ -61,7 +71,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position)
+    this.#keeper.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
   }
 
   async truncate(id: number, length: number): Promise<void> {
@@ -93,6 +103,10 @@ export class OwnDoor implements Door, DoorNow {
     }
   }
 
+  merge(id: number, page: number, count: number): Promise<MergeStats> {
+    return this.#keeper.merge(this.#inode(id), page, count, this.near())
+  }
+
   forget(id: number, page: number, count: number): void {
     this.#keeper.forgetPages(this.#inode(id), page, count)
   }
@@ -104,6 +118,7 @@ export class OwnDoor implements Door, DoorNow {
   closeSync(id: number): void {
     const inode = this.#inode(id)
     this.#open.delete(id)
+    this.#nodes.delete(id)
     this.#grants.close(id)
     this.#keeper.close(inode)
   }
@@ -128,6 +143,10 @@ export class OwnDoor implements Door, DoorNow {
     return this.#nextGrant++
   }
 
+  sampled(node: number, samples: Int32Array): void {
+    this.#nearMemory?.sampled(node, samples)
+  }
+
   /** Closes all that is open through this door: the thread behind it is no more. */
   closeAll(): void {
     this.#isEnded = true
@@ -143,14 +162,25 @@ export class OwnDoor implements Door, DoorNow {
     return this.#open.size
   }
 
-  #opened(inode: CachedInode): OpenedFile {
+  /** The node that loads for the file are for. */
+  #nodeOf(id: number): number {
+    return this.#nodes.get(id) ?? this.near()
+  }
+
+  #layoutOf(id: number, inode: CachedInode): LayoutHandle {
+    const node = this.#nodes.get(id)
+    return node === undefined ? inode.layout : { ...inode.layout, node }
+  }
+
+  #opened(inode: CachedInode, near: number): OpenedFile {
     if (this.#isEnded) {
       this.#keeper.close(inode)
       throw closedError()
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
-    return { id, fd: inode.fd, key: inode.key, layout: inode.layout }
+    if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
+    return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }
 
   #inode(id: number): CachedInode {

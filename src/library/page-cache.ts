@@ -1,4 +1,5 @@
 /** The cache as its users see it: made on one thread, attached to by others. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { ExclusionReader } from '../cache/grants/exclusion.ts'
@@ -8,17 +9,23 @@ import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import { Pins } from '../cache/pins.ts'
+import { WINDOW_MAX } from '../cache/readahead.ts'
+import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena, type ArenaHandle } from './arena.ts'
 import { outOfRange } from './arguments.ts'
-import { CachedFile } from './cached-file.ts'
+import { type AsyncOptions, CachedFile } from './cached-file.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { Holder } from './grants/holder.ts'
 import { HomeSources } from './home-sources.ts'
+import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
 import { loadNative, type Native } from './native.ts'
+import { type NearHandle, NearMemory, type NumaStats } from './near-memory.ts'
+import { NearReader } from './near-reader.ts'
+import { type NumaMode, nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
 import { PageReader } from './page-reader.ts'
@@ -33,8 +40,19 @@ export interface PageCacheOptions {
   readonly direct?: boolean
   /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
   readonly share?: boolean
+  /**
+   * Let pages with equal bytes share memory, whatever files and file systems they are of, and whatever `share` says: `'content'`, or how. Default false: that takes time for each page that is
+   * read, see {@link MergeOptions.cpu}.
+   */
+  readonly merge?: false | 'content' | MergeOptions
   /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
   readonly minShareBytes?: number
+  /**
+   * Near memory, on a machine of several NUMA nodes: pages are loaded into memory of the node from which they are asked for. `replicate`: clean pages that are read often
+   * from another node get a replica there. `inode`: each node has pages of its own for each file. On a machine of one node nothing of it is there.
+   * Default `off`.
+   */
+  readonly numa?: NumaMode
   /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
   readonly yieldUnderPressure?: boolean
   /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
@@ -57,6 +75,20 @@ export interface GrantOptions {
   readonly revokeMs?: number
 }
 
+/** Of {@link PageCache.open}. */
+export interface OpenOptions {
+  /**
+   * A number, 0 or more, for whom the file belongs to: files of different domains share no memory, neither by address nor by content. A file is of one domain at a time. Default 0.
+   */
+  readonly domain?: number
+}
+
+/** Of {@link PageCache.merge}. */
+export interface MergeNowOptions extends AsyncOptions {
+  /** Called after each step, of up to 1 MiB. */
+  readonly onProgress?: (progress: MergeProgress) => void
+}
+
 /** What {@link PageCache.stats} tells. Counts are since the cache was made. */
 export interface PageCacheStats {
   /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
@@ -69,6 +101,8 @@ export interface PageCacheStats {
   readonly pageBytes: number
   /** Bytes of indexes. */
   readonly indexBytes: number
+  /** With {@link PageCacheOptions.numa}, on a machine of several nodes. */
+  readonly numa?: NumaStats
   /** Bytes of pages that have been evicted while somebody had them pinned. */
   readonly limboBytes: number
   /** Open files, of all threads; each {@link PageCache.open} counts. */
@@ -87,6 +121,8 @@ export interface PageCacheStats {
   readonly homes: number
   /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
   readonly sharedBytes: number
+  /** What merging has done; undefined where nothing is merged. */
+  readonly merge: MergeStats | undefined
 }
 
 /** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
@@ -95,6 +131,8 @@ export interface PageCacheHandle {
   readonly memory: CacheMemory
   /** @internal */
   readonly arena: ArenaHandle
+  /** @internal */
+  readonly near: NearHandle | undefined
   /** @internal */
   readonly thread: number
   /** @internal */
@@ -116,6 +154,8 @@ const TIMERS: Timers = {
     return () => clearTimeout(timer)
   },
 }
+/** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
+const HUGE_PAGES_MIN = 2 ** 29
 /** V8 keeps the order of loads on x86 only. */
 const NEEDS_FENCE = process.arch !== 'x64'
 
@@ -149,37 +189,66 @@ export class PageCache implements AsyncDisposable {
       throw outOfRange(
         `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
       )
+    const merge = mergeOptionsOf(options.merge)
     const keeping = new Keeping(bytes, options, await loadNative())
+    if (merge !== undefined) await keeping.files.beginMerging(merge)
     return new PageCache(keeping.attachOwn(options.debug === true), keeping)
   }
 
   /** Attaches this thread to a cache that another one made. */
   static async attach(handle: PageCacheHandle): Promise<PageCache> {
     const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
-    const door = new RemoteDoor(handle.port)
+    const near = nearOf(handle.near?.plan, native?.numa)
+    const door = new RemoteDoor(handle.port, near)
     return new PageCache(
-      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug),
+      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug, {
+        handle: handle.near,
+        near,
+      }),
       undefined,
     )
   }
 
   /**
    * Opens a regular file, for reading if nothing else is said. Resolves when it is known how the file shares memory. Rejects with the system's error, with `EISDIR` or `EINVAL` where it is no
-   * regular file, and with `ENFILE` where more files are open than the cache has mappings for (some thousands).
+   * regular file, with `ENFILE` where more files are open than the cache has mappings for (some thousands), and with `EBUSY` where the file is open in another domain.
    */
-  async open(path: string, flags: 'r' | 'r+' = 'r'): Promise<CachedFile> {
+  async open(path: string, flags: 'r' | 'r+' = 'r', options: OpenOptions = {}): Promise<CachedFile> {
     this.#checkOpen()
     const writable = isWritable(flags)
-    return new CachedFile(this.#context, path, writable, await this.#context.door.open(path, writable))
+    const opened = await this.#context.door.open(path, writable, domainOf(options))
+    return new CachedFile(this.#context, path, writable, opened)
   }
 
   /** The same at once, on the thread that made the cache (else `ERR_METHOD_NOT_SUPPORTED`). How the file shares memory is found out meanwhile. */
-  openSync(path: string, flags: 'r' | 'r+' = 'r'): CachedFile {
+  openSync(path: string, flags: 'r' | 'r+' = 'r', options: OpenOptions = {}): CachedFile {
     this.#checkOpen()
     const { now } = this.#context.door
     if (now === undefined) throw notHere('openSync')
     const writable = isWritable(flags)
-    return new CachedFile(this.#context, path, writable, now.openSync(path, writable))
+    return new CachedFile(this.#context, path, writable, now.openSync(path, writable, domainOf(options)))
+  }
+
+  /**
+   * Loads all of the files, as far as there is room, and merges their pages with all equal ones that are looked after; whatever {@link MergeOptions.cpu} says, and also where the cache was made
+   * without `merge`. Rejects with the system's error of a read, or with the signal's reason; what was merged by then stays so.
+   */
+  async merge(files: Iterable<CachedFile>, { signal, onProgress }: MergeNowOptions = {}): Promise<void> {
+    this.#checkOpen()
+    const all = [...files]
+    const totalBytes = all.reduce((sum, { size }) => sum + size, 0)
+    let before = 0
+    for (const file of all) {
+      const { size } = file
+      for (let page = 0; page * PAGE_BYTES < size; page += WINDOW_MAX) {
+        // Others have their turn.
+        await nextTurn()
+        signal?.throwIfAborted()
+        const { bytesSaved } = await file.mergePages(page, WINDOW_MAX)
+        onProgress?.({ bytes: before + Math.min(size, (page + WINDOW_MAX) * PAGE_BYTES), totalBytes, bytesSaved })
+      }
+      before += size
+    }
   }
 
   /** A handle for one other thread. On the thread that made the cache. Throws a RangeError where there are too many. */
@@ -223,7 +292,7 @@ export class PageCache implements AsyncDisposable {
 
   /** @internal Throws where a structure of the cache does not hold together. For tests. */
   checkInvariants(): void {
-    this.#here('checkInvariants').pages.checkInvariants()
+    this.#here('checkInvariants').checkInvariants()
   }
 
   #here(method: string): Keeping {
@@ -241,8 +310,10 @@ class Keeping {
   readonly bytesMax: number
   readonly pages: PageKeeper
   readonly #memory: CacheMemory
+  readonly files: FileKeeper
   readonly #arena: Arena
-  readonly #files: FileKeeper
+  readonly #near: NearMemory | undefined
+  readonly #currentNode: () => number
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
   readonly #stopWatching: () => void
@@ -250,30 +321,38 @@ class Keeping {
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
     const frames = Math.ceil(bytes / PAGE_BYTES)
+    const near = NearMemory.create(options.numa ?? 'off', frames, native)
     this.bytesMax = this.#bytes = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
-      nodes: frames + Math.ceil(frames / 32) + 256,
-      mappings: MAPPINGS_MAX,
+      nodes: frames + Math.ceil(frames / 16) + 256,
+      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
-    this.#arena = Arena.create(frames, native)
+    if (bytes >= HUGE_PAGES_MIN)
+      for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
+    this.#near = near
+    this.#currentNode = nearOf(near?.plan, native?.numa)
+    this.#arena = Arena.create(frames, native, near?.plan)
+    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
     this.pages = new PageKeeper(
       this.#memory,
-      (ages) => new ReuseClock(frames, ages),
+      (ages) => near?.clocks(ages, clock) ?? clock(frames, ages),
       bytes,
       (frames) => this.#arena.giveBack(frames),
+      near?.nodes,
     )
+    near?.start(this.pages, this.#arena)
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
       native === undefined || options.share === false
         ? undefined
-        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.#files.reconsider(key))
+        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.files.reconsider(key))
     const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
     const authority = new GrantTable(TIMERS, limits)
-    this.#files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
+    this.files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
       direct,
       authority,
       waitMs,
@@ -283,25 +362,27 @@ class Keeping {
   }
 
   attachOwn(isDebug: boolean): FileContext {
-    const thread = this.#attach(undefined)
+    const thread = this.#attach(undefined, this.#currentNode)
     return contextOf(
       this.#memory,
       this.#arena,
       thread,
       this.#doors.get(thread)!.door,
       isDebug,
+      { handle: this.#near?.handle, near: this.#currentNode },
       new Shortcuts(this.pages),
     )
   }
 
   attachOther(isDebug: boolean): PageCacheHandle {
     const { port1, port2 } = new MessageChannel()
-    const thread = this.#attach(port1)
+    const thread = this.#attach(port1, () => 0)
     const { door } = this.#doors.get(thread)!
     serveDoor(port1, door)
     port1.on('close', () => this.#detach(thread))
     port1.unref()
-    return { memory: this.#memory, arena: this.#arena.handle, thread, port: port2, isDebug, transferList: [port2] }
+    const [memory, arena, near] = [this.#memory, this.#arena.handle, this.#near?.handle]
+    return { memory, arena, near, thread, port: port2, isDebug, transferList: [port2] }
   }
 
   resize(bytes: number): void {
@@ -311,7 +392,7 @@ class Keeping {
 
   stats(): PageCacheStats {
     const { pages } = this
-    const { bytesLoaded, reads } = this.#files.loader.counts
+    const { bytesLoaded, reads } = this.files.loader.counts
     const homes = this.#homes?.homes.statistics()
     return {
       arena: this.#arena.handle.kind,
@@ -326,9 +407,16 @@ class Keeping {
       reads,
       evicted: pages.counts.evicted,
       refaults: pages.counts.refaults,
+      ...(this.#near && { numa: this.#near.stats(this.#arena) }),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
+      merge: this.files.loader.merging?.stats(),
     }
+  }
+
+  checkInvariants(): void {
+    this.pages.checkInvariants()
+    this.files.loader.merging?.pages.checkInvariants()
   }
 
   async close(): Promise<void> {
@@ -339,7 +427,7 @@ class Keeping {
       port?.close()
       door.closeAll()
     }
-    await this.#files.dispose()
+    await this.files.dispose()
     this.#arena.destroy()
   }
 
@@ -347,11 +435,11 @@ class Keeping {
     this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
   }
 
-  #attach(port: MessagePort | undefined): number {
+  #attach(port: MessagePort | undefined, near: () => number): number {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.#files, thread), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
@@ -371,9 +459,16 @@ function contextOf(
   thread: number,
   door: Door,
   isDebug: boolean,
+  { handle, near }: { readonly handle: NearHandle | undefined; readonly near: () => number },
   shortcuts?: Shortcuts,
 ): FileContext {
-  const reader = new PageReader(new Lookup(memory, NEEDS_FENCE), arena, shortcuts)
+  const lookup = new Lookup(memory, NEEDS_FENCE)
+  const replicaMappings = handle?.replicaMappings ?? []
+  const send = (node: number, samples: Int32Array) => door.sampled(node, samples)
+  const reader =
+    replicaMappings.length > 0
+      ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts)
+      : new PageReader(lookup, arena, shortcuts)
   return {
     reader,
     pins: new Pins(memory, thread),
@@ -388,6 +483,11 @@ function isWritable(flags: string): boolean {
   if (flags === 'r') return false
   if (flags === 'r+') return true
   throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
+}
+
+function domainOf({ domain = 0 }: OpenOptions): number {
+  if (Number.isInteger(domain) && domain >= 0 && domain < 2 ** 31) return domain
+  throw outOfRange(`domain: ${domain} is no integer from 0 on, below 2^31`)
 }
 
 function notHere(method: string): Error {

@@ -16,6 +16,7 @@ import { systemError } from './errors.ts'
 import type { GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
+import type { MergeStats } from './merging.ts'
 import type { OwnDoor } from './own-door.ts'
 
 /** Methods of a door that can be asked for by message. */
@@ -26,17 +27,21 @@ type Method =
   | 'write'
   | 'truncate'
   | 'sync'
+  | 'merge'
   | 'forget'
   | 'close'
   | 'exclusive'
   | 'publish'
   | 'abandon'
   | 'revoke'
+  | 'sampled'
 
 interface Call {
   readonly call: number
   readonly method: Method
   readonly args: readonly unknown[]
+  /** The node that the thread is on, which may change. */
+  readonly near: number
 }
 
 type Answer = { readonly call: number } & ({ readonly value: unknown } | { readonly error: ErrorParts })
@@ -65,12 +70,14 @@ export class RemoteDoor implements Door {
   /** This thread's own, by the file's number. */
   readonly #descriptors = new Map<number, number>()
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
+  readonly #near: () => number
   #nextCall = 1
   #nextGrant = 1
   #isClosed = false
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, near: () => number) {
     this.#port = port
+    this.#near = near
     port.on('message', (message: Answer | Revocation) => {
       if ('revoke' in message) this.onRevoke?.(message.revoke, message.deadlineMs)
       else this.#take(message)
@@ -79,8 +86,8 @@ export class RemoteDoor implements Door {
     port.unref()
   }
 
-  async open(path: string, writable: boolean): Promise<OpenedFile> {
-    const opened = await this.#ask<OpenedFile>('open', path, writable)
+  async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
+    const opened = await this.#ask<OpenedFile>('open', path, writable, domain)
     try {
       const fd = await ownDescriptor(opened, path)
       this.#descriptors.set(opened.id, fd)
@@ -110,6 +117,10 @@ export class RemoteDoor implements Door {
 
   sync(id: number, dataOnly: boolean): Promise<void> {
     return this.#ask('sync', id, dataOnly)
+  }
+
+  merge(id: number, page: number, count: number): Promise<MergeStats> {
+    return this.#ask('merge', id, page, count)
   }
 
   forget(id: number, page: number, count: number): void {
@@ -143,6 +154,10 @@ export class RemoteDoor implements Door {
     return this.#nextGrant++
   }
 
+  sampled(node: number, samples: Int32Array): void {
+    this.#ask('sampled', node, samples).catch(() => {})
+  }
+
   get isEnded(): boolean {
     return this.#isClosed
   }
@@ -159,7 +174,7 @@ export class RemoteDoor implements Door {
     if (this.#waiting.size === 0) this.#port.ref()
     return new Promise((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject })
-      this.#port.postMessage({ call, method, args } satisfies Call)
+      this.#port.postMessage({ call, method, args, near: this.#near() } satisfies Call)
     })
   }
 
@@ -193,8 +208,9 @@ async function ownDescriptor({ fd, key }: OpenedFile, path: string): Promise<num
 /** Answers the calls of the thread at the other end of `port` with what `door` does. */
 export function serveDoor(port: MessagePort, door: OwnDoor): void {
   door.onRevoke = (revoke, deadlineMs) => port.postMessage({ revoke, deadlineMs } satisfies Revocation)
-  port.on('message', async ({ call, method, args }: Call) => {
+  port.on('message', async ({ call, method, args, near }: Call) => {
     let answer: Answer
+    door.near = () => near
     try {
       answer = { call, value: await (door[method] as (...args: readonly unknown[]) => unknown).apply(door, [...args]) }
     } catch (error) {

@@ -9,7 +9,15 @@ const FIDEDUPERANGE = ioctlRequest('readWrite', 0x94, 54, 24)
 const FS_IOC_FSGETXATTR = ioctlRequest('read', 'X', 31, 28)
 const FS_IOC_FSSETXATTR = ioctlRequest('write', 'X', 32, 28)
 
+const FS_IOC_GETFLAGS = ioctlRequest('read', 'f', 1, 8)
+
 const FILE_DEDUPE_RANGE_DIFFERS = 1
+
+/** Flags of FS_IOC_GETFLAGS, as lsattr(1) shows them. */
+export const FS_FLAG = {
+  /** nodatacow of btrfs: written in place, without checksums. */
+  NOCOW: 0x800000,
+} as const
 
 /** Flags of struct fsxattr. */
 export const FS_XFLAG = {
@@ -95,6 +103,14 @@ export function dedupeRange(
   const status = new Int32Array(range.buffer)[12]!
   if (status < 0) return status
   return status === FILE_DEDUPE_RANGE_DIFFERS ? 0 : Number(range[5])
+}
+
+/** FS_FLAG bits of the file, or -errno (ENOTTY: the file system has none). Not for O_PATH. */
+export function getFlags(fd: number): number {
+  // The kernel fills 32 bits of what the request calls a long.
+  const flags = new Uint32Array(2)
+  const result = ioctl(fd, FS_IOC_GETFLAGS, flags)
+  return result < 0 ? result : flags[0]!
 }
 
 /** FS_XFLAG bits of the file, or -errno (ENOTTY: the file system has none). Not for O_PATH. */

@@ -22,6 +22,15 @@ const F_ADD_SEALS = 1033
 const F_SEAL_SEAL = 1
 const F_SEAL_SHRINK = 2
 const F_SEAL_GROW = 4
+
+const madviseCall = libc<[address: number | bigint, length: number, advice: number]>('madvise', 'int', [
+  'size_t',
+  'size_t',
+  'int',
+])
+
+const MADV_HUGEPAGE = 14
+const HUGE_PAGE_BYTES = 2 ** 21
 const PROT_READ_WRITE = 3
 const MAP_SHARED = 1
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
@@ -52,4 +61,15 @@ export function mapMemory(fd: number, bytes: number): Uint8Array[] {
     segments.push(new Uint8Array(koffi.view(address, length)))
   }
   return segments
+}
+
+/**
+ * Asks for huge pages under the whole ones that `buffer` covers: random access to some megabytes needs more translations than a processor remembers. Where the system has
+ * none to give (`/sys/kernel/mm/transparent_hugepage/enabled` says `never`) nothing changes. A touched word takes up to 2 MiB of memory then.
+ */
+export function adviseHugePages(buffer: SharedArrayBuffer): void {
+  const address = Number(koffi.address(new Uint8Array(buffer)))
+  const start = Math.ceil(address / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+  const end = Math.floor((address + buffer.byteLength) / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+  if (end > start) madviseCall(start, end - start, MADV_HUGEPAGE)
 }

@@ -48,7 +48,7 @@ export function parseMountInfo(text: string): MountInfo[] {
   return mounts
 }
 
-/** Space, tab, newline and backslash are written as `\040`. They are bytes: a name need not be UTF-8, but is read as such. */
-function unescapeField(field: string): string {
+/** In the kernel's lists space, tab, newline and backslash are written as `\040`. They are bytes: a name need not be UTF-8, but is read as such. */
+export function unescapeField(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
 }

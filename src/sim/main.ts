@@ -4,11 +4,13 @@
  */
 import { parseArgs } from 'node:util'
 import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
+import { compareWays } from './numa/compare.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
 const { values } = parseArgs({
   options: {
     cache: { type: 'boolean', default: false },
+    numa: { type: 'boolean', default: false },
     seed: { type: 'string' },
     from: { type: 'string', default: '1' },
     count: { type: 'string', default: '1000' },
@@ -20,7 +22,8 @@ const count = values.seed === undefined ? Number(values.count) : 1
 const deadline = performance.now() + Number(values.seconds) * 1000
 
 try {
-  if (values.cache) await run(simulateCache, summarizeCache)
+  if (values.numa) console.log(compareWays())
+  else if (values.cache) await run(simulateCache, summarizeCache)
   else await run(simulate, summarize)
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
@@ -42,8 +45,9 @@ function summarizeCache(all: readonly CacheOutcome[]): string {
   return [
     `${all.length} seeds, ${sum((o) => o.moments)} moments`,
     `reads: ${sum((o) => o.hits)} hits, ${sum((o) => o.misses)} misses; ${sum((o) => o.views)} views; ${sum((o) => o.deaths)} deaths`,
-    `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts`,
+    `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts, ${sum((o) => o.merged)} merged`,
     `grants: ${sum((o) => o.grants)}, ${sum((o) => o.refusals)} refused; ${sum((o) => o.publishes)} publishes; ${sum((o) => o.past)} reads past the cache`,
+    `replicas: ${sum((o) => o.replicas)} made, ${sum((o) => o.collapsed)} collapsed, ${sum((o) => o.nearLooks)} looks at them`,
   ].join('\n')
 }
 

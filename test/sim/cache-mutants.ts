@@ -4,8 +4,10 @@ import { instead, type Mutant, without } from './mutating.ts'
 const LOOKUP = 'cache/lookup'
 const PINS = 'cache/pins'
 const FRAMES = 'cache/frames'
+const FREE = 'cache/free-frames'
 const XARRAY = 'cache/xarray'
 const KEEPER = 'cache/page-keeper'
+const REPLICAS = 'cache/replicas'
 const READER = 'library/page-reader'
 const FILE = 'library/open-file'
 const VIEWS = 'library/views'
@@ -120,11 +122,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   ),
   instead('no limbo: a frame that is pinned is free', FRAMES, 'if (this.#pinned.has(frame)) return true', ''),
   without('pins as they were when the keeper looked last', FRAMES, 'this.#pinned.look()'),
-  without(
-    'a frame that is given out twice',
-    FRAMES,
-    'this.#freeHead = (this.#freeHead + 1) % this.capacity; this.#freeCount--; this.#states[frame] = FRAME_STATE.LOADING',
-  ),
+  without('a frame that is given out twice', FREE, 'this.#head = (this.#head + 1) % this.#ring.length; this.#count--'),
   instead(
     'frames in limbo that are not counted',
     FRAMES,
@@ -142,7 +140,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('a node whose index still leads to it', XARRAY, 'Atomics.store(this.#mappings, record + MAPPING.ROOT, 0)'),
   without('a node that is not empty when it is used anew', XARRAY, 'this.#nodes[at + 1] = 0'),
   without('a node that is full of nothing', XARRAY, 'if (--this.#present[node] > 0) return false'),
-  without('a leaf for which no node is left', XARRAY, 'if (!this.#hasRoomFor(mapping, page)) return -1'),
+  without('a leaf for which no node is left', XARRAY, 'if (!this.hasRoomFor(mapping, page)) return -1'),
   without(
     'a higher index that does not lead to the lower one',
     XARRAY,
@@ -164,5 +162,46 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'a dropped page that is still found',
     KEEPER,
     'this.#policy.remove(entryValue(word)); this.#giveUp(entryValue(word))',
+  ),
+
+  // ---- replicas
+  instead(
+    'a replica of what its home held before',
+    LOOKUP,
+    'this.#load(frames, record) !== generation || frames[record + OWNER] !== mapping || frames[record + PAGE_OF_OWNER] !== page ) return NOTHING; this.generation = replica',
+    'false ) return NOTHING; this.generation = replica',
+  ),
+  without('a page whose replicas outlive it when it is dropped', KEEPER, 'this.#replicas?.collapse(entryValue(word))'),
+  without('a page whose replicas outlive it when it is evicted', KEEPER, 'this.#replicas?.collapse(frame)'),
+  instead(
+    'a replica that is found before it was copied',
+    REPLICAS,
+    'this.#copy(home, replica); const generation = frames.keep(replica)',
+    'const generation = frames.keep(replica); queueMicrotask(() => this.#copy(home, replica))',
+  ),
+  without(
+    'a replica that is given up, and its generation stays',
+    REPLICAS,
+    'frames.giveUp(replica); this.#clock.delete(replica)',
+  ),
+  without('an entry of a replica that is left', REPLICAS, 'this.#index.erase(frames.mapping(replica), home)'),
+  without(
+    'a page that says it has replicas, and has none any more',
+    REPLICAS,
+    'if (this.#nodes[home] === 0) this.#mark(home, EntryKind.PAGE)',
+  ),
+
+  // ---- mappings by node
+  instead(
+    'a page that other nodes still have when it is dropped',
+    KEEPER,
+    'for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)',
+    'this.#drop(mapping, from, to)',
+  ),
+  instead(
+    'a file of which other nodes do not hear that it is served in another way',
+    KEEPER,
+    'for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)',
+    'version = this.#changeLayout(mapping)',
   ),
 ]

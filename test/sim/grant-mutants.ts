@@ -23,7 +23,7 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   without(
     'a first grant that nobody looks for',
     EXCLUSION,
-    'Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.EXCLUSION, 2)',
+    'Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)',
   ),
   instead(
     'a granted page that stays cached',

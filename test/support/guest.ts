@@ -12,18 +12,14 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { noise } from './files.ts'
-import { ROOT } from './sources.ts'
+import { busybox, copyModules, findKernel, packInitramfs } from './guest-kernel.ts'
 
-const KERNEL = path.join(ROOT, 'build/guest')
 const PATIENCE_MS = 120_000
 
-/** Which of the first two needs the other depends on the version, so the guest goes through them twice. */
-const MODULES = ['virtio', 'virtio_ring', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk']
-
 /** What the kernel starts first: it goes over to the disk. */
-const FIRST_INIT = `#!/bin/busybox sh
+const firstInit = (modules: readonly string[]) => `#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
-for module in ${[...MODULES, ...MODULES].join(' ')}; do /bin/busybox insmod /$module.ko 2> /dev/null; done
+for module in ${modules.join(' ')}; do /bin/busybox insmod /$module.ko; done
 for i in 1 2 3 4 5 6 7 8 9; do /bin/busybox test -b /dev/vda || /bin/busybox usleep 200000; done
 /bin/busybox mount -t ext4 /dev/vda /disk && exec /bin/busybox switch_root /disk /init
 echo "guest: cannot boot"
@@ -45,11 +41,6 @@ echo "guest: wrote $(digest)"
 mount -o remount,ro / && echo "guest: done"
 poweroff -f
 `
-
-/** Why no guest can be started here; undefined where it can. */
-export function whyNoGuest(): string | undefined {
-  return fs.existsSync(KERNEL) ? undefined : 'no kernel in build/guest: node scripts/setup.mjs test'
-}
 
 /** Writes a disk with `dataBytes` of data to read. Returns the digest of the data. */
 export function writeGuestDisk(image: string, dataBytes: number): string {
@@ -111,31 +102,15 @@ export function startGuest(image: string, cache: 'none' | 'writeback'): Guest {
   return { process: child, booted: Promise.race([booted, ended.then(() => {})]), ended }
 }
 
-function findKernel(): string {
-  const boot = path.join(KERNEL, 'boot')
-  return path.join(boot, fs.readdirSync(boot).find((name) => name.startsWith('vmlinuz'))!)
-}
-
 function writeInitramfs(directory: string): string {
   const tree = path.join(directory, 'tree')
   for (const name of ['bin', 'dev', 'disk']) fs.mkdirSync(path.join(tree, name), { recursive: true })
   fs.copyFileSync(busybox(), path.join(tree, 'bin/busybox'))
-  fs.writeFileSync(path.join(tree, 'init'), FIRST_INIT, { mode: 0o755 })
-  const names = fs.readdirSync(KERNEL, { recursive: true, encoding: 'utf8' })
-  for (const module of MODULES) {
-    const found = names.find((name) => new RegExp(`/${module}\\.ko(\\.xz)?$`).test(name))
-    if (found === undefined) throw new Error(`the kernel has no module ${module}`)
-    const target = path.join(tree, `${module}.ko`)
-    fs.copyFileSync(path.join(KERNEL, found), found.endsWith('.xz') ? `${target}.xz` : target)
-    if (found.endsWith('.xz')) execFileSync('xz', ['-d', `${target}.xz`])
-  }
+  const modules = copyModules(['virtio_pci', 'virtio_blk'], tree)
+  fs.writeFileSync(path.join(tree, 'init'), firstInit(modules), { mode: 0o755 })
   const file = path.join(directory, 'initramfs')
-  execFileSync('sh', ['-c', 'cd "$1" && find . | cpio -o -H newc --quiet > "$2"', 'sh', tree, file])
+  packInitramfs(tree, file)
   return file
-}
-
-function busybox(): string {
-  return ['/bin/busybox', '/usr/bin/busybox'].find((file) => fs.existsSync(file)) ?? 'busybox'
 }
 
 function digestOf(file: string): string {

@@ -10,7 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe } from 'vitest'
-import { whyNoGuest } from './guest.ts'
+import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
 
 interface Need {
@@ -45,6 +45,11 @@ const NEEDS = {
   passthrough: { provided: false, reason: () => olderThan(6, 9) },
   /** cachestat(2) came with Linux 6.5. */
   cachestat: { provided: false, reason: () => olderThan(6, 5) },
+  /** A kernel built with CONFIG_NUMA, be there one node only. */
+  'numa-policies': {
+    provided: false,
+    reason: () => (fs.existsSync('/proc/self/numa_maps') ? undefined : 'the kernel is built without CONFIG_NUMA'),
+  },
   numa: {
     provided: false,
     reason: () => (fs.existsSync('/sys/devices/system/node/node1') ? undefined : 'one NUMA node only'),

@@ -48,6 +48,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     ]
     for (const [from, to, text] of refused) expectRefusal(samepage(['mount', from, to]), text)
 
+    expectRefusal(samepage(['mount', '--node', '9', source, mountpoint]), /there is no NUMA node 9 .* are 0/)
+
     fs.writeFileSync(`${mountpoint}/something`, '')
     expectRefusal(samepage(['mount', source, mountpoint]), 'is not empty')
     fs.rmSync(`${mountpoint}/something`)

@@ -39,7 +39,8 @@ export class Exclusion {
   take({ mapping, own }: ExclusiveFile, from: number, to: number): boolean {
     own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
     const isTaken = this.#pages.makeExclusive(mapping, from, to)
-    Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.EXCLUSION, 2)
+    for (const each of this.#pages.mappingsOf(mapping))
+      Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
     return isTaken
   }
 
@@ -49,10 +50,12 @@ export class Exclusion {
 
   /** Pages [from, to) are about to be written. */
   beginPublish(mapping: number, from: number, to: number): void {
-    const at = mappingAt(mapping)
-    Atomics.store(this.#mappings, at + MAPPING.PUBLISH_FROM, from)
-    Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)
-    Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)
+    for (const each of this.#pages.mappingsOf(mapping)) {
+      const at = mappingAt(each)
+      Atomics.store(this.#mappings, at + MAPPING.PUBLISH_FROM, from)
+      Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)
+      Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)
+    }
   }
 
   /** They are written: nobody finds the old ones any more. */
@@ -64,9 +67,11 @@ export class Exclusion {
 
   /** They are what they are to be, or as they were before. */
   endPublish(mapping: number): void {
-    const at = mappingAt(mapping) + MAPPING.EXCLUSION
-    Atomics.add(this.#mappings, at, 1)
-    Atomics.notify(this.#mappings, at)
+    for (const each of this.#pages.mappingsOf(mapping)) {
+      const at = mappingAt(each) + MAPPING.EXCLUSION
+      Atomics.add(this.#mappings, at, 1)
+      Atomics.notify(this.#mappings, at)
+    }
   }
 }
 

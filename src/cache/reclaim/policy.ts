@@ -14,6 +14,9 @@ export { AGE_MAX } from '../../layout/frame-record.ts'
 
 export const STAMP_BITS = 24
 
+/** An entry has room for so many bits more: the NUMA node that a page was on, see node-clocks.ts. */
+export const STAMP_NODE_BITS = 4
+
 /** In place of a stamp: nothing is known of the page. */
 export const NEVER = -1
 
@@ -38,9 +41,10 @@ export interface ReclaimPolicy {
 
   /**
    * The frame to evict now; it is no longer the policy's. -1: `mayEvict` lets none go. A frame that may not go, being in use, counts
-   * as used. Takes a bounded time, but for frames that may not go: those it may have to pass over one by one.
+   * as used. Takes a bounded time, but for frames that may not go: those it may have to pass over one by one. `near`: the NUMA node on which
+   * a frame is wanted.
    */
-  victim(mayEvict: (frame: number) => boolean): number
+  victim(mayEvict: (frame: number) => boolean, near?: number): number
 
   /** The stamp for the shadow of the page in `frame`, which {@link victim} has just returned. */
   stampOf(frame: number): number

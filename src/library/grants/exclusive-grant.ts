@@ -1,6 +1,8 @@
 /** A range of a file that is exclusively its holder's, as users see it. */
 import type { GrantReaders } from '../../cache/grants/grant-authority.ts'
 
+export type { GrantReaders }
+
 /** Of {@link CachedFile.exclusive}. */
 export interface ExclusiveOptions {
   /** The first byte; 0 if not given. */

@@ -49,15 +49,20 @@ export class Passages {
   /** The same, for a load that blocks: throws EAGAIN. */
   loadSync(inode: CachedInode, page: number, count: number, wanted: number): LoadPassage {
     if (this.#authority.isQuiet(inode.key)) return { count, hasWaited: false, leave: NOTHING_TO_LEAVE }
-    const leave = this.readSync(inode, page, page + wanted)
+    const leave = this.#enterSync(inode, page, page + wanted, false)
     const isFree = this.#tryEnter(inode, page + wanted, page + count)
     isFree?.()
     return { count: isFree === undefined ? wanted : count, hasWaited: false, leave }
   }
 
-  /** For reading pages [from, to), blocking. */
-  readSync(inode: CachedInode, from: number, to: number): Leave {
-    return this.#enterSync(inode, from, to, false)
+  /** Has `read` read pages [from, to) of the file past the cache, blocking. Throws EAGAIN. */
+  readSync<T>(inode: CachedInode, from: number, to: number, read: () => T): T {
+    const leave = this.#enterSync(inode, from, to, false)
+    try {
+      return read()
+    } finally {
+      leave()
+    }
   }
 
   /** For changing bytes [start, end) of the file; `end` may be Infinity. */

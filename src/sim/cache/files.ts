@@ -16,6 +16,8 @@ export interface SimHome {
   readonly number: number
   /** Values by page. They never change. */
   readonly values: ReadonlyMap<number, number>
+  /** Its pages are merged with those of the same domain only. */
+  readonly domain: number
   /** -1: no file lies in it now. */
   mapping: number
   /** Files whose layout names it, and loads under way. */
@@ -35,6 +37,7 @@ export function valueAt(place: Place | undefined): number | undefined {
 export class SimFile {
   readonly name: string
   readonly pages: readonly number[]
+  readonly domain: number
   /** -1: the cache has forgotten it. */
   mapping = -1
   /** Threads that have it open, and loads under way. */
@@ -50,9 +53,10 @@ export class SimFile {
   readonly exclusives = new Set<number>()
   layout: LayoutHandle = { mapping: -1, version: 0 }
 
-  constructor(name: string, pages: readonly number[]) {
+  constructor(name: string, pages: readonly number[], domain: number) {
     this.name = name
     this.pages = pages
+    this.domain = domain
   }
 
   get isServedByHomes(): boolean {

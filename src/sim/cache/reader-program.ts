@@ -51,8 +51,10 @@ export function* life(world: World, thread: ReaderThread, reader: PageReader, pi
     isDebug: false,
   } as unknown as FileContext
   while (!world.isEnding) {
+    if (random.chance(0.2)) world.moveReader(reader.lookup)
     const file = random.pick(world.files)
-    let layout = yield* ask(world, thread, file, 'open')
+    const node = world.anyNode()
+    let layout = yield* ask(world, thread, file, 'open', node)
     const views: OpenView[] = []
     let page = random.pick(file.pages)
     for (let reads = random.between(1, 12); reads > 0 && !world.isEnding; reads--) {
@@ -61,13 +63,13 @@ export function* life(world: World, thread: ReaderThread, reader: PageReader, pi
         ? yield* read(world, thread, context, file, layout, page)
         : yield* look(world, thread, context, ownPins, file, layout, page, views)
       if (!isHit && world.hasGrants && random.chance(0.7)) yield* readPast(world, thread, exclusion, file, layout, page)
-      if (!isHit && random.chance(0.7)) layout = yield* ask(world, thread, file, 'load', page)
+      if (!isHit && random.chance(0.7)) layout = yield* ask(world, thread, file, 'load', node, page)
       for (const open of views) yield* checkView(thread, open)
       if (views.length === VIEWS_MAX || (views.length > 0 && random.chance(0.3))) close(world, thread, views.shift()!)
     }
     for (const open of views) close(world, thread, open)
     // Views outlive the file that they are of: the keeper may forget it before they are closed.
-    yield* ask(world, thread, file, 'close')
+    yield* ask(world, thread, file, 'close', node)
   }
   yield* thread.call(() => thread.once(() => thread.processor.flush()))
 }
@@ -100,9 +102,10 @@ function* ask(
   thread: ReaderThread,
   file: SimFile,
   kind: Request['kind'],
+  node: number,
   page = 0,
 ): Generator<void, LayoutHandle, void> {
-  const request: Request = { kind, thread, file, page }
+  const request: Request = { kind, thread, file, page, node }
   world.requests.push(request)
   while (request.answer === undefined) yield
   return request.answer

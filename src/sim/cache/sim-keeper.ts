@@ -1,6 +1,7 @@
 /** What the keeper does: loads, writes, forgets, shares, shrinks, one thing after the other, with readers in between its accesses to memory. */
-import { PAGE_BYTES } from '../../cache/entry.ts'
+import { EntryKind, PAGE_BYTES } from '../../cache/entry.ts'
 import { NO_FRAME } from '../../cache/frames.ts'
+import { entryKind, entryValue } from '../../layout/entry-word.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import { FileLayout } from '../../library/layout.ts'
 import { FILE_BYTES, type SimFile, type SimHome, valueAt } from './files.ts'
@@ -26,6 +27,9 @@ type Operation =
   | 'resize'
   | 'bury'
   | 'grants'
+  | 'scan'
+  | 'mergeNow'
+  | 'replicate'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -43,6 +47,9 @@ const OPERATIONS: readonly Operation[] = (
     ['resize', 1],
     ['bury', 2],
     ['grants', 12],
+    ['scan', 3],
+    ['mergeNow', 3],
+    ['replicate', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
@@ -69,6 +76,7 @@ export class SimKeeper implements Executor {
   constructor(world: World) {
     this.#world = world
     world.giveBack = (frames) => this.#giveBack(frames)
+    world.copy = (from, to) => this.#copy(from, to)
   }
 
   // ---- accesses to memory
@@ -122,6 +130,8 @@ export class SimKeeper implements Executor {
     this.#isAlone = true
     this.#world.pages.checkInvariants()
     this.#world.grants.check()
+    this.#world.merged?.checkInvariants()
+    this.#checkDomains()
     this.#isAlone = false
   }
 
@@ -129,7 +139,7 @@ export class SimKeeper implements Executor {
     const { random, requests, keeperProcessor } = this.#world
     if (requests.length === 0) return
     const [request] = requests.splice(random.below(requests.length), 1)
-    const { file, kind, page, thread } = request!
+    const { file, kind, page, thread, node } = request!
     if (kind === 'open' && !this.#open(file, thread)) {
       requests.push(request!)
       return
@@ -138,12 +148,12 @@ export class SimKeeper implements Executor {
     const answer = () => {
       // A message: whoever gets it sees what was done before.
       keeperProcessor.flush()
-      request!.answer = file.layout
+      request!.answer = { ...file.layout, node: request!.node }
     }
     if (kind !== 'load') answer()
     else
       this.#world.grants.enter(file, page, (leave) => {
-        this.#loadInside(file, page, leave)
+        this.#loadInside(file, page, node, leave)
         answer()
       })
   }
@@ -172,7 +182,7 @@ export class SimKeeper implements Executor {
   }
 
   write(): void {
-    const { random, files, pages } = this.#world
+    const { random, files, pages, merged } = this.#world
     const file = random.pick(files)
     if (file.writing === undefined) {
       if (file.mapping < 0) return
@@ -180,6 +190,7 @@ export class SimKeeper implements Executor {
       const leave = this.#world.grants.tryEnter(file, page, true)
       if (leave === undefined) return
       this.#leaveWriting.set(file, leave)
+      if (random.chance(0.2)) merged?.wrote(file.mapping, page, page + 1)
       file.writing = { page, value: this.#world.freshValue() }
       file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       pages.drop(file.mapping, page, page + 1)
@@ -189,12 +200,11 @@ export class SimKeeper implements Executor {
   }
 
   #endWrite(file: SimFile): void {
-    const { truth } = this.#world
     // The system call: all that was done before is seen by then.
     this.#world.keeperProcessor.flush()
     const { page, value } = file.writing!
     file.clones.delete(page)
-    truth.change(file.name, page, value)
+    this.#world.truth.change(file.name, page, value)
     this.#world.disk.writePage(file, page, value)
     file.writing = undefined
     this.#leaveWriting.get(file)!()
@@ -260,9 +270,10 @@ export class SimKeeper implements Executor {
     const file = random.pick(files)
     if (file.mapping < 0) return
     if (random.chance(0.5)) this.#serveByHomes(file)
-    const layout = new FileLayout(file.layout)
+    const node = this.#world.anyNode()
+    const layout = new FileLayout({ ...file.layout, node })
     for (const page of file.pages) {
-      if (random.chance(0.5)) this.#loadOf(file, page)
+      if (random.chance(0.5)) this.#loadOf(file, page, node)
       const bytes = new Uint8Array(2)
       const begin = truth.now
       if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) !== 2) continue
@@ -274,6 +285,21 @@ export class SimKeeper implements Executor {
   resize(): void {
     const { random, pages, cache } = this.#world
     pages.resize(random.between(2, cache.sizes.frames + 1) * PAGE_BYTES)
+  }
+
+  /** Some node gets a replica of a page, or some replica goes. */
+  replicate(): void {
+    const { random, files, homes, pages, nodes } = this.#world
+    if (random.chance(0.2)) {
+      pages.replicas?.drop(() => random.chance(0.5))
+      return
+    }
+    const places = [
+      ...files.flatMap(({ mapping, pages }) => pages.map((page) => ({ mapping, page }))),
+      ...homes.flatMap(({ mapping, values }) => [...values.keys()].map((page) => ({ mapping, page }))),
+    ].filter(({ mapping }) => mapping >= 0)
+    for (const { mapping, page } of places)
+      if (random.chance(0.5)) pages.replicate(mapping, page, random.below(nodes.count))
   }
 
   /** A dead thread's part is taken over by another. */
@@ -290,6 +316,42 @@ export class SimKeeper implements Executor {
       this.#openBy.delete(thread)
     }
     if (!this.#world.isEnding) this.#world.startReader(number)
+  }
+
+  /** Equal pages are looked for: among some frames, */
+  scan(): void {
+    const { random, merged, cache } = this.#world
+    this.#merging(() => merged?.scan(random.between(1, cache.sizes.frames)))
+  }
+
+  /** and for one page. */
+  mergeNow(): void {
+    const { random, merged, files } = this.#world
+    const file = random.pick(files)
+    if (file.mapping >= 0) this.#merging(() => merged?.mergePage(file.mapping, random.pick(file.pages)))
+  }
+
+  #merging(body: () => void): void {
+    const { merged, counts } = this.#world
+    const before = merged?.counts.sharing ?? 0
+    body()
+    counts.merged += Math.max(0, (merged?.counts.sharing ?? 0) - before)
+  }
+
+  /** No page of one domain is found in a frame of another. */
+  #checkDomains(): void {
+    const { files, homes, pages } = this.#world
+    const domains = new Map<number, number>()
+    const sources = new Map([...files, ...homes].map((source) => [source.mapping, source]))
+    pages.each((mapping, _page, word, generation) => {
+      const frame = entryValue(word)
+      const source = sources.get(mapping)
+      if (entryKind(word) !== EntryKind.SHARED || pages.frames.generation(frame) !== generation) return
+      if (!pages.isMerged(frame) || source === undefined) return
+      const domain = domains.get(frame) ?? source.domain
+      if (domain !== source.domain) throw new Error(`frame ${frame} is merged across domains`)
+      domains.set(frame, domain)
+    })
   }
 
   /** What is under way goes on, and nothing new begins. */
@@ -324,7 +386,7 @@ export class SimKeeper implements Executor {
   #open(file: SimFile, thread: ReaderThread): boolean {
     const { pages } = this.#world
     if (file.mapping < 0) {
-      file.mapping = pages.createMapping()
+      file.mapping = pages.createMapping(file.domain)
       if (file.mapping < 0) return false
       file.serveAlone(pages.changeLayout(file.mapping))
       pages.setSize(file.mapping, FILE_BYTES)
@@ -345,7 +407,7 @@ export class SimKeeper implements Executor {
     if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
     const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
     for (const home of homes) {
-      if (home.mapping < 0) home.mapping = pages.createMapping()
+      if (home.mapping < 0) home.mapping = pages.createMapping(home.domain)
       if (home.mapping < 0) return
       pages.setSize(home.mapping, FILE_BYTES)
     }
@@ -360,26 +422,26 @@ export class SimKeeper implements Executor {
   }
 
   /** Begins to load a page of the file from where it lies, if nobody has. */
-  #loadOf(file: SimFile, page: number): void {
+  #loadOf(file: SimFile, page: number, node = this.#world.anyNode()): void {
     const leave = this.#world.grants.tryEnter(file, page, false)
-    if (leave !== undefined) this.#loadInside(file, page, leave)
+    if (leave !== undefined) this.#loadInside(file, page, node, leave)
   }
 
   /** The same, when no grant is in the way. */
-  #loadInside(file: SimFile, page: number, leave: () => void): void {
+  #loadInside(file: SimFile, page: number, node: number, leave: () => void): void {
     const { disk } = this.#world
     if (file.writing?.page === page) {
       leave()
       return
     }
     const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
-    if (place === undefined) this.#begin(file, page, (offset) => disk.valueOf(file, page, offset), leave)
-    else this.#begin(place.home, place.page, () => valueAt(place)!, leave)
+    if (place === undefined) this.#begin(file, page, node, (offset) => disk.valueOf(file, page, offset), leave)
+    else this.#begin(place.home, place.page, node, () => valueAt(place)!, leave)
   }
 
-  #begin(source: SimFile | SimHome, page: number, value: Load['value'], leave: () => void): void {
+  #begin(source: SimFile | SimHome, page: number, node: number, value: Load['value'], leave: () => void): void {
     const { pages, random } = this.#world
-    const { mapping } = source
+    const mapping = pages.mappingOn(source.mapping, node)
     const isNeeded = !pages.isCached(mapping, page) && !pages.isLoading(mapping, page)
     const frame = isNeeded ? pages.reserve(mapping, page) : NO_FRAME
     if (frame === NO_FRAME) {
@@ -411,10 +473,11 @@ export class SimKeeper implements Executor {
   }
 
   #end(load: Load, isComplete: boolean): void {
-    const { pages, random, counts } = this.#world
+    const { pages, merged, random, counts } = this.#world
     this.#loads.splice(this.#loads.indexOf(load), 1)
     if (!isComplete) pages.abandon(load.frame)
-    else if (!load.isZero) pages.publish(load.frame, random.chance(0.8))
+    else if (!load.isZero)
+      this.#merging(() => (random.chance(0.8) ? (merged ?? pages) : pages).publish(load.frame, random.chance(0.8)))
     else if (pages.publishZero(load.frame)) counts.zeros++
     load.done()
   }
@@ -422,6 +485,11 @@ export class SimKeeper implements Executor {
   /** The system takes the memory of frames: who reads it reads zeros. */
   #giveBack(frames: readonly number[]): void {
     for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(frame, at, 0)
+  }
+
+  #copy(from: number, to: number): void {
+    const base = this.#world.frameBytes.base + from * SIMULATED_BYTES.length
+    for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(to, at, this.load(base + at))
   }
 
   #fill(frame: number, at: number, byte: number): void {

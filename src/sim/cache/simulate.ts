@@ -20,6 +20,8 @@ export interface CacheOutcome extends Counts {
   readonly moments: number
   readonly evicted: number
   readonly unpublished: number
+  readonly replicas: number
+  readonly collapsed: number
 }
 
 /** A promise that did not hold, with how to see it again. */
@@ -51,7 +53,8 @@ export function simulateCache(seed: number): CacheOutcome {
       checkEnd(world, keeper)
       const { truth, description, counts, pages } = world
       const { evicted, unpublished } = pages.counts
-      return { seed, description, moments: truth.now, evicted, unpublished, ...counts }
+      const { made: replicas = 0, collapsed = 0 } = pages.replicas?.counts ?? {}
+      return { seed, description, moments: truth.now, evicted, unpublished, replicas, collapsed, ...counts }
     })
   } catch (error) {
     throw new CacheSimulationFailure(seed, world, error)
@@ -75,27 +78,26 @@ function endAll(world: World, keeper: SimKeeper): void {
 }
 
 /** In peace, what is cached is found. */
-function checkCached({ files, pages, ownReader }: World): void {
-  for (const file of files) {
-    if (file.mapping < 0) continue
-    if (ownReader.lookup.layoutOf(file.mapping) !== file.layout.version)
-      throw new Error(`nobody reads ${file.name} in the way that it is served`)
-    const layout = new FileLayout(file.layout)
-    for (const page of file.pages)
-      if (
-        pages.isCached(file.mapping, page) &&
-        ownReader.copy(layout, page * PAGE_BYTES, new Uint8Array(2), 0, 2) !== 2
-      )
-        throw new Error(`page ${page} of ${file.name} is cached, and not found`)
-  }
+function checkCached({ files, pages, ownReader, nodes, isByNode }: World): void {
+  for (const file of files)
+    for (let node = 0; node < (isByNode ? nodes.count : 1); node++) {
+      if (file.mapping < 0) continue
+      const mapping = pages.mappingOn(file.mapping, node)
+      if (ownReader.lookup.layoutOf(mapping) !== file.layout.version)
+        throw new Error(`nobody on node ${node} reads ${file.name} in the way that it is served`)
+      const layout = new FileLayout({ ...file.layout, node })
+      for (const page of file.pages)
+        if (pages.isCached(mapping, page) && ownReader.copy(layout, page * PAGE_BYTES, new Uint8Array(2), 0, 2) !== 2)
+          throw new Error(`page ${page} of ${file.name} is cached, and not found`)
+    }
 }
 
 /** Nothing is held when nobody holds it: all frames can be had again. */
 function checkEnd(world: World, keeper: SimKeeper): void {
-  const { files, homes, pages, cache } = world
+  const { files, homes, pages, merged, cache } = world
   for (const { mapping } of [...files, ...homes]) if (mapping >= 0) pages.drop(mapping, 0, PAGES_MAX)
   const { frames, nodes, threads } = cache.sizes
-  pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES)
+  pages.resize(frames * PAGE_BYTES + nodes * NODE_BYTES + (merged?.indexBytes ?? 0))
   keeper.check()
   if (pages.frames.used > 0) throw new Error(`${pages.frames.used} frames are in use, and hold nothing`)
   // What the dead have left would be that of who comes after them.

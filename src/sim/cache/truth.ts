@@ -1,8 +1,10 @@
 /**
  * What files hold, and have held: which bytes a read may return.
  *
- * Contents are numbers, *values*; one stands for the bytes of a page. No two pages ever have the same one, but for clones, and 0: that page is zeros.
+ * Contents are numbers, *values*; one stands for the bytes of a page. No two pages ever have the same one, but for clones, 0: that page is zeros, and where pages are to have
+ * equals. A *twin* of a value differs from it in one byte.
  */
+import type { Random } from '../random.ts'
 
 /** A value of a page, from one moment to another. */
 interface Version {
@@ -16,9 +18,14 @@ interface Version {
 /** Bytes of a page that are simulated: its first and its last. */
 export const SIMULATED_BYTES = [0, 1, 4094, 4095] as const
 
+/** Values from here on are twins: that times the place of the byte that differs, counted from 1, plus a value. */
+const TWINS = 2 ** 20
+
 /** The byte at `offset` of a page of that value. */
 export function byteOf(value: number, offset: number): number {
-  return value === 0 ? 0 : (Math.imul(value * 4096 + offset + 1, 0x9e37_79b1) >>> 24) | 1
+  if (value === 0) return 0
+  const byte = (Math.imul((value % TWINS) * 4096 + offset + 1, 0x9e37_79b1) >>> 24) | 1
+  return SIMULATED_BYTES[Math.floor(value / TWINS) - 1] === offset ? byte ^ 0x80 : byte
 }
 
 export class Truth {
@@ -29,6 +36,13 @@ export class Truth {
 
   freshValue(): number {
     return ++this.#values
+  }
+
+  /** A value that pages may have already, or a twin of one. */
+  usedValue(random: Random): number {
+    if (this.#values === 0) return this.freshValue()
+    const value = random.between(Math.max(1, this.#values - 2), this.#values)
+    return random.chance(0.2) ? value + random.between(1, SIMULATED_BYTES.length) * TWINS : value
   }
 
   /** The page holds another value from now on: who begins to read after this gets no older one. */

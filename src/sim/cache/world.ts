@@ -1,11 +1,13 @@
 /** What a seed makes: memory, the cache in it, files and homes, and the threads that read. */
 import { PAGE_BYTES } from '../../cache/entry.ts'
+import { FrameNodes, type NodeTable } from '../../cache/frame-nodes.ts'
 import { Lookup } from '../../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
+import { MergedPages, type PageBytes } from '../../cache/merge/merged-pages.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
 import { Pins } from '../../cache/pins.ts'
 import type { Shortcuts } from '../../cache/shared-entries.ts'
-import { FRAME_RECORD_BYTES } from '../../layout/frame-record.ts'
+import { FRAME, FRAME_RECORD_BYTES, frameAt } from '../../layout/frame-record.ts'
 import { MAPPING_RECORD_BYTES } from '../../layout/mapping-record.ts'
 import { NODE_BYTES } from '../../layout/node.ts'
 import type { Arena } from '../../library/arena.ts'
@@ -28,6 +30,8 @@ export interface Request {
   readonly thread: ReaderThread
   readonly file: SimFile
   readonly page: number
+  /** For which the file is open. */
+  readonly node: number
   answer?: LayoutHandle
 }
 
@@ -43,6 +47,9 @@ export interface Counts {
   publishes: number
   /** Reads past the cache. */
   past: number
+  merged: number
+  /** Looks at a replica's bytes. */
+  nearLooks: number
 }
 
 /** Three files of three pages. */
@@ -60,6 +67,8 @@ export class World {
   readonly keeperProcessor: Processor
   readonly cache: CacheMemory
   readonly pages: PageKeeper
+  /** Undefined: nothing is merged. */
+  readonly merged: MergedPages | undefined
   readonly files: SimFile[] = []
   readonly homes: SimHome[] = []
   readonly requests: Request[] = []
@@ -78,6 +87,8 @@ export class World {
     refusals: 0,
     publishes: 0,
     past: 0,
+    merged: 0,
+    nearLooks: 0,
   }
   readonly description: string
   readonly frameBytes: Region
@@ -90,10 +101,22 @@ export class World {
   /** Whether there is anybody who wants pages alone. */
   readonly hasGrants: boolean
   readonly grants: SimGrants
+  /** A page is copied from frame to frame. */
+  copy: (from: number, to: number) => void = () => {}
+  /** NUMA nodes. */
+  readonly nodes: FrameNodes
+  /** Each node has mappings of its own. */
+  readonly isByNode: boolean
+  /** By node. */
+  readonly replicaMappings: readonly number[]
   /** All are to come to an end. */
   isEnding = false
   /** How often a page that is written becomes one of zeros. */
   readonly zeros: number
+  /** How often a page gets bytes that others have, or nearly. */
+  readonly #equality: number
+  /** Files and homes are of so many. */
+  readonly #domains: number
   /** How often a page of a new file is a home's. */
   readonly #cloning: number
   readonly #order: Order
@@ -103,6 +126,7 @@ export class World {
   readonly #turnMax: number
   readonly #deadliness: number
   readonly #arena: Arena
+  readonly #records: Region
 
   /** To be made, and used, while the machine runs. */
   constructor(seed: number, machine: Machine) {
@@ -116,9 +140,15 @@ export class World {
     this.#deadliness = random.pick([0, 0, 0.003])
     this.zeros = random.pick([0.1, 0.6])
     this.#cloning = random.pick([0.2, 0.9])
+    const isMerging = random.chance(0.5)
+    this.#equality = isMerging ? random.pick([0.3, 0.8]) : 0
+    this.#domains = random.pick([1, 2])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
-    const mappings = random.between(5, 7)
+    const nodeCount = random.pick([1, 2, 2, 3])
+    // One is that of merged pages.
+    const mappings = (random.between(5, 7) + (isMerging ? 1 : 0)) * nodeCount
+    this.nodes = new FrameNodes(nodesOf(random, nodeCount, frames))
     const threads = random.between(1, 3)
     this.memory = new SimMemory(this.#order)
     this.keeperProcessor = new Processor(this.memory, random, this.#staleness)
@@ -127,6 +157,7 @@ export class World {
     this.#simulate(this.cache.mappings, MAPPING_RECORD_BYTES, 0, () => true)
     this.#simulate(this.cache.nodes, NODE_BYTES, NODES_RANK, (index) => index % 2 === 0)
     const records = this.#simulate(this.cache.frames, FRAME_RECORD_BYTES, 2)
+    this.#records = records
     this.frameBytes = this.memory.add(frames * SIMULATED_BYTES.length, 2, 3)
     this.pins = this.#simulate(this.cache.pins, 4, -1)
     this.#simulate(this.cache.counters, 4, -1)
@@ -138,7 +169,13 @@ export class World {
       () => new SimPolicy(random),
       frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
       (given) => this.giveBack(given),
+      this.nodes,
     )
+    this.isByNode = nodeCount > 1 && random.chance(0.3)
+    if (this.isByNode) this.pages.mapByNode()
+    this.replicaMappings =
+      nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
+    this.merged = isMerging ? new MergedPages(this.pages, this.#pageBytes(), random.below(1000)) : undefined
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
       found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
@@ -153,7 +190,7 @@ export class World {
     this.#makeFiles()
     this.hasGrants = random.chance(0.5)
     this.grants = new SimGrants(this)
-    this.description = `${this.#order}, ${frames} frames, ${nodes} nodes, ${mappings} mappings, ${threads} readers, turns of ${this.#turnMax} at ${this.#pace}`
+    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
   /** A new thread reads. */
@@ -189,7 +226,8 @@ export class World {
 
   /** What no page holds yet, or zeros. */
   freshValue(): number {
-    return this.random.chance(this.zeros) ? 0 : this.truth.freshValue()
+    if (this.random.chance(this.zeros)) return 0
+    return this.random.chance(this.#equality) ? this.truth.usedValue(this.random) : this.truth.freshValue()
   }
 
   /** Somewhere in a home. */
@@ -202,6 +240,11 @@ export class World {
     this.#simulate(buffer, 4, -1)
   }
 
+  /** A node for who opens a file. */
+  anyNode(): number {
+    return this.isByNode ? this.random.below(this.nodes.count) : 0
+  }
+
   #simulate(buffer: SharedArrayBuffer, recordBytes: number, rank: number, leads?: Region['leads']): Region {
     const region = this.memory.add(buffer.byteLength / 4, Math.log2(recordBytes / 4), rank, leads)
     this.machine.simulate(buffer, region)
@@ -209,12 +252,29 @@ export class World {
   }
 
   #bytesOf(frame: number): Uint8Array {
+    const owner = this.memory.get(this.#records.base + frameAt(frame) + FRAME.MAPPING)
+    if (this.replicaMappings.includes(owner)) this.counts.nearLooks++
     const base = this.frameBytes.base + frame * SIMULATED_BYTES.length
     return this.machine.array(PAGE_BYTES, (offset) => base + SIMULATED_BYTES.indexOf(offset as 0))
   }
 
+  /** For merging: by a hash that many pages have in common. */
+  #pageBytes(): PageBytes {
+    return {
+      hash: (frame) => this.#bytesOf(frame)[0]! & 2,
+      isEqual: (a, b) => SIMULATED_BYTES.every((at) => this.#bytesOf(a)[at] === this.#bytesOf(b)[at]),
+    }
+  }
+
   #makeReader(shortcuts?: Shortcuts): PageReader {
-    return new PageReader(new Lookup(this.cache, this.#order === 'arm'), this.#arena, shortcuts)
+    const lookup = new Lookup(this.cache, this.#order === 'arm')
+    this.moveReader(lookup)
+    return new PageReader(lookup, this.#arena, shortcuts)
+  }
+
+  /** The thread goes on on another node, or this one. */
+  moveReader(lookup: Lookup): void {
+    lookup.replicas = this.replicaMappings.length > 0 ? this.random.pick(this.replicaMappings) : -1
   }
 
   #kill(thread: ReaderThread): void {
@@ -234,13 +294,13 @@ export class World {
     for (let number = 0; number < homes; number++) {
       const values = new Map<number, number>()
       for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
-      this.homes.push({ number, values, mapping: -1, users: 0 })
+      this.homes.push({ number, values, domain: random.below(this.#domains), mapping: -1, users: 0 })
     }
     const files = random.between(1, 3)
     const choice = random.pick(PAGES)
     for (let i = 0; i < files; i++) {
       const pages = [...new Set(Array.from({ length: random.between(1, 3) }, () => random.pick(choice)))]
-      const file = new SimFile(`file-${i}`, pages)
+      const file = new SimFile(`file-${i}`, pages, random.below(this.#domains))
       for (const page of pages) {
         if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
         truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
@@ -250,4 +310,11 @@ export class World {
       this.files.push(file)
     }
   }
+}
+
+/** Frames in as many parts, none of them empty. */
+function nodesOf(random: Random, count: number, frames: number): NodeTable {
+  const parts = new Array<number>(count).fill(1)
+  for (let left = frames - count; left > 0; left--) parts[random.below(count)]!++
+  return { frames: parts, distances: parts.map((_, from) => parts.map((_, to) => (from === to ? 10 : 20))) }
 }

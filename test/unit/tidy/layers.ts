@@ -6,6 +6,7 @@
  *     daemon            fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     exclusive         linux: how a client asks a mount for grants
+ *     dedupe            inspect for its walk and its quiet reading, storage, linux
  *     inspect, demo     storage, linux
  *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, which it runs
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
@@ -20,13 +21,27 @@ import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
-  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect', 'demo', 'sim', 'daemon'],
+  cli: [
+    'linux',
+    'storage',
+    'layout',
+    'cache',
+    'homes',
+    'fuse',
+    'exclusive',
+    'inspect',
+    'dedupe',
+    'demo',
+    'sim',
+    'daemon',
+  ],
   library: ['linux', 'storage', 'layout', 'cache', 'homes', 'exclusive'],
   daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect'],
   fuse: ['linux'],
   exclusive: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
+  dedupe: ['linux', 'storage', 'inspect'],
   sim: ['storage', 'layout', 'cache', 'homes', 'library'],
   homes: ['storage', 'layout', 'cache'],
   cache: ['layout'],

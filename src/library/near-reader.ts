@@ -1,0 +1,40 @@
+/** The path of a hit on a machine of several NUMA nodes, where pages may have replicas: tells now and then what it has found, and on which node it was. */
+
+import type { Lookup } from '../cache/lookup.ts'
+import { NearSampler } from '../cache/near-samples.ts'
+import type { Shortcuts } from '../cache/shared-entries.ts'
+import type { Arena } from './arena.ts'
+import type { FileLayout } from './layout.ts'
+import { PageReader } from './page-reader.ts'
+
+/** What {@link NearReader} needs; replica mappings are by node. */
+export interface Nearness {
+  readonly near: () => number
+  readonly replicaMappings: readonly number[]
+  readonly send: (node: number, samples: Int32Array) => void
+}
+
+export class NearReader extends PageReader {
+  readonly #nearness: Nearness
+  readonly #sampler: NearSampler
+  #node = 0
+
+  constructor(lookup: Lookup, arena: Arena, nearness: Nearness, shortcuts?: Shortcuts) {
+    super(lookup, arena, shortcuts)
+    this.#nearness = nearness
+    this.#sampler = new NearSampler((samples) => nearness.send(this.#node, samples))
+    this.#look()
+  }
+
+  override find(layout: FileLayout, page: number): number {
+    const frame = super.find(layout, page)
+    if (frame >= 0 && this.#sampler.found(frame, this.lookup.generation)) this.#look()
+    return frame
+  }
+
+  /** The thread may be on another node by now. That matters to how long reads take, and to nothing else. */
+  #look(): void {
+    this.#node = this.#nearness.near()
+    this.lookup.replicas = this.#nearness.replicaMappings[this.#node]!
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * NUMA: which nodes have memory, how far they are from each other, on which one this thread runs, and where pages lie.
+ *
+ * Distances are the machine's own (ACPI SLIT): 10 is a node to itself, 20 twice as far. See numa(7), mbind(2), move_pages(2), sched_getcpu(3).
+ */
+import fs from 'node:fs'
+import koffi from 'koffi'
+import { check, errnoOf, libc, type Pointer } from './native.ts'
+
+const SYSFS = '/sys/devices/system/node'
+
+/** By architecture: these are older than the numbers that all share. */
+const NUMBERS: Record<string, { readonly mbind: number; readonly move_pages: number }> = {
+  x64: { mbind: 237, move_pages: 279 },
+  arm64: { mbind: 235, move_pages: 239 },
+}
+const SYS = NUMBERS[process.arch]
+
+const mbindCall = libc<[number, number | bigint, number, number, Pointer, number, number]>('syscall', 'long', [
+  'long',
+  'uint64',
+  'uint64',
+  'long',
+  'void*',
+  'uint64',
+  'long',
+])
+const schedGetcpuCall = libc<[]>('sched_getcpu', 'int', [])
+const movePagesCall = libc<[number, number, number, Pointer, Pointer, Pointer, number]>('syscall', 'long', [
+  'long',
+  'long',
+  'uint64',
+  'void*',
+  'void*',
+  'void*',
+  'long',
+])
+
+const MPOL_BIND = 2
+const PAGE_BYTES = 4096
+const BITS = 64
+
+export interface NumaNode {
+  /** As the system numbers it. */
+  readonly number: number
+  /** Of its own memory; 0: it has CPUs only. */
+  readonly bytes: number
+  readonly hasCpu: boolean
+  /** To each node that is online, by its number. */
+  readonly distances: ReadonlyMap<number, number>
+}
+
+/** The nodes that are online, in the order of their numbers; empty where the kernel tells of none. `directory`: for tests. */
+export function readNodes(directory = SYSFS): NumaNode[] {
+  const online = parseList(read(`${directory}/online`))
+  const cpus = parseList(read(`${directory}/has_cpu`))
+  return online.map((number) => {
+    const distances = read(`${directory}/node${number}/distance`).trim().split(/\s+/).map(Number)
+    return {
+      number,
+      bytes: 1024 * Number(/MemTotal:\s+(\d+)/.exec(read(`${directory}/node${number}/meminfo`))?.[1] ?? 0),
+      hasCpu: cpus.includes(number),
+      distances: new Map(online.map((other, i) => [other, distances[i] ?? Number.NaN])),
+    }
+  })
+}
+
+/** The nodes of CPUs, by the CPU's number. */
+export function readCpuNodes(directory = SYSFS): number[] {
+  const nodes: number[] = []
+  for (const number of parseList(read(`${directory}/online`)))
+    for (const cpu of parseList(read(`${directory}/node${number}/cpulist`))) nodes[cpu] = number
+  return nodes
+}
+
+/** The CPU that this thread runs on now. No system call: the kernel keeps it in memory. */
+export function currentCpu(): number {
+  return schedGetcpuCall()
+}
+
+/** Pages of the memory are taken from that node alone from now on, whoever touches them first. Throws a SystemError: EINVAL where the node has no memory. */
+export function bindMemory(memory: Uint8Array, node: number): void {
+  const mask = new BigUint64Array(Math.floor(node / BITS) + 1)
+  mask[Math.floor(node / BITS)] = 1n << BigInt(node % BITS)
+  const bits = mask.length * BITS + 1
+  check(mbindCall(SYS?.mbind ?? -1, koffi.address(memory), memory.length, MPOL_BIND, mask, bits, 0), 'mbind')
+}
+
+/** For each page of memory (4096 bytes; any part of it stands for it) the node that it lies on, or -errno: -ENOENT where it was not touched yet. */
+export function nodesOfPages(pages: readonly Uint8Array[]): Int32Array {
+  const addresses = BigUint64Array.from(pages, (page) => {
+    const address = BigInt(koffi.address(page))
+    return address - (address % BigInt(PAGE_BYTES))
+  })
+  const nodes = new Int32Array(pages.length)
+  check(errnoOf(movePagesCall(SYS?.move_pages ?? -1, 0, pages.length, addresses, null, nodes, 0)), 'move_pages')
+  return nodes
+}
+
+/** Pages that this process has mapped of memory whose mappings begin at `starts`, by node: as /proc/self/numa_maps tells. */
+export function pagesByNode(memories: readonly Uint8Array[]): Map<number, number> {
+  const starts = new Set(memories.map((memory) => BigInt(koffi.address(memory)).toString(16)))
+  const pages = new Map<number, number>()
+  for (const line of read('/proc/self/numa_maps').split('\n')) {
+    if (!starts.has(line.slice(0, line.indexOf(' ')).replace(/^0+/, ''))) continue
+    const unit = Number(/kernelpagesize_kB=(\d+)/.exec(line)?.[1] ?? 4) / 4
+    for (const [, node, count] of line.matchAll(/ N(\d+)=(\d+)/g))
+      pages.set(Number(node), (pages.get(Number(node)) ?? 0) + Number(count) * unit)
+  }
+  return pages
+}
+
+/** `0-2,5` → 0, 1, 2, 5 */
+function parseList(text: string): number[] {
+  return text
+    .trim()
+    .split(',')
+    .filter((part) => part !== '')
+    .flatMap((part) => {
+      const [from = 0, to = from] = part.split('-').map(Number)
+      return Array.from({ length: to - from + 1 }, (_, i) => from + i)
+    })
+}
+
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}

@@ -1,0 +1,85 @@
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { expect, test } from 'vitest'
+import { close } from '../../../src/linux/file.ts'
+import { createMemory, mapMemory } from '../../../src/linux/memory.ts'
+import { bindMemory, currentCpu, nodesOfPages, pagesByNode, readCpuNodes, readNodes } from '../../../src/linux/numa.ts'
+import { describeWith } from '../../support/requires.ts'
+
+test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-numa-'))
+  try {
+    const write = (name: string, text: string) => {
+      fs.mkdirSync(path.dirname(path.join(directory, name)), { recursive: true })
+      fs.writeFileSync(path.join(directory, name), text)
+    }
+    write('online', '0,2-3\n')
+    write('has_cpu', '0,2\n')
+    for (const [node, distances, cpus] of [
+      [0, '10 21 30', '0-1,4'],
+      [2, '21 10 12', '2'],
+      [3, '30 12 10', ''],
+    ] as const) {
+      write(`node${node}/distance`, `${distances}\n`)
+      write(`node${node}/cpulist`, `${cpus}\n`)
+      write(`node${node}/meminfo`, `Node ${node} MemTotal:       ${node * 4} kB\nNode ${node} MemFree: 1 kB\n`)
+    }
+    expect(readNodes(directory)).toEqual([
+      {
+        number: 0,
+        bytes: 0,
+        hasCpu: true,
+        distances: new Map([
+          [0, 10],
+          [2, 21],
+          [3, 30],
+        ]),
+      },
+      {
+        number: 2,
+        bytes: 8192,
+        hasCpu: true,
+        distances: new Map([
+          [0, 21],
+          [2, 10],
+          [3, 12],
+        ]),
+      },
+      {
+        number: 3,
+        bytes: 12288,
+        hasCpu: false,
+        distances: new Map([
+          [0, 30],
+          [2, 12],
+          [3, 10],
+        ]),
+      },
+    ])
+    expect(readCpuNodes(directory)).toEqual([0, 0, 2, undefined, 0])
+    expect(readNodes(path.join(directory, 'none'))).toEqual([])
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+})
+
+describeWith(['numa-policies'], 'on this machine', () => {
+  test('pages that were bound lie where they were bound to, both by move_pages and by numa_maps', () => {
+    const fd = createMemory('samepage-test', 1 << 20)
+    const [memory] = mapMemory(fd, 1 << 20)
+    bindMemory(memory!, 0)
+    memory!.fill(1, 0, 3 * 4096)
+    expect([...nodesOfPages([memory!.subarray(0), memory!.subarray(2 * 4096 + 7)])]).toEqual([0, 0])
+    expect(nodesOfPages([memory!.subarray(9 * 4096)])[0]).toBeLessThan(0)
+    expect(pagesByNode([memory!])).toEqual(new Map([[0, 3]]))
+    expect(currentCpu()).toBeLessThan(os.availableParallelism() * 64)
+    close(fd)
+  })
+
+  test('a node without memory is refused', () => {
+    const fd = createMemory('samepage-test', 4096)
+    expect(() => bindMemory(mapMemory(fd, 4096)[0]!, 63)).toThrow(/EINVAL/)
+    close(fd)
+  })
+})
