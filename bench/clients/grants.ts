@@ -58,6 +58,8 @@ if (isMainThread) {
     transferList: [...handle.transferList],
   })
   await once(worker, 'message')
+  // The worker's open has found the file changed: all of it was forgotten.
+  await file.advise('willneed')
   /** The reader's rate while grants of pages of `granted` come and go. */
   const readBeside = async (granted: typeof file): Promise<number> => {
     let isDone = false
