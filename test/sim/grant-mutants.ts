@@ -17,8 +17,8 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   instead(
     'a granted page whose entry does not say so',
     EXCLUSION,
-    'this.#pages.makeExclusive(mapping, from, to); Atomics',
-    'true; Atomics',
+    'this.#pages.makeExclusive(mapping, from, to)',
+    'true',
   ),
   without(
     'a first grant that nobody looks for',
@@ -28,20 +28,20 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   instead(
     'a granted page that stays cached',
     KEEPER,
-    'this.drop(mapping, from, to); for (let page = from; page < to; page++)',
-    'for (let page = from; page < to; page++)',
+    'this.drop(mapping, from, to); for (const each of this.mappings.ofFile(mapping)) for',
+    'for (const each of this.mappings.ofFile(mapping)) for',
   ),
   instead(
     'a granted page that is forgotten with what is cached',
     KEEPER,
-    'else if (entryKind(word) === EntryKind.EXCLUSIVE) return',
+    'else if (kind === EntryKind.EXCLUSIVE) return',
     '',
   ),
   instead(
     'a granted page that is pruned',
     KEEPER,
-    'kind === EntryKind.PAGE || kind === EntryKind.EXCLUSIVE',
-    'kind === EntryKind.PAGE',
+    'ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE',
+    'ownsFrame(word)',
   ),
 
   // ---- published: all or nothing
