@@ -207,8 +207,11 @@ const ALWAYS: Row[] = [
   ],
   [
     20,
-    (g, random) =>
-      g.emit('read', g.openSlot(isReadable), random.chance(0.7) ? PAGE * random.between(1, 20) : length(random)),
+    (g, random) => {
+      const slot = g.openSlot(isReadable)
+      const size = random.chance(0.7) ? PAGE * random.between(1, 20) : length(random)
+      g.emit('read', slot, isBuffered(g.opened[g.process]![slot]) ? size : Math.ceil(size / PAGE) * PAGE)
+    },
   ],
   [110, writeAt],
   [
