@@ -18,6 +18,7 @@ export interface ClientTypes {
   sharers: { task: SharersTask; answer: SharersAnswer }
   hits: { task: HitsTask; answer: HitsAnswer }
   merge: { task: MergeTask; answer: MergeAnswer }
+  grants: { task: GrantsTask; answer: GrantsAnswer }
   'look-up-together': { task: LookUpTask; answer: Rates }
 }
 
@@ -180,6 +181,23 @@ export interface MergeAnswer {
   readonly workSeconds: number
   /** Memory that merging took, for each page that it has looked at. */
   readonly bytesPerPage: number
+}
+
+export interface GrantsTask {
+  /** Two files: of the first grants are measured, the other one is there to compare with. */
+  readonly paths: readonly string[]
+  readonly grants: number
+  readonly rounds: number
+}
+
+export interface GrantsAnswer {
+  /** Nanoseconds each. */
+  readonly acquired: readonly number[]
+  readonly published: readonly number[]
+  readonly handedOver: readonly number[]
+  /** Hits a second, by round. */
+  readonly sameFile: readonly number[]
+  readonly anotherFile: readonly number[]
 }
 
 export interface HitsTask {

@@ -14,6 +14,7 @@ export const OTHER_SIDES = [
   'KSM, default',
   'KSM, fastest',
   'duperemove',
+  'another file',
   'passed through',
 ] as const
 
@@ -59,6 +60,12 @@ export interface Figure {
   readonly load: readonly [number, number]
   /** Numbers from which the figure was made: columns of their own. */
   readonly beside?: Readonly<Record<string, number>>
+}
+
+/** The value below which that share of the values lies. */
+export function quantileOf(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!
 }
 
 export interface Spread {

@@ -27,6 +27,7 @@ import { firstOpen } from './sections/first-open.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { libraryClones } from './sections/library-clones.ts'
+import { libraryGrants } from './sections/library-grants.ts'
 import { libraryHits } from './sections/library-hits.ts'
 import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
@@ -61,6 +62,7 @@ const SECTIONS: readonly Section[] = [
   librarySharers,
   mergePages,
   mergeKsm,
+  libraryGrants,
   mergeMount,
   policies,
 ]

@@ -18,7 +18,7 @@ const PER_ROUND = 1 << 21
 if (isMainThread) {
   const { pages, rounds } = task<LookUpTask>()
   const { memory, keeper } = emptyCache(pages, 1)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   fill(keeper, mapping, pages)
   const threads = [1, 2].map(
     (thread) =>

@@ -5,7 +5,7 @@ import { answer, inTurns, randomBelow, task } from './support.ts'
 
 const { pages, rounds } = task<LookUpTask>()
 const { memory, keeper } = emptyCache(pages, 1)
-const mapping = keeper.createMapping()
+const mapping = keeper.mappings.create()
 fill(keeper, mapping, pages)
 const find = pageFinder(memory, mapping)
 

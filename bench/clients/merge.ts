@@ -1,6 +1,7 @@
 /** Merges the equal pages of one file: as they are loaded, or by one pass of the scan, which begins when all is loaded. */
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { GrantTable } from '../../src/cache/grants/grant-table.ts'
 import { allocateMemory } from '../../src/cache/memory.ts'
 import { PageKeeper } from '../../src/cache/page-keeper.ts'
 import { WINDOW_MAX } from '../../src/cache/readahead.ts'
@@ -23,12 +24,14 @@ const native = await loadNative()
 const memory = allocateMemory({ frames, nodes: pages, mappings: 4, threads: 1, pinsPerThread: 2 })
 const arena = Arena.create(frames, native)
 const keeper = new PageKeeper(memory, (ages) => new ReuseClock(frames, ages), frames * PAGE_BYTES)
-const files = new FileKeeper(keeper, arena, native, undefined, { direct: true })
+// Nobody is granted anything here.
+const authority = new GrantTable({ now: () => performance.now(), after: () => () => {} })
+const files = new FileKeeper(memory, keeper, arena, native, undefined, { direct: true, authority, waitMs: 0 })
 const options = { ...(cpu === undefined ? {} : { cpu }), onLoad: way === 'load', scan: way === 'scan' }
 
 if (way === 'load') await files.beginMerging(options)
 const inode = await files.open(file, false, 0)
-for (let page = 0; page < pages; page += WINDOW_MAX) await files.load(inode, page, WINDOW_MAX, WINDOW_MAX, 0)
+for (let page = 0; page < pages; page += WINDOW_MAX) await files.load(inode, page, WINDOW_MAX, WINDOW_MAX, 0, true)
 const indexBefore = keeper.indexBytes
 const began = performance.now()
 const before = process.cpuUsage()

@@ -18,9 +18,9 @@ answer({ evicted: evictShared(), broken: await breakShares() } satisfies Sharers
 function evictShared(): number[] {
   const warmUp = pages
   const { keeper } = emptyCache(warmUp + 2 * pages, sharers + 1)
-  const home = keeper.createMapping()
+  const home = keeper.mappings.create()
   fill(keeper, home, warmUp + 2 * pages)
-  const files = Array.from({ length: sharers }, () => keeper.createMapping())
+  const files = Array.from({ length: sharers }, () => keeper.mappings.create())
   for (let page = 0; page < warmUp + 2 * pages; page++) {
     const frame = keeper.frameOf(home, page)
     for (const file of files) keeper.share(file, page, frame, keeper.frames.generation(frame))

@@ -10,8 +10,11 @@ import { type Side, UNIT } from '../figure.ts'
 const COPIES = 4
 const PAGE_BYTES = 4096
 const MEBIBYTE = 2 ** 20
-/** Of the copies, in pages: those that are other than in the first. */
-const DIFFERENT_SHARE = 0.01
+/** Of the pages of a copy: those that are other than in the first. */
+const SETS = [
+  { name: 'untouched copies', differentShare: 0 },
+  { name: 'copies with 1% of the pages rewritten, in runs of eight', differentShare: 0.01 },
+] as const
 const LOOK_EVERY_MS = 20
 
 interface Ran {
@@ -22,39 +25,48 @@ interface Ran {
 
 export const dedupe: Section = {
   name: 'dedupe',
-  title: `dedupe of ${COPIES} copies of an image, in all but the first 1% of the pages rewritten in runs of eight`,
+  title: `dedupe of ${COPIES} copies of an image`,
   run: async (bench) => {
     const imageBytes = bench.quick ? 64 * MEBIBYTE : 512 * MEBIBYTE
     const sides: readonly Side[] = findProgram('duperemove') === undefined ? ['samepage'] : ['samepage', 'duperemove']
-    const before = load()
-    const ran: Partial<Record<Side, Ran[]>> = {}
-    for (let repetition = 0; repetition < bench.repetitions; repetition++)
-      for (let i = 0; i < sides.length; i++) {
-        const side = sides[(i + repetition) % sides.length]!
-        const samples = ran[side] ?? []
-        ran[side] = samples
-        samples.push(await measure(bench, side, imageBytes))
-      }
-    const figure = (name: string, unit: (typeof UNIT)[keyof typeof UNIT], value: (one: Ran) => number) =>
-      add(bench, {
-        name,
-        unit,
-        samples: Object.fromEntries(Object.entries(ran).map(([side, samples]) => [side, samples.map(value)])),
-        targets: [],
-        processors: 'any',
-        load: [before, load()],
-      })
-    figure('to share it all', UNIT.SECONDS, ({ seconds }) => seconds)
-    figure('memory of the process, at most', UNIT.BYTES, ({ peakBytes }) => peakBytes)
-    figure('saved on the device', UNIT.SAVED_BYTES, ({ savedBytes }) => savedBytes)
+    for (const set of SETS) await compareOn(bench, sides, imageBytes, set)
   },
 }
 
+async function compareOn(
+  bench: Bench,
+  sides: readonly Side[],
+  imageBytes: number,
+  { name, differentShare }: (typeof SETS)[number],
+): Promise<void> {
+  const before = load()
+  const ran: Partial<Record<Side, Ran[]>> = {}
+  for (let repetition = 0; repetition < bench.repetitions; repetition++)
+    for (let i = 0; i < sides.length; i++) {
+      const side = sides[(i + repetition) % sides.length]!
+      const samples = ran[side] ?? []
+      ran[side] = samples
+      samples.push(await measure(bench, side, imageBytes, differentShare))
+    }
+  const figure = (what: string, unit: (typeof UNIT)[keyof typeof UNIT], value: (one: Ran) => number) =>
+    add(bench, {
+      name: `${name}: ${what}`,
+      unit,
+      samples: Object.fromEntries(Object.entries(ran).map(([side, samples]) => [side, samples.map(value)])),
+      targets: [],
+      processors: 'any',
+      load: [before, load()],
+    })
+  figure('to share it all', UNIT.SECONDS, ({ seconds }) => seconds)
+  figure('memory of the process, at most', UNIT.BYTES, ({ peakBytes }) => peakBytes)
+  figure('saved on the device', UNIT.SAVED_BYTES, ({ savedBytes }) => savedBytes)
+}
+
 /** On a fresh file system, cold. */
-async function measure(bench: Bench, side: Side, imageBytes: number): Promise<Ran> {
+async function measure(bench: Bench, side: Side, imageBytes: number, differentShare: number): Promise<Ran> {
   let result: Ran | undefined
   await withXfs(bench, COPIES * imageBytes + 2 ** 30, async ({ source }) => {
-    writeCopies(source, imageBytes)
+    writeCopies(source, imageBytes, differentShare)
     fs.writeFileSync('/proc/sys/vm/drop_caches', '3')
     const freeBefore = freeBytes(source)
     const [program, ...args] =
@@ -87,7 +99,7 @@ async function run(program: string, args: readonly string[]): Promise<{ seconds:
 }
 
 /** Random, so that nothing is equal by chance; the pages that differ are the same in each repetition. */
-function writeCopies(directory: string, bytes: number): void {
+function writeCopies(directory: string, bytes: number, differentShare: number): void {
   const piece = Buffer.alloc(MEBIBYTE)
   const runPages = 8
   for (let copy = 0; copy < COPIES; copy++) {
@@ -96,7 +108,7 @@ function writeCopies(directory: string, bytes: number): void {
       fillRandom(piece, at / MEBIBYTE + 1)
       fs.writeSync(fd, piece)
     }
-    const runs = copy === 0 ? 0 : Math.round((bytes / PAGE_BYTES) * DIFFERENT_SHARE) / runPages
+    const runs = copy === 0 ? 0 : Math.round((bytes / PAGE_BYTES) * differentShare) / runPages
     for (let i = 0; i < runs; i++) {
       const own = piece.subarray(0, runPages * PAGE_BYTES)
       fillRandom(own, 1e6 * (copy + 1) + i)

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { APART, add, type Bench, repeat, type Section, withXfs } from '../bench.ts'
 import { runClient, type SharersAnswer } from '../client.ts'
-import { UNIT } from '../figure.ts'
+import { quantileOf, UNIT } from '../figure.ts'
 import { cloneMany, writeClones } from '../files.ts'
 
 const PAGES = 64
@@ -37,16 +37,11 @@ async function measure(bench: Bench, source: string, sharers: number): Promise<v
         name: `${what} of ${sharers.toLocaleString('en-US')} sharers: p${share * 100}`,
         unit: UNIT.NANOSECONDS,
         samples: {
-          samepage: answers.map(({ many }) => quantile(times(many), share)),
-          'one sharer': answers.map(({ one }) => quantile(times(one), share)),
+          samepage: answers.map(({ many }) => quantileOf(times(many), share)),
+          'one sharer': answers.map(({ one }) => quantileOf(times(one), share)),
         },
         targets: [{ against: 'one sharer', min: FLAT }],
         processors: `client ${APART.client}`,
         load,
       })
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!
 }

@@ -6,6 +6,8 @@
  * that kind is then the file's own.
  */
 
+import { entryKind } from '../layout/entry-word.ts'
+
 /** A page's size in bytes: the unit of every index. */
 export const PAGE_BYTES = 4096
 
@@ -24,6 +26,8 @@ export const EntryKind = {
   ZERO: 5,
   /** As `page`, and other NUMA nodes have copies: see replicas.ts. */
   REPLICATED: 6,
+  /** A page that is exclusively somebody's: who has it, says the table of grants, see grants/. */
+  EXCLUSIVE: 7,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -46,4 +50,10 @@ export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
   [EntryKind.SHADOW]: { name: 'shadow', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
+  [EntryKind.EXCLUSIVE]: { name: 'exclusive', isRun: false, hasFrame: false, ownsFrame: false },
+}
+
+/** Whether the page of this entry's word is the owner of the frame that it names. */
+export function ownsFrame(word: number): boolean {
+  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
 }

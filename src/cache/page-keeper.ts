@@ -13,12 +13,16 @@
  * Pure: whoever calls does the reading. Context: the keeper's thread.
  */
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
-import { MAPPING, mappingAt, PAGES_MAX } from '../layout/mapping-record.ts'
+import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
-import { ENTRY_KINDS, EntryKind, PAGE_BYTES } from './entry.ts'
+import { EntryKind, ownsFrame, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
+import { countEntries } from './keeper-check.ts'
+import { Loads } from './loads.ts'
+import { Mappings } from './mappings.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
+import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { Replicas } from './replicas.ts'
@@ -29,14 +33,6 @@ const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
-
-/** Who has the keeper merge pages, see merge/merged-pages.ts: is told what becomes of them. */
-export interface ContentOwner {
-  /** An entry that led to `frame`, a merged page, is no more. */
-  unshared(frame: number): void
-  /** `frame` has been given up, merged or not. */
-  gaveUp(frame: number): void
-}
 
 export interface KeeperCounts {
   /** Frames that hold a page. */
@@ -51,29 +47,23 @@ export interface KeeperCounts {
 export class PageKeeper {
   readonly frames: Frames
   readonly pinned: PinnedFrames
-  #replicas: Replicas | undefined
+  /** See {@link allowReplicas}. */
+  replicas: Replicas | undefined
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
-  readonly #mappings: Int32Array
+  readonly mappings: Mappings
   readonly #counters: Int32Array
-  readonly #mappingsMax: number
   readonly #index: XArray
   readonly #policy: ReclaimPolicy
   readonly #giveBack: (frames: readonly number[]) => void
-  readonly #inUse = new Set<number>()
-  /** By mapping. */
-  readonly #domains: Int32Array
+  readonly #inUse: ReadonlySet<number>
   /** Undefined while nobody merges. */
   #content: ContentOwner | undefined
   /** Whose page n is the merged one in frame n; -1: there is none. */
   #contentMapping = -1
   /** Of {@link #bytesMax}: what the content owner needs. */
   #contentBytes = 0
-  /** Pages being loaded: their frames. */
-  readonly #loads = new Map<number, number>()
-  /** By frame: dropped while it was being loaded. */
-  readonly #isCancelled: Uint8Array
-  #cancelled = 0
+  readonly #loads: Loads
   /** Bytes for pages and for what leads to them. */
   #bytesMax: number
   /** Frames that pages may have, as set last. */
@@ -94,100 +84,38 @@ export class PageKeeper {
   ) {
     this.pinned = new PinnedFrames(memory)
     this.frames = new Frames(memory, this.pinned, nodes)
-    this.#mappings = new Int32Array(memory.mappings)
+    this.mappings = new Mappings(memory)
+    this.#inUse = this.mappings.inUse
     this.#counters = new Int32Array(memory.counters)
-    this.#mappingsMax = memory.sizes.mappings
-    this.#domains = new Int32Array(memory.sizes.mappings)
     this.#index = new XArray(memory)
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
     this.#giveBack = giveBack
-    this.#isCancelled = new Uint8Array(memory.sizes.frames)
+    this.#loads = new Loads(frames)
     this.#bytesMax = bytesMax
     this.#pruneAt = memory.sizes.frames
     this.#fitLimit()
   }
 
-  /**
-   * A mapping of nothing yet; -1 where there are too many. With {@link mapByNode} it is one for each node, and this the first of them. `domain`: its pages are never merged with
-   * those of another one.
-   */
-  createMapping(domain = 0): number {
-    const most = this.#mappingsMax - (this.#mappingsMax % this.#perFile)
-    for (let tries = 0; tries < most; tries += this.#perFile) {
-      const mapping = this.#nextMapping
-      this.#nextMapping = (mapping + this.#perFile) % most
-      if (this.#inUse.has(mapping)) continue
-      for (const each of this.#eachNode(mapping)) {
-        this.#inUse.add(each)
-        // What nodes have of their own is not to become one again.
-        this.#domains[each] = domain * this.#perFile + each - mapping
-      }
-      return mapping
-    }
-    return -1
-  }
-  #nextMapping = 0
-
-  domainOf(mapping: number): number {
-    return this.#domains[mapping]!
-  }
-
-  /**
-   * From now on, before the first is made, each node has mappings of its own: a file's are numbered one after the other, and what is said of the first is of
-   * all, but for pages that are cached, loaded and found: those are of the one that {@link mappingOn} names.
-   */
+  /** From now on, before the first mapping is made, each node has mappings of its own: pages are cached in, loaded for and found by that of {@link Mappings.on}. */
   mapByNode(): void {
-    this.#perFile = this.frames.nodes.count
-  }
-  #perFile = 1
-
-  /** Of what `mapping` stands for, the mapping that readers on `node` use. */
-  mappingOn(mapping: number, node: number): number {
-    return this.#perFile === 1 ? mapping : mapping + node
+    this.mappings.setPerFile(this.frames.nodes.count)
   }
 
   /** Nobody reads the mapping any more. */
   deleteMapping(mapping: number): void {
     this.drop(mapping, 0, PAGES_MAX)
-    this.setSize(mapping, 0)
+    this.mappings.setSize(mapping, 0)
     // Who still has it must not take the next one of this number for it.
-    this.changeLayout(mapping)
-    for (const each of this.#eachNode(mapping)) this.#inUse.delete(each)
-  }
-
-  /** Tells readers the size of what is mapped, in bytes. */
-  setSize(mapping: number, bytes: number): void {
-    for (const each of this.#eachNode(mapping)) this.#setSize(each, bytes)
-  }
-
-  #setSize(mapping: number, bytes: number): void {
-    const at = mappingAt(mapping)
-    const endPage = Math.min(Math.floor(bytes / PAGE_BYTES), PAGES_MAX - 1)
-    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
-    Atomics.store(this.#mappings, at + MAPPING.END_PAGE, endPage)
-    Atomics.store(this.#mappings, at + MAPPING.SIZE_LOW, bytes | 0)
-    Atomics.store(this.#mappings, at + MAPPING.SIZE_HIGH, Math.floor(bytes / 2 ** 32))
-    Atomics.add(this.#mappings, at + MAPPING.VERSION, 1)
-  }
-
-  /** Makes everybody who has the file open ask how it is served now. Returns the version that this has. */
-  changeLayout(mapping: number): number {
-    let version = 0
-    // Those of one file are always changed together, so they agree.
-    for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)
-    return version
-  }
-
-  #changeLayout(mapping: number): number {
-    return (Atomics.add(this.#mappings, mappingAt(mapping) + MAPPING.LAYOUT, 1) + 1) | 0
+    this.mappings.changeLayout(mapping)
+    this.mappings.delete(mapping)
   }
 
   /** Readers find nothing from now on: the memory of all pages is about to go. */
   end(): void {
     Atomics.store(this.#counters, COUNTER.CLOSED, 1)
-    for (let mapping = 0; mapping < this.#mappingsMax; mapping++) this.#changeLayout(mapping)
-    this.#replicas?.end()
+    this.mappings.changeAllLayouts()
+    this.replicas?.end()
     for (const mapping of this.#inUse) this.#drop(mapping, 0, PAGES_MAX)
   }
 
@@ -196,7 +124,7 @@ export class PageKeeper {
     const word = this.#wordAt(mapping, page)
     if (ownsFrame(word)) return entryValue(word)
     if (entryKind(word) === EntryKind.SHARED && this.isCached(mapping, page)) return entryValue(word)
-    return this.#loads.get(keyOf(mapping, page)) ?? NO_FRAME
+    return this.#loads.frameOf(mapping, page)
   }
 
   /** Whether nothing has to be loaded for readers to find the page. */
@@ -208,7 +136,7 @@ export class PageKeeper {
   }
 
   isLoading(mapping: number, page: number): boolean {
-    return page < PAGES_MAX && this.#loads.has(keyOf(mapping, page))
+    return page < PAGES_MAX && this.#loads.frameOf(mapping, page) !== NO_FRAME
   }
 
   /**
@@ -224,7 +152,7 @@ export class PageKeeper {
       this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near)
       frame = this.frames.take(mapping, page, nodes)
     }
-    if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)
+    if (frame !== NO_FRAME) this.#loads.begin(frame)
     return frame
   }
 
@@ -237,12 +165,12 @@ export class PageKeeper {
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
     const stamp = this.#stampAt(mapping, page)
-    if (this.#isCancelled[frame] === 1) {
+    if (this.#loads.isCancelled(frame)) {
       this.abandon(frame)
       this.counts.unpublished++
       return false
     }
-    this.#loads.delete(keyOf(mapping, page))
+    this.#loads.end(frame)
     if (!this.#set(mapping, page, EntryKind.PAGE, frame, frames.keep(frame))) {
       frames.giveUp(frame)
       this.counts.unpublished++
@@ -262,16 +190,14 @@ export class PageKeeper {
   publishZero(frame: number): boolean {
     const mapping = this.frames.mapping(frame)
     const page = this.frames.page(frame)
-    const isCurrent = this.#isCancelled[frame] === 0
+    const isCurrent = !this.#loads.isCancelled(frame)
     this.abandon(frame)
     return isCurrent && this.#set(mapping, page, EntryKind.ZERO, 0, 0)
   }
 
   /** The page could not be loaded, or nobody wants it any more. Nobody may write to the frame after this. */
   abandon(frame: number): void {
-    if (this.#isCancelled[frame] === 1) this.#cancelled--
-    else this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
-    this.#isCancelled[frame] = 0
+    this.#loads.end(frame)
     this.frames.discard(frame)
   }
 
@@ -279,7 +205,7 @@ export class PageKeeper {
    * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
    */
   drop(mapping: number, from: number, to: number): void {
-    for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)
+    for (const each of this.mappings.ofFile(mapping)) this.#drop(each, from, to)
     this.#fitLimit()
   }
 
@@ -287,21 +213,16 @@ export class PageKeeper {
     this.#index.each(mapping, from, to, (page, word, generation) => {
       const kind = entryKind(word)
       if (ownsFrame(word)) {
-        this.#replicas?.collapse(entryValue(word))
+        this.replicas?.collapse(entryValue(word))
         this.#policy.remove(entryValue(word))
         this.#giveUp(entryValue(word))
       } else if (kind === EntryKind.SHADOW) this.#shadows--
+      // That is not cached: it ends with its grant.
+      else if (kind === EntryKind.EXCLUSIVE) return
       this.#index.erase(mapping, page)
       if (kind === EntryKind.SHARED) this.#unshare(word, generation)
     })
-    for (const frame of this.#loads.values()) {
-      const page = this.frames.page(frame)
-      if (this.frames.mapping(frame) === mapping && page >= from && page < to) this.#cancel(frame)
-    }
-  }
-
-  #eachNode(mapping: number): readonly number[] {
-    return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
+    this.#loads.cancel(mapping, from, to)
   }
 
   /** Readers of `page` of `mapping`, which has no page of its own there, find another mapping's page in `frame` from now on, as long as it is of that generation. */
@@ -312,16 +233,65 @@ export class PageKeeper {
       this.#set(mapping, page, EntryKind.SHARED, frame, generation)
   }
 
+  /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
+  allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
+    const mappings = this.frames.nodes.table.frames.map(() => this.mappings.create())
+    this.replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    return mappings
+  }
+
+  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
+  makeRoom(node: number): void {
+    this.#reclaim(Math.max(1, this.frames.excess), node)
+  }
+
+  /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
+  replicate(mapping: number, page: number, node: number): boolean {
+    const isMade = this.replicas?.make(mapping, page, node) === true
+    this.#fitLimit()
+    return isMade
+  }
+
+  // ---- grants: what grants/exclusion.ts is built of
+
+  /**
+   * The pages [from, to) are exclusively somebody's: what is cached of them is dropped, and nothing is until {@link endExclusive}. False, and none of them is, where there is no
+   * room in the index.
+   */
+  makeExclusive(mapping: number, from: number, to: number): boolean {
+    this.drop(mapping, from, to)
+    for (const each of this.mappings.ofFile(mapping))
+      for (let page = from; page < to; page++) {
+        if (page < PAGES_MAX && this.#set(each, page, EntryKind.EXCLUSIVE, 0, 0)) continue
+        this.endExclusive(mapping, from, to)
+        return false
+      }
+    return true
+  }
+
+  endExclusive(mapping: number, from: number, to: number): void {
+    for (const each of this.mappings.ofFile(mapping))
+      this.#index.each(each, from, to, (page, word) => {
+        if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(each, page)
+      })
+  }
+
   // ---- merging: what merge/merged-pages.ts is built of
 
   /** From now on pages can be merged, and `owner` is told. It needs `bytes`, which pages cannot have. Throws where no mapping is left. */
   beginMerging(owner: ContentOwner, bytes: number): void {
-    const mapping = this.createMapping()
+    const mapping = this.mappings.create()
     if (mapping < 0) throw new Error('no mapping is left for merged pages')
     this.#content = owner
     this.#contentMapping = mapping
     this.#contentBytes = bytes
     this.#fitLimit()
+  }
+
+  /** Whether `frame` holds a page, and that is no replica: what can be merged. */
+  holdsPage(frame: number): boolean {
+    const { frames } = this
+    return frames.state(frame) === FRAME_STATE.RESIDENT && !this.replicas?.mappings.includes(frames.mapping(frame))
   }
 
   /** Whether the page in `frame`, which holds one, is the content mapping's. */
@@ -339,7 +309,7 @@ export class PageKeeper {
     if (!this.#index.hasRoomFor(content, frame)) return false
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
-    this.#replicas?.collapse(frame)
+    this.replicas?.collapse(frame)
     const generation = frames.handOver(frame, content, frame)
     if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
     this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
@@ -351,7 +321,7 @@ export class PageKeeper {
   publishShared(frame: number, shared: number): boolean {
     const mapping = this.frames.mapping(frame)
     const page = this.frames.page(frame)
-    const isCurrent = this.#isCancelled[frame] === 0
+    const isCurrent = !this.#loads.isCancelled(frame)
     this.abandon(frame)
     if (isCurrent && this.#set(mapping, page, EntryKind.SHARED, shared, this.frames.generation(shared))) return true
     this.counts.unpublished++
@@ -362,7 +332,7 @@ export class PageKeeper {
   /** The page in `frame` has the bytes of the merged one in `shared`: it is found there from now on, and `frame` is given up. */
   replaceByShared(frame: number, shared: number): void {
     const { frames } = this
-    this.#replicas?.collapse(frame)
+    this.replicas?.collapse(frame)
     // In this order there is no moment in which the page is not found.
     this.#index.set(
       frames.mapping(frame),
@@ -377,6 +347,7 @@ export class PageKeeper {
 
   /** No entry leads to the merged page in `frame` any more. */
   dropShared(frame: number): void {
+    this.replicas?.collapse(frame)
     this.#index.erase(this.#contentMapping, frame)
     this.#policy.remove(frame)
     this.#giveUp(frame)
@@ -388,40 +359,10 @@ export class PageKeeper {
       this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => visit(mapping, page, word, generation))
   }
 
-  // ---- replicas: what replicas.ts is built of
-
-  /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
-  allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
-    const mappings = this.frames.nodes.table.frames.map(() => this.createMapping())
-    this.#replicas = new Replicas(this.frames, this.#index, mappings, copy)
-    return mappings
-  }
-
-  /** Whether the frame holds a copy of another frame's page. */
-  isReplica(frame: number): boolean {
-    return this.#replicas?.mappings.includes(this.frames.mapping(frame)) === true
-  }
-
-  get replicas(): Replicas | undefined {
-    return this.#replicas
-  }
-
-  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
-  makeRoom(node: number): void {
-    this.#reclaim(Math.max(1, this.frames.excess), node)
-  }
-
-  /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
-  replicate(mapping: number, page: number, node: number): boolean {
-    const isMade = this.#replicas?.make(mapping, page, node) === true
-    this.#fitLimit()
-    return isMade
-  }
-
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
-    if (this.#replicas !== undefined) this.#replicas.budget = 0
+    if (this.replicas !== undefined) this.replicas.budget = 0
     this.#fitLimit()
   }
 
@@ -435,32 +376,16 @@ export class PageKeeper {
   }
 
   checkInvariants(): void {
-    this.frames.checkInvariants()
+    const { frames } = this
+    frames.checkInvariants()
     this.#index.checkInvariants(this.#inUse)
-    let resident = 0
-    let shadows = 0
-    for (const mapping of this.#inUse)
-      this.#index.each(mapping, 0, PAGES_MAX, (page, word, generation) => {
-        if (entryKind(word) === EntryKind.SHADOW) shadows++
-        if (!ownsFrame(word) || this.#replicas?.mappings.includes(mapping)) return
-        resident++
-        const frame = entryValue(word)
-        const { frames } = this
-        const isSound =
-          frames.state(frame) === FRAME_STATE.RESIDENT &&
-          frames.mapping(frame) === mapping &&
-          frames.page(frame) === page &&
-          frames.generation(frame) === generation &&
-          (entryKind(word) === EntryKind.REPLICATED) === (this.#replicas?.isReplicated(frame) === true)
-        if (!isSound) throw new Error(`page ${page} of mapping ${mapping} is not in frame ${frame}`)
-      })
+    const { resident, shadows } = countEntries(this.#index, this.#inUse, frames, this.replicas)
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
-    this.#replicas?.checkInvariants()
-    const replicas = this.#replicas?.counts.replicas ?? 0
-    if (this.#loads.size + this.#cancelled + resident + replicas !== this.frames.used)
-      throw new Error('a frame in use holds no page')
+    this.replicas?.checkInvariants()
+    const replicas = this.replicas?.counts.replicas ?? 0
+    if (this.#loads.count + resident + replicas !== frames.used) throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
 
@@ -469,11 +394,11 @@ export class PageKeeper {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
-    while (count > 0 && this.#replicas?.drop(mayEvict)) count--
+    while (count > 0 && this.replicas?.drop(mayEvict)) count--
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
-      this.#replicas?.collapse(frame)
+      this.replicas?.collapse(frame)
       // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
       this.#index.set(
         this.frames.mapping(frame),
@@ -523,19 +448,13 @@ export class PageKeeper {
     return entryKind(shadow) === EntryKind.SHADOW && isOfIt ? entryValue(shadow) : NEVER
   }
 
-  #cancel(frame: number): void {
-    this.#isCancelled[frame] = 1
-    this.#cancelled++
-    // Who asks from now on loads it anew.
-    this.#loads.delete(keyOf(this.frames.mapping(frame), this.frames.page(frame)))
-  }
-
   #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
     const before = this.#index.get(mapping, page)
+    if (entryKind(before) === EntryKind.EXCLUSIVE) return false
     const word = makeEntry(kind, value)
     if (!this.#index.set(mapping, page, word, generation)) {
       // Pages need the room more than what can be found out again.
-      this.#prune(ownsFrame)
+      this.#prune((word) => ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
     this.#fitLimit()
@@ -577,13 +496,4 @@ export class PageKeeper {
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
   }
-}
-
-function ownsFrame(word: number): boolean {
-  return ENTRY_KINDS[entryKind(word) as EntryKind].ownsFrame
-}
-
-/** One number for a page of a mapping; exact up to 2^22 mappings. */
-function keyOf(mapping: number, page: number): number {
-  return mapping * PAGES_MAX + page
 }

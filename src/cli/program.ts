@@ -5,6 +5,7 @@ import { completionCommand } from './completion.ts'
 import { dedupeCommand } from './dedupe.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { exclusiveCommand } from './exclusive.ts'
 import { inspectCommand } from './inspect.ts'
 import { mountCommand } from './mount.ts'
 import { report } from './output.ts'
@@ -32,6 +33,7 @@ Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each co
     mountCommand(),
     umountCommand(),
     statusCommand(),
+    exclusiveCommand(),
     demoCommand(),
     inspectCommand(),
     dedupeCommand(),

@@ -46,6 +46,25 @@ function privateReasons(counts: StatusReport['homes']['private']): [string, stri
   return [['private because', `${reasons.join(', ')}: opens so far for which it was decided`]]
 }
 
+/** Grants so far, and each that is held. */
+function grantRows(grants: StatusReport['grants']): [string, string][] {
+  if (grants === undefined || grants.granted + grants.refused + grants.wanted === 0) return []
+  const { held, wanted, waiting, granted, published, taken, refused } = grants
+  const rows: [string, string][] = [
+    [
+      'grants',
+      `${granted} given, ${published} published, ${taken} taken back, ${refused} refused; ${wanted} wanted now`,
+    ],
+    ['wait for grants', `${waiting} reads and writes`],
+  ]
+  for (const { path, start, length, pid, uid, seconds } of held)
+    rows.push([
+      'granted',
+      `${path}, ${formatBytes(length)} from ${formatBytes(start)} on, to process ${pid} of user ${uid}, for ${formatSeconds(seconds)}`,
+    ])
+  return rows
+}
+
 /** As KSM has them: pages that stand for several, further ones that they stand for, those without an equal, those left alone. */
 function describeMerge(merge: NonNullable<StatusReport['merge']>): [string, string][] {
   const held = merge.pageBytes + merge.indexBytes
@@ -108,6 +127,7 @@ function describe(report: StatusReport): string {
             `${near.looked} pages of homes looked at, ${near.elsewhere} lay elsewhere, ${near.moved} of those moved; ${near.readAhead} read ahead`,
           ],
         ] satisfies [string, string][])),
+    ...grantRows(report.grants),
     ['the daemon itself', formatBytes(report.memory.residentBytes)],
   ]
   if (report.workers.restarts + report.workers.failures > 0)

@@ -1,5 +1,5 @@
 /**
- * Where a mount's control socket lies: one socket per mount in a directory that only its user can enter, named after the
+ * Where a mount's control socket lies: one socket per mount in a directory that only its user can list, named after the
  * mountpoint and the supervisor's process id. The sockets are the list of mounts: there is no other registry that could disagree.
  * A mountpoint may have two: of a mount that was detached but still serves open files, and of a new one.
  */
@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
+import { grantSocketName } from '../exclusive/messages.ts'
 
 /** The directory of control sockets: /run/samepage for root, below XDG_RUNTIME_DIR for others. */
 export function runtimeDirectory(): string {
@@ -28,6 +29,18 @@ export function controlSocket(mountpoint: string, supervisor: number): string {
 export function socketPath(mountpoint: string): string {
   const made = (socket: string) => fs.lstatSync(socket, { throwIfNoEntry: false })?.ctimeMs ?? 0
   return socketsOf(mountpoint).sort((a, b) => made(b) - made(a))[0] ?? controlSocket(mountpoint, 0)
+}
+
+/**
+ * Where clients ask a mount for grants, by `major:minor` of the mount; the mounts of root are for all who are let in. Who cannot reach it can have none.
+ */
+export function grantSocket(device: string, directory = runtimeDirectory()): string {
+  return path.join(directory, grantSocketName(device))
+}
+
+/** Where that can be, for who did not make the mount. */
+export function grantSockets(device: string): string[] {
+  return [...new Set(['/run/samepage', runtimeDirectory()])].map((directory) => grantSocket(device, directory))
 }
 
 /** The process id of the supervisor who made the socket. */
@@ -62,6 +75,8 @@ function nameOf(mountpoint: string): string {
 export function makeRuntimeDirectory(): void {
   const directory = runtimeDirectory()
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+  // Control sockets are for their user only; that for grants, of a mount of root, is for all who are let into the mount.
+  if (process.geteuid?.() === 0) fs.chmodSync(directory, 0o711)
   const stat = fs.lstatSync(directory)
   if (!stat.isDirectory() || stat.uid !== process.geteuid?.())
     throw new Error(`${directory} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR`)

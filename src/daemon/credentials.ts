@@ -24,7 +24,7 @@ export class Credentials {
   }
 
   /** Runs `call` as the client of `request`, with his umask where the request carries one. */
-  as(request: Request, umask: number, call: () => number): number {
+  as(request: Identity, umask: number, call: () => number): number {
     setUmask(umask)
     const { uid, gid } = request
     if (!this.#privileged || (uid === 0 && gid === 0)) return call()
@@ -42,10 +42,13 @@ export class Credentials {
   }
 
   /** Whether the client of `request` is in group `gid`. */
-  isInGroup({ gid: own, pid }: Request, gid: number): boolean {
+  isInGroup({ gid: own, pid }: Identity, gid: number): boolean {
     return own === gid || groupsOf(pid).includes(gid)
   }
 }
+
+/** Who asks: of a request, or of a connection. */
+export type Identity = Pick<Request, 'uid' | 'gid' | 'pid'>
 
 const NONE = new Uint32Array(0)
 

@@ -6,7 +6,7 @@
  * nodeid and a deleted file whose number is used again gets another.
  *
  * ```
- * record of a slot: 44 words of 32 bits             who writes it
+ * record of a slot: 48 words of 32 bits             who writes it
  *   @0  lock        the slot's own mutex             any thread
  *   @1  lookups     references that the kernel holds  under the table's mutex
  *   @2  next        next slot of the bucket / free    under the table's mutex
@@ -27,13 +27,15 @@
  *   @40 … @42       changes of a written file, see serving.ts     under the slot's lock
  *   @43 storable    may be mapped for writing, see unheard-stores.ts     under the slot's lock
  *   @44 warm        a descriptor + 1, or 0, see warm-files.ts     under the slot's lock
+ *   @45 filled      1: the kernel has read pages for itself       any thread
+ *   @46 passed      was ever passed through                       under the slot's lock
  * ```
  * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
  * free slots are in the free list and in no bucket.
  */
 import { SharedMutex } from '../util/shared-mutex.ts'
 
-export const SLOT_WORDS = 46
+export const SLOT_WORDS = 48
 export const HANDLE_BYTES_MAX = 40
 
 export const SLOT = {
@@ -73,6 +75,8 @@ export const SLOT = {
   FOREIGN_CHECKED: 42,
   STORABLE: 43,
   WARM: 44,
+  FILLED: 45,
+  PASSED: 46,
 } as const
 
 /** Ored to SLOT.KIND: the decision is not to be used for another open after the last close. */
@@ -99,6 +103,8 @@ const MUTEX = 0
 const FREE_HEAD = 1
 const HIGH_WATER = 2
 const COUNT = 3
+/** Slots that the kernel still knows, and look-ups do not find any more. */
+const UNHASHED = 4
 const HEADER_WORDS = 16
 const BUCKETS = 1 << 20
 
@@ -199,7 +205,7 @@ export class InodeTable {
           return slot
         }
         // The number belongs to another inode now: the old one is still known to the kernel, but never found again.
-        this.#unhash(slot)
+        this.#unhashKnown(slot)
         break
       }
       const slot = this.#take()
@@ -224,6 +230,13 @@ export class InodeTable {
     } finally {
       this.#mutex.unlock()
     }
+  }
+
+  /** Keeps a slot that somebody has open as one more look-up would, until {@link forget}. */
+  keep(slot: number): void {
+    this.#mutex.lock()
+    this.words[this.at(slot) + SLOT.LOOKUPS]!++
+    this.#mutex.unlock()
   }
 
   /** The slot by which the kernel knows the inode, or -1. It is not kept: another thread may give it to another inode at any time. */
@@ -282,7 +295,7 @@ export class InodeTable {
   unhash(slot: number): void {
     this.#mutex.lock()
     try {
-      this.#unhash(slot)
+      this.#unhashKnown(slot)
     } finally {
       this.#mutex.unlock()
     }
@@ -294,13 +307,7 @@ export class InodeTable {
 
   /** The slot that look-ups find for the inode of `slot`, which they do not find any more; -1 where there is none yet. */
   successor(slot: number): number {
-    const key = this.#successorKey
-    key.fs = this.get(slot, SLOT.FS)
-    key.inoLow = this.get(slot, SLOT.INO_LOW) >>> 0
-    key.inoHigh = this.get(slot, SLOT.INO_HIGH) >>> 0
-    const handle = this.handle(slot)
-    key.handle.set(handle)
-    key.handleSize = handle.length
+    const key = keyOf(this, slot, this.#successorKey)
     this.#mutex.lock()
     try {
       const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
@@ -311,6 +318,22 @@ export class InodeTable {
     } finally {
       this.#mutex.unlock()
     }
+  }
+
+  /**
+   * All slots of the inode that `slot`, which the caller keeps, is one of. The others are not kept: another thread may give them to other inodes at any
+   * time. Goes through the table where some inode has another slot than look-ups find.
+   */
+  slotsOf(slot: number): number[] {
+    const found = this.isUnhashed(slot) ? this.successor(slot) : slot
+    const slots = found < 0 ? [] : [found]
+    if (Atomics.load(this.words, UNHASHED) === 0) return slots
+    const key = keyOf(this, slot)
+    for (let other = 0; other < this.highWater; other++) {
+      const isOther = this.isInUse(other) && this.isUnhashed(other)
+      if (isOther && this.#sameNumber(other, key) && this.#sameHandle(other, key)) slots.push(other)
+    }
+    return slots
   }
 
   /**
@@ -363,9 +386,17 @@ export class InodeTable {
     const at = this.at(slot)
     if (slot === 0 || this.words[at + SLOT.LOOKUPS] !== 0 || this.words[at + SLOT.OPENS] !== 0) return false
     if ((this.words[at + SLOT.FLAGS]! & SLOT_FLAG.IN_USE) === 0) return false
-    this.#unhash(slot)
+    if (this.words[at + SLOT.FLAGS]! & SLOT_FLAG.UNHASHED) this.words[UNHASHED]!--
+    else this.#unhash(slot)
     this.words[at + SLOT.FLAGS]! &= ~SLOT_FLAG.IN_USE
     return true
+  }
+
+  /** Of a slot that stays in use. */
+  #unhashKnown(slot: number): void {
+    if (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) return
+    this.words[UNHASHED]!++
+    this.#unhash(slot)
   }
 
   #unhash(slot: number): void {
@@ -445,4 +476,15 @@ function hash(fs: number, inoLow: number, inoHigh: number): number {
   let h = Math.imul(inoLow ^ Math.imul(inoHigh + fs * 31, 0x85ebca6b), 0x9e3779b1)
   h ^= h >>> 15
   return (h >>> 0) & (BUCKETS - 1)
+}
+
+/** What the slot is looked up by, in `key`. */
+export function keyOf(inodes: InodeTable, slot: number, key = new InodeKey()): InodeKey {
+  key.fs = inodes.get(slot, SLOT.FS)
+  key.inoLow = inodes.get(slot, SLOT.INO_LOW) >>> 0
+  key.inoHigh = inodes.get(slot, SLOT.INO_HIGH) >>> 0
+  const handle = inodes.handle(slot)
+  key.handle.set(handle)
+  key.handleSize = handle.length
+  return key
 }

@@ -24,6 +24,7 @@ import type { ContentCache } from './content/content-cache.ts'
 import type { ContentFile } from './content/content-files.ts'
 import type { MappedContent } from './content/handed-reads.ts'
 import { DecidedFiles } from './decided-files.ts'
+import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
@@ -48,6 +49,7 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly homes: HomeTable
   readonly locks: LockCounts
   readonly warm: WarmFiles
+  readonly granted: GrantedRanges
   readonly options: ServingOptions
   readonly fuseFd: number
   /** Where files that share nothing by address are held; undefined where nothing is merged. */
@@ -97,6 +99,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       maps,
       parts.locks,
       parts.warm,
+      parts.granted,
       parts.fuseFd,
     )
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
@@ -280,7 +283,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       }
       if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
       const canChange = options.strict && (this.#stat.attributesLow & STATX_ATTR.VERITY) === 0
-      const isPassable = !isWriting(flags) && options.passthrough && !canChange
+      const isPassable = !isWriting(flags) && options.passthrough && !canChange && !this.#opening.isGranted(slot)
       if (decided.kind === 'pristine' && isPassable && this.#backing(decided.home) > 0) {
         this.#opening.decide(slot, SERVED.PRISTINE, this.#stat, remember, recheck)
         inodes.set(slot, SLOT.HOME, decided.home.number)
@@ -299,6 +302,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   #contentFor({ slot, flags }: OpenRequest, fd: number): ContentFile | undefined {
     const { contents, options, fileOf } = this.#parts
     if (contents === undefined || passesArena(flags) || this.#stat.size < options.minShareBytes) return undefined
+    // Reads from the arena may be answered while the bytes are being published.
+    if (this.#opening.isGranted(slot)) return undefined
     const { key, domain } = fileOf(slot)
     return contents.take(key, domain, fd, this.#stat)
   }

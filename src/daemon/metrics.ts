@@ -1,13 +1,15 @@
 /** The same figures as `samepage status`, for Prometheus; gathered at each scrape. */
 import { Counter, Gauge, Registry } from 'prom-client'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
+import type { GrantsDoor } from './grants/grants-door.ts'
+import type { GrantsReport } from './grants/mount-grants.ts'
 import { residentBytes, type Status } from './status.ts'
 
 export class Metrics {
   readonly #registry = new Registry()
 
   constructor(status: Status) {
-    const { keeper, watch, placement, contents, threads, stats } = status.parts
+    const { keeper, stats, watch, placement, contents, threads, grants } = status.parts
     const registers = [this.#registry]
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -57,6 +59,7 @@ export class Metrics {
       counter('near_pages_read_ahead', 'Pages of homes that were read before anybody asked', () => placement.read)
     }
 
+    if (grants !== undefined) this.#addGrants(grants)
     if (contents !== undefined) {
       const merge = () => contents.statistics()
       gauge('arena_bytes', 'Memory that pages in the arena and their indexes take', () => {
@@ -117,6 +120,35 @@ export class Metrics {
           }
         },
       })
+  }
+
+  #addGrants(grants: GrantsDoor): void {
+    const registers = [this.#registry]
+    for (const [name, help, value] of [
+      ['held', 'Ranges of files that are exclusively somebody’s', ({ held }) => held.length],
+      ['wanted', 'Grants that somebody waits for', ({ wanted }) => wanted],
+      ['waiting_requests', 'Reads and writes that wait for a grant to end', ({ waiting }) => waiting],
+    ] as const satisfies readonly (readonly [string, string, (report: GrantsReport) => number])[])
+      new Gauge({
+        name: `samepage_grants_${name}`,
+        help,
+        registers,
+        async collect() {
+          this.set(value(await grants.report()))
+        },
+      })
+    new Counter({
+      name: 'samepage_grants_total',
+      help: 'Grants, by what became of the wish',
+      labelNames: ['outcome'],
+      registers,
+      async collect() {
+        const { granted, published, taken, refused } = await grants.report()
+        this.reset()
+        for (const [outcome, count] of Object.entries({ granted, published, taken, refused }))
+          this.inc({ outcome }, count)
+      },
+    })
   }
 
   get contentType(): string {

@@ -9,7 +9,7 @@ import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
-import { receiveDescriptor, socketPair } from '../linux/pass-fd.ts'
+import { receiveWith, socketPair } from '../linux/unix-socket.ts'
 
 /** The type that the mount has in /proc/mounts; by it Samepage's mounts are told from others. */
 export const FS_TYPE = 'fuse.samepage'
@@ -128,7 +128,9 @@ async function mountAsUser(options: MountOptions): Promise<number> {
   try {
     if (status instanceof Error)
       throw new UserError('fusermount3 is needed to mount without root: install it (Debian: apt install fuse3)')
-    const fuseFd = status === 0 ? receiveDescriptor(ours) : undefined
+    const received: number[] = []
+    if (status === 0) receiveWith(ours, new Uint8Array(8), received, true)
+    const fuseFd = received[0]
     if (fuseFd === undefined) throw new UserError(complaint.trim() || 'fusermount3 could not mount')
     return fuseFd
   } finally {

@@ -21,8 +21,9 @@ import {
   POSIX_FADV_RANDOM,
   reopen,
 } from '../linux/file.ts'
-import { backingClose, backingOpen } from '../linux/fuse-device.ts'
+import { backingClose, backingOpen, schedYield } from '../linux/fuse-device.ts'
 import type { Statx } from '../linux/statx.ts'
+import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import type { InodeFiles } from './inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
@@ -46,6 +47,8 @@ const NOTICED_SECONDS = 1
  */
 const WRITE_SHARED_BYTES_MIN = 8 << 20
 
+const LEASE_TRIES = 1000
+
 export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
 
 /**
@@ -59,6 +62,9 @@ export function flagsBelow(flags: number): number {
   // A writer waits where a lease is being given back, as it would natively; O_NONBLOCK would not.
   return isWriting(flags) ? flags & (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC) : O_NONBLOCK
 }
+
+/** Set in the upper half of the handle of an open file that is for reading and writing: the kernel vouches for that. */
+export const OPEN_BOTH_WAYS = 0x8000_0000
 
 /** Set in what {@link Opening.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
@@ -78,6 +84,7 @@ export class Opening {
   readonly #maps: Maps
   readonly #locks: LockCounts
   readonly #warm: WarmFiles
+  readonly #granted: GrantedRanges
   /** Any descriptor of the connection will do for backing ids. */
   readonly #fuseFd: number
 
@@ -89,6 +96,7 @@ export class Opening {
     maps: Maps,
     locks: LockCounts,
     warm: WarmFiles,
+    granted: GrantedRanges,
     fuseFd: number,
   ) {
     this.#inodes = inodes
@@ -98,6 +106,7 @@ export class Opening {
     this.#maps = maps
     this.#locks = locks
     this.#warm = warm
+    this.#granted = granted
     this.#fuseFd = fuseFd
   }
 
@@ -107,7 +116,7 @@ export class Opening {
    */
   openWarm(slot: number, flags: number, stat: Statx, reply: Reply): number {
     const inodes = this.#inodes
-    if (isWriting(flags) || inodes.get(slot, SLOT.WARM) === 0) return UNDECIDED
+    if (isWriting(flags) || inodes.get(slot, SLOT.WARM) === 0 || this.isGranted(slot)) return UNDECIDED
     const lock = inodes.lockOf(slot)
     lock.lock()
     try {
@@ -123,6 +132,11 @@ export class Opening {
     } finally {
       lock.unlock()
     }
+  }
+
+  /** Whether the slot's file is to be served by the daemon, because it is granted to somebody, or about to be. */
+  isGranted(slot: number): boolean {
+    return !this.#granted.isEmpty && this.#granted.hasFile(slot)
   }
 
   /** The kernel was told other attributes than `stat` has, and goes on believing them for a while. */
@@ -141,7 +155,12 @@ export class Opening {
   openBelow(files: InodeFiles, slot: number, flags: number, stat: Statx): number {
     if (isWriting(flags) && !this.#options.writable) return -ERRNO.EROFS
     // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
-    const fd = files.openForClient(slot, flagsBelow(flags))
+    let fd = files.openForClient(slot, flagsBelow(flags))
+    // Who grants the file looks whether anybody has it open: see isOpenElsewhere.
+    for (let tries = 0; fd === -ERRNO.EAGAIN && tries < LEASE_TRIES && this.isGranted(slot); tries++) {
+      schedYield()
+      fd = files.openForClient(slot, flagsBelow(flags))
+    }
     if (fd < 0) return fd
     const error = stat.ofFd(fd)
     if (error === 0 && stat.nlink > 0) return fd
@@ -180,12 +199,13 @@ export class Opening {
       return -ERRNO.ESTALE
     }
     const isSmallForWriting = isWriting(flags) && stat.size < WRITE_SHARED_BYTES_MIN
-    if (isSmallForWriting || (passesArena(flags) && this.#isInArena(slot))) {
+    if (isSmallForWriting || (passesArena(flags) && this.isInArena(slot))) {
       this.decide(slot, SERVED.PRIVATE, stat, false, 0)
     } else if (
       !this.#serving.isRemembered(slot, Date.now() / 1000) ||
       !this.#serving.matches(slot, stat) ||
-      (isWriting(flags) && kind === SERVED.PRISTINE)
+      (kind === SERVED.PRISTINE && (isWriting(flags) || this.isGranted(slot))) ||
+      (this.isInArena(slot) && this.isGranted(slot))
     ) {
       const { sharing, merge, minShareBytes } = this.#options
       if (stat.size >= minShareBytes && (sharing || (merge && !passesArena(flags)))) return UNDECIDED
@@ -253,7 +273,7 @@ export class Opening {
   }
 
   /** Mapped, and in no home: read from the arena. */
-  #isInArena(slot: number): boolean {
+  isInArena(slot: number): boolean {
     const map = this.#serving.kind(slot) === SERVED.MAPPED ? this.#inodes.get(slot, SLOT.MAP) : 0
     return map !== 0 && this.#maps.homesOf(map).length === 0
   }
@@ -274,7 +294,8 @@ export class Opening {
   open(slot: number, fd: number, flags: number, reply: Reply, at = 0): number {
     const kind = this.#serving.kind(slot)
     const first = this.#inodes.get(slot, SLOT.OPENS) === 0
-    if (kind !== SERVED.MAPPED && first && this.#options.passthrough && this.#inodes.get(slot, SLOT.WARM) === 0) {
+    const isPassable = kind !== SERVED.MAPPED && this.#options.passthrough && !(first && this.isGranted(slot))
+    if (isPassable && first && this.#inodes.get(slot, SLOT.WARM) === 0) {
       const backing = this.#register(fd, flags)
       // Some files can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
       // the file itself, as an open file has: deleted below, it can still be asked for its attributes.
@@ -288,8 +309,9 @@ export class Opening {
     const backing = this.#backing(slot)
     // The file handle: a descriptor, plus 1, or 0 in the lower half; what the locks of this open file are known by in the upper.
     reply.zero(at, OPEN_OUT_BYTES)
-    reply.setU32(at + 4, this.#locks.nextOpen())
+    reply.setU32(at + 4, this.#locks.nextOpen() | ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0))
     if (backing > 0) {
+      this.#inodes.set(slot, SLOT.PASSED, 1)
       if ((flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
       if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
@@ -299,12 +321,18 @@ export class Opening {
     // Own pages are read through this descriptor: readahead would drag their shared neighbours into the file's cache.
     if (kind === SERVED.MAPPED) fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
     reply.setU32(at, fd + 1)
-    // Else the kernel keeps a copy of what it read for this inode: one per clone. Where it cannot map files that are read
-    // directly there is no choice.
-    const mayBeCached = kind === SERVED.MAPPED && this.#options.divergedCached && !this.#isInArena(slot)
-    const direct = this.#options.directIoMmap && !mayBeCached
-    if (direct) reply.setU32(at + 8, FOPEN.DIRECT_IO)
+    const isCached = this.isCachedByKernel(kind) && !(this.#options.directIoMmap && this.isInArena(slot))
+    if (!isCached || this.isGranted(slot))
+      reply.setU32(at + 8, FOPEN.DIRECT_IO | (this.#options.passthrough ? FOPEN.PARALLEL_DIRECT_WRITES : 0))
     return OPEN_OUT_BYTES
+  }
+
+  /**
+   * Whether the kernel keeps a copy of what is read of a file that the daemon serves: one per clone. Where it cannot map files that are read
+   * directly there is no choice.
+   */
+  isCachedByKernel(kind: number): boolean {
+    return !this.#options.directIoMmap || (kind === SERVED.MAPPED && this.#options.divergedCached)
   }
 
   /** Only files that have handles: others may lie in file systems that do not answer, and be waited for under the slot's lock. */

@@ -16,6 +16,8 @@ import { HandedReads } from './content/handed-reads.ts'
 import { startControl } from './control.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
+import { GrantedRanges } from './grants/granted-ranges.ts'
+import { GrantsDoor } from './grants/grants-door.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
@@ -66,10 +68,11 @@ async function main(): Promise<void> {
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
     homes: HomeTable.allocate(homesMax * 2),
     crew: Crew.allocate(workers),
-    stats: RequestStats.allocate(workers),
+    stats: RequestStats.allocate(workers + 1),
     locks: LockCounts.allocate(),
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
+    granted: GrantedRanges.allocate(),
     watch: WatchStats.allocate(),
     ...(contents === undefined ? {} : { content: contents.shared }),
     source: source.source,
@@ -108,6 +111,7 @@ async function main(): Promise<void> {
     homes,
     locks,
     warm,
+    granted: new GrantedRanges(shared.granted, inodes),
     options: shared.options,
     start,
     source,
@@ -146,6 +150,8 @@ async function main(): Promise<void> {
     },
   })
 
+  const { device } = monitor
+  const grants = start.writable && device !== undefined ? new GrantsDoor(threads, device) : undefined
   const status = new Status({
     start,
     source,
@@ -159,6 +165,7 @@ async function main(): Promise<void> {
     contents,
     reads,
     threads,
+    grants,
   })
   const control = await startControl(status, start)
 
@@ -199,6 +206,7 @@ async function main(): Promise<void> {
     clearInterval(sweep)
     clearInterval(coolIdle)
     control.close()
+    grants?.close()
     await keeper.families.close()
     await contents?.close()
     tell({ type: 'ended' }, () => exitNow(0))

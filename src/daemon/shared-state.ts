@@ -100,6 +100,8 @@ export interface SharedState {
   readonly space: SharedArrayBuffer
   /** See {@link WarmFiles}. */
   readonly warm: SharedArrayBuffer
+  /** See {@link GrantedRanges}. */
+  readonly granted: SharedArrayBuffer
   /** What {@link WatchStats} takes. */
   readonly watch: SharedArrayBuffer
   /** The arena; absent where nothing is merged. */
@@ -114,7 +116,15 @@ export interface WorkerStart {
   readonly fuseFd: number
   readonly shared: SharedState
   readonly notifier: MessagePort
+  /** To the grants' thread, which may not have started yet. */
+  readonly grants: MessagePort
 }
+
+/** To the grants' thread, see grants/grants-thread.ts. */
+export type ToGrants =
+  /** A request that touches what is granted, as it came from the kernel, by the worker's descriptor `fuseFd`. */
+  | { readonly type: 'request'; readonly fuseFd: number; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly type: 'interrupt'; readonly uniqueLow: number; readonly uniqueHigh: number }
 
 /** A request that the keeper answers. */
 export interface Asked {

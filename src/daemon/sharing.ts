@@ -12,6 +12,7 @@ import { openReadOnlyTree } from '../linux/mount-tree.ts'
 import { Statx } from '../linux/statx.ts'
 import type { ContentCache } from './content/content-cache.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
+import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { Keeper } from './keeper.ts'
@@ -37,6 +38,7 @@ export interface SharingParts {
   readonly homes: HomeTable
   readonly locks: LockCounts
   readonly warm: WarmFiles
+  readonly granted: GrantedRanges
   readonly options: ServingOptions
   readonly start: ServingStart
   readonly source: OpenedSource
@@ -62,6 +64,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     homes: parts.homes,
     locks: parts.locks,
     warm: parts.warm,
+    granted: parts.granted,
     options: parts.options,
     fuseFd: parts.fuseFd,
     contents: parts.contents,

@@ -7,6 +7,8 @@ import type { FamiliesStatistics } from '../homes/families.ts'
 import { CacheStat } from '../linux/cachestat.ts'
 import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
 import type { HandedReads } from './content/handed-reads.ts'
+import type { GrantsDoor } from './grants/grants-door.ts'
+import type { GrantsReport } from './grants/mount-grants.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { PlacementStats } from './near/placement-stats.ts'
@@ -78,6 +80,8 @@ export interface StatusReport {
     /** Read before anybody asked for them. */
     readonly readAhead: number
   }
+  /** Files that are exclusively somebody's; absent where the mount cannot be written to. */
+  readonly grants?: GrantsReport
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
@@ -104,6 +108,8 @@ export interface StatusParts {
   readonly contents: ContentCache | undefined
   readonly reads: HandedReads | undefined
   readonly threads: Threads
+  /** Undefined where the mount cannot be written to. */
+  readonly grants: GrantsDoor | undefined
 }
 
 export class Status {
@@ -116,7 +122,7 @@ export class Status {
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, watch, contents, threads, stats } = this.parts
+    const { start, source, session, keeper, watch, contents, threads, stats, grants } = this.parts
     const near = this.near()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
@@ -138,6 +144,7 @@ export class Status {
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
       ...(near === undefined ? {} : { near }),
+      ...(grants === undefined ? {} : { grants: await grants.report() }),
       memory: { residentBytes: residentBytes() },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }

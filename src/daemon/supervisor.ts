@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
-import { controlSocket } from './control-socket.ts'
+import { controlSocket, grantSocket } from './control-socket.ts'
 import { mountFuse, UserError, unmountFuse, unmountPatiently } from './mounting.ts'
 import { bindToNode } from './near/node.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
@@ -95,6 +95,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   close(mounted.fuseFd)
   // Left behind where the serving process was killed.
   fs.rmSync(controlSocket(start.mountpoint, process.pid), { force: true })
+  fs.rmSync(grantSocket(device), { force: true })
   // Read again: handlers have changed it.
   if ((state as string) === 'unmounting') {
     // Unmounted in order it is gone; aborted, it is still there and answers nobody.
@@ -124,8 +125,8 @@ function endMount(mountpoint: string, device: string): 'unmounted' | 'detached' 
 function spawnServing(start: ServingStart, fuseFd: number, sourceFd: number): ChildProcess {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   const program = fileURLToPath(new URL(`./serving-process.${extension}`, import.meta.url))
-  // Extents, clones, and closing homes, which takes btrfs seconds where they have many extents, wait on these threads.
-  const env = { ...process.env, UV_THREADPOOL_SIZE: '8' }
+  // Extents, clones, and closing homes, which takes btrfs seconds where they have many extents, wait on these threads; two are for grants.
+  const env = { ...process.env, UV_THREADPOOL_SIZE: '10' }
   return spawn(process.execPath, ['--max-semi-space-size=2', '--expose-gc', program, JSON.stringify(start)], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc', fuseFd, sourceFd],
     env,

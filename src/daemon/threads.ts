@@ -1,5 +1,5 @@
 /**
- * The threads of the serving process: workers, monitor, notifier, watcher. A worker that dies is replaced, and the request that it had in
+ * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants. A worker that dies is replaced, and the request that it had in
  * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
 import path from 'node:path'
@@ -10,6 +10,7 @@ import { ERRNO } from '../linux/errors.ts'
 import { cloneFuseDevice, write } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { Crew } from './crew.ts'
+import type { GrantsStart } from './grants/grants-thread.ts'
 import type { MonitorStart } from './monitor.ts'
 import type { PlacerStart } from './near/placer.ts'
 import type { NotifierStart } from './notifier.ts'
@@ -42,6 +43,9 @@ export class Threads {
   /** What the watcher reads from, or -1: there is none. */
   readonly #watchFd: number
   #watcher: Worker | undefined
+  /** The other ends of what workers hand requests over by, until there is somebody who takes them. */
+  readonly #grantPorts: MessagePort[] = []
+  #grants: { readonly thread: Worker; readonly port: MessagePort } | undefined
   readonly #descriptors: number[] = []
   /** When the last of them died. */
   readonly #deaths: number[] = []
@@ -79,6 +83,36 @@ export class Threads {
   toWorkers(message: ToWorker): void {
     for (const worker of this.#workers) worker.postMessage(message)
     this.#watcher?.postMessage(message)
+    this.#grants?.thread.postMessage(message)
+  }
+
+  /**
+   * Starts the grants' thread, which serves who connects to `listening`. Returns a port for questions to it. It is not replaced: who waits at it would wait
+   * for ever, so with it the process ends.
+   */
+  startGrants(listening: number, device: string): MessagePort {
+    const { port1, port2 } = new MessageChannel()
+    const start: GrantsStart = {
+      worker: this.#crew.size,
+      fuseFd: this.#fuseFd,
+      shared: this.#shared,
+      listening,
+      device,
+      control: port2,
+      workers: this.#grantPorts.splice(0),
+    }
+    const thread = startThread('grants/grants-thread', start, [port2, ...start.workers])
+    thread.on('message', (message: ToKeeper) => {
+      this.#crew.heard()
+      this.#events.message(message)
+    })
+    onDeath(thread, (failure) => {
+      process.stderr.write(`samepage: the grants’ thread died: the mount is given up: ${String(failure)}\n`)
+      exitNow(1)
+    })
+    this.#grants = { thread, port: port1 }
+    this.#events.started((message) => thread.postMessage(message))
+    return port1
   }
 
   #start(w: number): void {
@@ -88,8 +122,11 @@ export class Threads {
     this.#descriptors[w] = own
     const { port1, port2 } = new MessageChannel()
     this.#notifier.postMessage(port1, [port1])
-    const start: WorkerStart = { worker: w, fuseFd: own, shared: this.#shared, notifier: port2 }
-    const thread = startThread('worker', start, [port2])
+    const grants = new MessageChannel()
+    if (this.#grants === undefined) this.#grantPorts.push(grants.port1)
+    else this.#grants.port.postMessage({ type: 'worker', port: grants.port1 }, [grants.port1])
+    const start: WorkerStart = { worker: w, fuseFd: own, shared: this.#shared, notifier: port2, grants: grants.port2 }
+    const thread = startThread('worker', start, [port2, grants.port2])
     thread.on('message', (message: ToKeeper) => {
       this.#crew.heard()
       this.#events.message(message)
@@ -154,7 +191,7 @@ function onDeath(thread: Worker, then: (failure: unknown) => void): void {
 }
 
 function startThread(
-  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'near/placer',
+  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'near/placer' | 'grants/grants-thread',
   start: object,
   transfer: MessagePort[] = [],
 ): Worker {

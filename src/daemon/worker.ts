@@ -1,22 +1,15 @@
 /** A worker thread: its own descriptor of the connection, its own buffers, the shared tables. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { DeviceChannel } from '../fuse/channel.ts'
-import { OPCODE_ROWS, type OpcodeName } from '../fuse/protocol.ts'
+import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import { type Handler, Server } from '../fuse/server.ts'
-import { syncfs } from '../linux/change.ts'
 import { ERRNO } from '../linux/errors.ts'
-import { Credentials } from './credentials.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
-import { attributeHandlers } from './handlers/attributes.ts'
-import { changingHandlers } from './handlers/changing.ts'
+import { GrantedRanges } from './grants/granted-ranges.ts'
+import { heldBack } from './grants/held-back.ts'
+import { allHandlers } from './handlers/all.ts'
 import { type Context, newStat } from './handlers/context.ts'
-import { creatingHandlers } from './handlers/creating.ts'
-import { directoryHandlers } from './handlers/directories.ts'
-import { lockingHandlers } from './handlers/locking.ts'
-import { readingHandlers } from './handlers/reading.ts'
-import { refusalHandlers } from './handlers/refusals.ts'
-import { writingHandlers } from './handlers/writing.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
@@ -26,15 +19,15 @@ import { Opening } from './opening.ts'
 import { RequestStats } from './request-stats.ts'
 import { RunMaps } from './run-maps.ts'
 import { ServingState } from './serving.ts'
-import type { ToKeeper, WorkerStart } from './shared-state.ts'
-import { retryWithSpace, Space } from './space.ts'
+import type { ToGrants, ToKeeper, WorkerStart } from './shared-state.ts'
+import { Space } from './space.ts'
 import { WarmFiles } from './warm-files.ts'
 
 /** How often a parked worker reads its messages. */
 const DRAIN_MS = 5000
 
 const start = workerData as WorkerStart
-const { worker, fuseFd, shared, notifier } = start
+const { worker, fuseFd, shared, notifier, grants } = start
 if (parentPort === null) throw new Error('worker.ts runs as a worker thread only')
 const port = parentPort
 
@@ -46,6 +39,7 @@ const maps = new RunMaps(port)
 const locks = new LockCounts(shared.locks)
 const space = new Space(shared.space)
 const warm = new WarmFiles(shared.warm, inodes, fuseFd)
+const granted = new GrantedRanges(shared.granted, inodes)
 const stats = new RequestStats(shared.stats)
 const crew = new Crew(shared.crew)
 const tellKeeper = (message: ToKeeper) => {
@@ -65,9 +59,12 @@ const context: Context = {
   stats,
   tellKeeper,
   files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
-  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, fuseFd),
+  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, granted, fuseFd),
   warm,
   content: shared.content,
+  granted,
+  grants: (message) => grants.postMessage(message),
+  splices: true,
   source: shared.source,
   options: shared.options,
   invalidate: (message) => notifier.postMessage(message),
@@ -75,32 +72,12 @@ const context: Context = {
   stat: newStat(),
 }
 
-const byName: Partial<Record<OpcodeName, Handler>> = {
-  ...refusalHandlers(context),
-  ...attributeHandlers(context),
-  ...directoryHandlers(context),
-  ...readingHandlers(context),
-  ...(shared.options.writable ? changeHandlers() : {}),
-}
+const byName = heldBack(allHandlers(context, space), granted, (request) => {
+  const bytes = request.bytes.slice(0, request.length)
+  grants.postMessage({ type: 'request', fuseFd, bytes } satisfies ToGrants, [bytes.buffer])
+})
 const handlers: (Handler | undefined)[] = []
 for (const row of OPCODE_ROWS) handlers[row.code] = byName[row.name]
-
-function changeHandlers(): Partial<Record<OpcodeName, Handler>> {
-  const credentials = new Credentials(shared.options.privileged)
-  const handlers = {
-    ...creatingHandlers(context, credentials),
-    ...changingHandlers(context, credentials),
-    ...writingHandlers(context, credentials),
-  }
-  const makeSpace = () => {
-    const isMade = space.wait(() => tellKeeper({ type: 'makeSpace' }))
-    // btrfs gives freed blocks out again when the transaction has ended that freed them.
-    if (isMade) syncfs(shared.source.rootFd)
-    return isMade
-  }
-  const retried = Object.entries(handlers).map(([name, handler]) => [name, retryWithSpace(handler, makeSpace)] as const)
-  return { ...Object.fromEntries(retried), ...lockingHandlers(context) }
-}
 
 const server = new Server(
   handlers,

@@ -2,7 +2,7 @@
  * Messages that the server sends unasked. One that drops pages may wait in the kernel for a request that reads them, and one that lets a name expire
  * for a request that uses its directory: never send these from a request's handler. One that drops attributes only waits for nobody.
  */
-import { write } from '../linux/fuse-device.ts'
+import { write, writeAsync } from '../linux/fuse-device.ts'
 import { EXPIRE_ONLY, NOTIFY, OUT_HEADER_BYTES } from './protocol.ts'
 
 /** Room for the longest name that Linux knows. */
@@ -19,6 +19,19 @@ export function invalidateInode(fuseFd: number, nodeid: number, offset: number, 
   set64(6, offset)
   set64(8, length)
   return send(fuseFd, NOTIFY.INVAL_INODE, 24)
+}
+
+/** As {@link invalidateInode}, on the libuv pool: resolves when the pages are gone. */
+export function invalidateInodeAsync(fuseFd: number, nodeid: number, offset: number, length: number): Promise<number> {
+  const own = new Uint32Array(10)
+  own.set([40, NOTIFY.INVAL_INODE])
+  for (const [at, value] of [
+    [4, nodeid],
+    [6, offset],
+    [8, length],
+  ] as const)
+    own.set([value, Math.floor(value / 2 ** 32)], at)
+  return writeAsync(fuseFd, own, own.byteLength)
 }
 
 /**

@@ -74,6 +74,8 @@ export const FOPEN = {
   KEEP_CACHE: 1 << 1,
   CACHE_DIR: 1 << 3,
   NOFLUSH: 1 << 5,
+  /** Writes in place do not exclude each other: one that waits holds up no other. */
+  PARALLEL_DIRECT_WRITES: 1 << 6,
   PASSTHROUGH: 1 << 7,
 } as const
 
@@ -114,6 +116,8 @@ export const LK_FLOCK = 1 << 0
 export const FSYNC_FDATASYNC = 1 << 0
 
 export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const
+/** From then on what the kernel writes back of a mapping keeps its page until it is written (Linux 6.16). */
+export const MINOR_VERSION_WRITEBACK = 44
 /** Flag of INVAL_ENTRY: whoever uses the name next asks, and nothing is taken from those who use it now. */
 export const EXPIRE_ONLY = 1
 /** From then on the kernel knows INC_EPOCH (Linux 6.16). */

@@ -3,7 +3,7 @@
  *
  * ```
  *   word        bits 0–3    kind, see ENTRY_KINDS in cache/entry.ts; 0: empty
- *               bits 4–31   value: page, shared, replicated: the frame's number · shadow: the stamp of the reclaim policy · zero: nothing
+ *               bits 4–31   value: page, shared, replicated: the frame's number · shadow: the stamp of the reclaim policy · zero, exclusive: nothing
  *   generation  bits 0–29   page, shared, replicated: the frame's generation when the entry was minted
  * ```
  * Two words tear: whoever reads them may get the word of one entry and the generation of another. So they are written empty → generation →

@@ -5,10 +5,11 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { ADVICE } from '../cache/readahead.ts'
 import { checkNumbers, checkRange } from './arguments.ts'
 import type { OpenedFile } from './door.ts'
+import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
 import type { View } from './view.ts'
-import { viewPage, viewPages } from './views.ts'
+import { copiedView, viewPage, viewPages } from './views.ts'
 
 /** Where a read begins and what it may fill: as for `fs.read`, all in bytes. */
 export interface ReadOptions {
@@ -24,6 +25,12 @@ export interface ReadOptions {
 export interface AsyncOptions {
   /** Gives the call up: it rejects with the signal's reason. What is being read meanwhile goes on to its end, and is cached. */
   readonly signal?: AbortSignal
+}
+
+/** Of calls that others' grants may keep waiting, see {@link CachedFile.exclusive}. */
+export interface WaitOptions {
+  /** False: rejects with `EAGAIN` where it would have to wait for a grant. Default true: `ETIMEDOUT` after {@link GrantOptions.waitMs}. */
+  readonly wait?: boolean
 }
 
 /** What a stream gives, in bytes: as for `fs.createReadStream`. */
@@ -106,15 +113,15 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   /** Reads, as `fs.promises` does: resolves with the bytes read, 0 at the file's end. */
-  async read(buffer: Uint8Array, options: ReadOptions & AsyncOptions): Promise<number> {
+  async read(buffer: Uint8Array, options: ReadOptions & AsyncOptions & WaitOptions): Promise<number> {
     this.#checkOpen()
-    const { position, signal } = options
+    const { position, signal, wait = true } = options
     const offset = options.offset ?? 0
     const length = options.length ?? buffer.length - offset
     checkRange(buffer, position, offset, length)
     signal?.throwIfAborted()
     const { reader } = this.#file.context
-    for (let tries = 0, done = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0, done = 0; ; tries++) {
       const count = reader.clip(this.#file.layout, position, length)
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
@@ -123,10 +130,18 @@ export class CachedFile implements AsyncDisposable, Disposable {
         return count
       }
       if (done > before) tries = 0
-      await unlessAborted(this.#file.load(position + done, count - done), signal)
+      if (tries >= TRIES_MAX)
+        try {
+          return this.#file.readPast(buffer, offset, length, position)
+        } catch (error) {
+          if (!wait || !isGranted(error)) throw error
+        }
+      const bytes = await unlessAborted(this.#file.load(position + done, count - done, wait), signal)
       this.#checkOpen()
+      if (bytes === undefined) continue
+      buffer.set(bytes, offset + done)
+      return done + bytes.length
     }
-    return this.#file.readPast(buffer, offset, length, position)
   }
 
   /** Reads into several buffers, as `fs.readv`. */
@@ -155,19 +170,27 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. Pages that find no room, or for which this thread has no pin left, are
    * copies: see {@link View.isPinned}.
    */
-  async view(position: number, length: number, { signal }: AsyncOptions = {}): Promise<View> {
+  async view(
+    position: number,
+    length: number,
+    { signal, wait = true }: AsyncOptions & WaitOptions = {},
+  ): Promise<View> {
     this.#checkOpen()
     checkNumbers(position, length)
     signal?.throwIfAborted()
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const view = viewPages(this.#file, position, length, false)
-      if (view !== undefined) return view
-      await unlessAborted(this.#file.load(position, length), signal)
+    for (let tries = 0; ; tries++) {
+      try {
+        const view = viewPages(this.#file, position, length, tries >= TRIES_MAX)
+        if (view !== undefined) return view
+      } catch (error) {
+        if (!wait || !isGranted(error)) throw error
+      }
+      const bytes = await unlessAborted(this.#file.load(position, length, wait), signal)
       this.#checkOpen()
+      if (bytes !== undefined) return copiedView(this.#file, bytes)
     }
-    return viewPages(this.#file, position, length, true)!
   }
 
   /** The same; blocks on a miss. On another thread than the one that made the cache, what is missing is a copy from the file. */
@@ -217,10 +240,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * Writes all of `bytes` to the file, then resolves: other programs see them, and so does everybody who reads through the cache. They are on the disk after
    * {@link sync}.
    */
-  async write(bytes: Uint8Array, options: { readonly position: number }): Promise<void> {
+  async write(bytes: Uint8Array, options: { readonly position: number } & WaitOptions): Promise<void> {
     this.#checkWritable()
     checkRange(bytes, options.position, 0, bytes.length)
-    if (bytes.length > 0) await this.#file.context.door.write(this.#file.id, bytes, options.position)
+    if (bytes.length > 0)
+      await this.#file.context.door.write(this.#file.id, bytes, options.position, options.wait ?? true)
   }
 
   /** The same, blocking. Throws `ERR_METHOD_NOT_SUPPORTED` on another thread than the one that made the cache, which alone may write. */
@@ -242,6 +266,36 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.#checkWritable()
     checkNumbers(0, length)
     this.#file.now('truncateSync').truncateSync(this.#file.id, length)
+  }
+
+  /**
+   * Asks for a range to have alone, of a file open with `r+`: resolves with a private copy of its bytes, to be changed and published. Meanwhile whoever reads or writes pages of it through this cache
+   * waits, in the order in which they came, also those who want it next; `…Sync` methods never wait for a holder but throw `EAGAIN`, `tryRead` returns undefined. With `readers: 'last-published'`
+   * only writers wait, and readers get what was published last, until the publish is complete.
+   *
+   * The bytes are exactly those asked for; what is kept from others are the pages that they touch. Pages shared with clones are the file's own from then on: clones go on
+   * reading what they had. Views made before go on showing it, too.
+   *
+   * Rejects with `EINVAL` where the range is empty or does not lie within the file (a grant changes bytes, never the length), `EAGAIN` and `ETIMEDOUT` as {@link ExclusiveOptions} has it, `EDEADLK`
+   * where those who have it wait for this holder, `ENOMEM` where the cache has no room for the entries, and with the signal's reason. Other processes know nothing of all this.
+   */
+  async exclusive(options: ExclusiveOptions = {}): Promise<ExclusiveGrant> {
+    this.#checkWritable()
+    const { position = 0, length = Math.max(0, this.size - position) } = options
+    checkNumbers(position, length)
+    return this.#file.context.holder.request(this.#file.id, { ...options, position, length })
+  }
+
+  /** Asks whoever has pages of the range exclusively to give them up, and takes them after `deadlineMs` milliseconds. Resolves with the number of grants asked. */
+  async revoke(options: {
+    readonly position: number
+    readonly length: number
+    readonly deadlineMs: number
+  }): Promise<number> {
+    this.#checkWritable()
+    const { position, length, deadlineMs } = options
+    checkNumbers(position, length)
+    return this.#file.context.door.revoke(this.#file.id, position, length, deadlineMs)
   }
 
   /** As `fs.fsync`: what was written is on the disk when this resolves. */
@@ -274,7 +328,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
     switch (advice) {
       case 'willneed':
         // Wanted by nobody yet: what cannot be read now tells whoever asks for it.
-        return this.#file.context.door.load(this.#file.id, first, count, 0)
+        await this.#file.context.door.load(this.#file.id, first, count, 0, false)
+        return
       case 'dontneed':
         return this.#file.context.door.forget(this.#file.id, first, count)
       case 'sequential':
@@ -336,6 +391,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
         path: this.path,
       })
   }
+}
+
+/** A read past the cache was refused: the pages are exclusively somebody's. */
+function isGranted(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EAGAIN'
 }
 
 /** Rejects as soon as the signal aborts; what `promise` does goes on. */

@@ -20,8 +20,8 @@ export interface FileIdentity {
   readonly ino: bigint
 }
 
-/** Bytes [start, end) that are being written. */
-interface Writing {
+/** Bytes [start, end) of the file. */
+interface Bytes {
   readonly start: number
   readonly end: number
 }
@@ -49,10 +49,14 @@ export class CachedInode implements PageSource {
   recheckAtMs = Number.POSITIVE_INFINITY
   /** Settles when it is decided how the file is served. */
   deciding: Promise<void> | undefined
+  /** Bytes that are somebody's, or are just being published: homes have nothing to say about them. */
+  readonly exclusives = new Set<Bytes>()
+  /** Settles when what is being published is. */
+  publishing: Promise<void> | undefined
   #map: RunMap | undefined
   #own: OwnPages | undefined
   #handle: LayoutHandle
-  readonly #writings = new Set<Writing>()
+  readonly #writings = new Set<Bytes>()
   readonly #onShrunk: (inode: CachedInode) => void
 
   constructor(key: string, path: string, mapping: number, domain: number, onShrunk: (inode: CachedInode) => void) {
@@ -88,6 +92,7 @@ export class CachedInode implements PageSource {
     const own = OwnPages.allocate(map.sizeBytes)
     this.#map = map
     this.#own = new OwnPages(own)
+    for (const { start, end } of this.exclusives) this.#own.add(start, end)
     this.#handle = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes } }
   }
 

@@ -3,6 +3,9 @@
  *
  * All methods reject or throw with the system's error.
  */
+import type { GrantedBytes } from './grants/door-grants.ts'
+import type { GrantDoor } from './grants/exclusive-grant.ts'
+import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 
@@ -17,13 +20,13 @@ export interface OpenedFile {
   readonly layout: LayoutHandle
 }
 
-export interface Door {
+export interface Door extends GrantDoor {
   open(path: string, writable: boolean, domain: number): Promise<OpenedFile>
   /** How the file is served now. */
   layout(id: number): Promise<LayoutHandle>
-  /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. */
-  load(id: number, page: number, count: number, wanted: number): Promise<void>
-  write(id: number, bytes: Uint8Array, position: number): Promise<void>
+  /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. `wait`: also for grants. Resolves with the bytes of those where it has waited for one. */
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined>
+  write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void>
   truncate(id: number, length: number): Promise<void>
   sync(id: number, dataOnly: boolean): Promise<void>
   /** Loads pages and merges them with equal ones; what merging has done by then. */
@@ -31,6 +34,13 @@ export interface Door {
   /** Forgets cached pages of the file alone. */
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
+  /** Asks for a range of the file; `grant`: the number that it is to have, see {@link grantNumber}. `holder` as in {@link ExclusiveOptions}. */
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes>
+  revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number>
+  /** A new one. */
+  grantNumber(): number
+  /** Who is called when others want the thread's grants. */
+  onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   /** Samples of this thread's hits while it was on `node`: see cache/near-samples.ts. */
   sampled(node: number, samples: Int32Array): void
   /** Nothing goes through it any more. */
@@ -43,6 +53,8 @@ export interface DoorNow {
   openSync(path: string, writable: boolean, domain: number): OpenedFile
   layoutSync(id: number): LayoutHandle
   loadSync(id: number, page: number, count: number, wanted: number): void
+  /** Has `read` read pages [from, to) past the cache. */
+  readPastSync<T>(id: number, from: number, to: number, read: () => T): T
   writeSync(id: number, bytes: Uint8Array, position: number): void
   truncateSync(id: number, length: number): void
   syncSync(id: number, dataOnly: boolean): void

@@ -12,21 +12,24 @@
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { NO_FRAME } from '../cache/frames.ts'
+import { Exclusion } from '../cache/grants/exclusion.ts'
+import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
+import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import { PieceWalk } from '../cache/resolve.ts'
-import { OWN, RunMap } from '../cache/run-map.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
+import { isFileAtRest } from './at-rest.ts'
 import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import { systemError, withPath } from './errors.ts'
+import { cacheWritten, piecesOf, wholeOf } from './file-pieces.ts'
+import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
 import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
-import type { PageSource } from './page-source.ts'
 
 const openFile = promisify(fs.open)
 const writeFile = promisify(fs.write)
@@ -35,33 +38,33 @@ const writeFile = promisify(fs.write)
 const IDLE_MAX = 1024
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
-/** Two changes within so many milliseconds may get the same ctime (kernels before 6.13). */
-const GRANULARITY_MS = 20
-/** Where open writers cannot be seen: no write takes longer. */
-const SETTLED_MS = 5000
-/** A write of more is not cached as it passes. */
-const CACHED_WRITE_BYTES_MAX = 1 << 20
 
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
+  /** Who decides on grants. */
+  readonly authority: GrantAuthority
+  /** How long reads and writes wait for them. */
+  readonly waitMs: number
 }
 
 export class FileKeeper {
   readonly pages: PageKeeper
   readonly loader: Loader
+  readonly grants: FileGrants
+  readonly passages: Passages
   readonly #arena: Arena
   readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
   readonly #options: FileKeeperOptions
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
-  readonly #walk = new PieceWalk()
   readonly #sweeping: NodeJS.Timeout
   #merging: Promise<Merging> | undefined
   #idle = 0
 
   constructor(
+    memory: CacheMemory,
     pages: PageKeeper,
     arena: Arena,
     native: Native | undefined,
@@ -74,6 +77,16 @@ export class FileKeeper {
     this.#native = native
     this.#homes = homes
     this.#options = options
+    this.passages = new Passages(options.authority, options.waitMs)
+    this.grants = new FileGrants({
+      authority: options.authority,
+      exclusion: new Exclusion(memory, pages),
+      pages,
+      arena,
+      close: (inode) => this.close(inode),
+      makeSpace: () => this.#makeSpace(),
+      cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
+    })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
@@ -135,19 +148,32 @@ export class FileKeeper {
   /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
   async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
     const merging = await this.beginMerging({ onLoad: false, scan: false })
-    await this.load(inode, page, count, count, near)
-    for (const piece of this.#pieces(inode, page, count))
-      merging.mergeNow(piece.source.mapping, piece.page, piece.count)
+    await this.load(inode, page, count, count, near, true)
+    for (const piece of piecesOf(inode, this.#homes, page, count))
+      merging.mergeNow(this.pages.mappings.on(piece.source.mapping, near), piece.page, piece.count)
     return merging.stats()
   }
 
-  /** Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for, from the node `near`; see {@link Loader}. */
-  async load(inode: CachedInode, page: number, count: number, wanted: number, near: number): Promise<void> {
+  /**
+   * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. Waits for those that are granted to somebody, or with
+   * `wait: false` rejects with EAGAIN. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
+   */
+  async load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+    wait: boolean,
+  ): Promise<Uint8Array | undefined> {
     inode.uses++
-    const { homes } = inode
-    this.#homes?.hold(homes)
+    let homes: readonly number[] = []
+    let passage: LoadPassage | undefined
     try {
-      for (const piece of this.#pieces(inode, page, count))
+      passage = await this.passages.load(inode, page, count, wanted, wait)
+      homes = inode.homes
+      this.#homes?.hold(homes)
+      for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         await this.loader.load(
           piece.source,
           piece.page,
@@ -155,18 +181,21 @@ export class FileKeeper {
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
           near,
         )
+      return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
       this.#homes?.release(homes)
+      passage?.leave()
       this.close(inode)
     }
   }
 
-  /** The same, blocking. */
+  /** The same, blocking; does not wait for grants. */
   loadSync(inode: CachedInode, page: number, count: number, wanted: number, near: number): void {
+    const passage = this.passages.loadSync(inode, page, count, wanted)
     try {
-      for (const piece of this.#pieces(inode, page, count))
+      for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         this.loader.loadSync(
           piece.source,
           piece.page,
@@ -176,16 +205,28 @@ export class FileKeeper {
         )
     } catch (error) {
       throw withPath(error, inode.path)
+    } finally {
+      passage.leave()
     }
   }
 
   /**
    * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
-   * uses now are dropped, and it is tried again.
+   * uses now are dropped, and it is tried again. Grants as for {@link load}.
    */
-  async write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
+  async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
+    await this.#using(inode, async () => {
+      const leave = await this.passages.change(inode, position, position + bytes.length, wait)
+      try {
+        await this.#write(inode, bytes, position)
+      } finally {
+        leave()
+      }
+    })
+  }
+
+  async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
-    inode.uses++
     try {
       let done = 0
       const write = async () => {
@@ -194,24 +235,20 @@ export class FileKeeper {
       }
       await write().catch(async (error: unknown) => {
         if (this.#homes === undefined || !isNoSpace(error)) throw error
-        this.letHomesGo(Date.now())
-        await this.#homes.homes.dropUnused()
+        await this.#makeSpace()
         await write()
       })
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
       end()
-      try {
-        this.#lookAtSize(inode)
-      } finally {
-        this.close(inode)
-      }
+      this.#lookAtSize(inode)
     }
   }
 
-  /** The same, blocking. */
+  /** The same, blocking; does not wait for grants. */
   writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
+    const leave = this.passages.changeSync(inode, position, position + bytes.length)
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
       for (let done = 0; done < bytes.length; )
@@ -220,13 +257,35 @@ export class FileKeeper {
       throw withPath(error, inode.path)
     } finally {
       end()
+      leave()
       this.#lookAtSize(inode)
     }
-    this.#cacheWritten(inode, bytes, position, near)
+    cacheWritten(this.pages, this.#arena, inode, bytes, position, near)
   }
 
-  /** Sets the file's length. Throws the system's error. */
+  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
+  async truncate(inode: CachedInode, length: number): Promise<void> {
+    await this.#using(inode, async () => {
+      const leave = await this.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
+      try {
+        this.#truncate(inode, length)
+      } finally {
+        leave()
+      }
+    })
+  }
+
+  /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
+    const leave = this.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
+    try {
+      this.#truncate(inode, length)
+    } finally {
+      leave()
+    }
+  }
+
+  #truncate(inode: CachedInode, length: number): void {
     const end = this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
     try {
       fs.ftruncateSync(inode.writeFd, length)
@@ -278,18 +337,11 @@ export class FileKeeper {
         inode.deciding = undefined
       })
       // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!this.#isAtRest(fd, stamp)) inode.stamp = NO_STAMP
+      if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
       if (!keep) fs.closeSync(fd)
     }
-  }
-
-  /** Whether nobody is changing the file now: what changes it from now on gives it another stamp. */
-  #isAtRest(fd: number, stamp: FileStamp): boolean {
-    const isBeingWritten = this.#native?.isOpenForWriting(fd)
-    const ageMs = Date.now() - Number(stamp.ctimeNs / 1_000_000n)
-    return isBeingWritten !== true && ageMs > (isBeingWritten === false ? GRANULARITY_MS : SETTLED_MS)
   }
 
   /** The inode of that key as it is known in `domain`. */
@@ -302,8 +354,8 @@ export class FileKeeper {
   }
 
   #create(key: string, path: string, domain: number): CachedInode {
-    let mapping = this.pages.createMapping(domain)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.createMapping(domain)
+    let mapping = this.pages.mappings.create(domain)
+    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.mappings.create(domain)
     if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
     const inode = new CachedInode(key, path, mapping, domain, (it) => this.#lookAtSize(it))
     this.#inodes.set(key, inode)
@@ -325,13 +377,13 @@ export class FileKeeper {
     this.pages.drop(inode.mapping, 0, PAGES_MAX)
     this.#serveAlone(inode)
     inode.size = size
-    this.pages.setSize(inode.mapping, size)
+    this.pages.mappings.setSize(inode.mapping, size)
   }
 
   #serveAlone(inode: CachedInode): void {
     this.#homes?.release(inode.homes)
     inode.homes = []
-    inode.serveAlone(this.pages.changeLayout(inode.mapping))
+    inode.serveAlone(this.pages.mappings.changeLayout(inode.mapping))
   }
 
   async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
@@ -365,7 +417,7 @@ export class FileKeeper {
       mappings[home.number] = mapping
     }
     const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, this.pages.changeLayout(inode.mapping))
+    inode.serveByHomes(map, mappings, this.pages.mappings.changeLayout(inode.mapping))
   }
 
   /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
@@ -385,21 +437,20 @@ export class FileKeeper {
     this.pages.deleteMapping(inode.mapping)
   }
 
-  /** From pages of the file to pages of what they are loaded from. `done`: how many pages lie before. */
-  #pieces(inode: CachedInode, page: number, count: number): Piece[] {
-    const { map, own } = inode
-    if (map === undefined) return [{ source: inode, page, count, done: 0 }]
-    const walk = this.#walk
-    const pieces: Piece[] = []
-    walk.start(map, page * PAGE_BYTES, Math.min(count * PAGE_BYTES, Math.max(0, inode.size - page * PAGE_BYTES)), own)
-    while (walk.next())
-      pieces.push({
-        source: walk.home === OWN ? inode : this.#homes!.get(walk.home),
-        page: walk.offset / PAGE_BYTES,
-        count: Math.ceil(walk.length / PAGE_BYTES),
-        done: walk.done / PAGE_BYTES,
-      })
-    return pieces
+  /** The inode's descriptors stay open until `run` has ended. */
+  async #using(inode: CachedInode, run: () => Promise<void>): Promise<void> {
+    inode.uses++
+    try {
+      await run()
+    } finally {
+      this.close(inode)
+    }
+  }
+
+  /** Where there is no space: homes that nobody uses now are dropped. */
+  async #makeSpace(): Promise<void> {
+    this.letHomesGo(Date.now())
+    await this.#homes?.homes.dropUnused()
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {
@@ -421,22 +472,6 @@ export class FileKeeper {
     return inode.beginWriting(start, end)
   }
 
-  #cacheWritten(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    if (bytes.length > CACHED_WRITE_BYTES_MAX) return
-    const end = position + bytes.length
-    const mapping = this.pages.mappingOn(inode.mapping, near)
-    for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
-      if (this.pages.isCached(mapping, page) || this.pages.isLoading(mapping, page)) continue
-      // Another write to it is under way: which of them is the last nobody knows.
-      if (!inode.isAtRest(page, 1)) continue
-      const frame = this.pages.reserve(mapping, page, near)
-      if (frame === NO_FRAME) return
-      const at = page * PAGE_BYTES - position
-      this.#arena.bytes(frame).set(bytes.subarray(at, at + PAGE_BYTES))
-      this.pages.publish(frame, true)
-    }
-  }
-
   #lookAtSize(inode: CachedInode): void {
     const size = fs.fstatSync(inode.fd).size
     // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
@@ -446,24 +481,8 @@ export class FileKeeper {
       this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
     }
     inode.size = size
-    this.pages.setSize(inode.mapping, size)
+    this.pages.mappings.setSize(inode.mapping, size)
   }
-}
-
-interface Piece {
-  readonly source: PageSource
-  readonly page: number
-  readonly count: number
-  readonly done: number
-}
-
-function isNoSpace(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOSPC' || code === 'EDQUOT'
-}
-
-function wholeOf(home: number, size: number): RunMap {
-  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(size / PAGE_BYTES), home, homePage: 0 }], size)
 }
 
 function notAFile(path: string, isDirectory: boolean): Error {

@@ -58,11 +58,11 @@ export class HomeSources {
   acquire(home: Home<LinuxHome>, domain: number): number {
     let source = this.#sources.get(home.number)
     if (source === undefined) {
-      const mapping = this.#keeper.createMapping(domain)
+      const mapping = this.#keeper.mappings.create(domain)
       if (mapping < 0) return -1
       const directFd = this.#direct ? this.#native.reopenDirect(home.file.fd) : -1
       source = new HomeSource(mapping, home.file.fd, directFd, home.size)
-      this.#keeper.setSize(mapping, home.size)
+      this.#keeper.mappings.setSize(mapping, home.size)
       this.#sources.set(home.number, source)
     }
     this.homes.hold(home.number)

@@ -72,7 +72,7 @@ export class Loader {
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
   async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
     const batches = this.#batches(source, page, count, wanted, near)
-    const mapping = this.#keeper.mappingOn(source.mapping, near)
+    const mapping = this.#keeper.mappings.on(source.mapping, near)
     for (let step = batches.next(); step.done !== true; ) {
       const end = this.#begin(mapping)
       let outcome: Outcome
@@ -145,7 +145,7 @@ export class Loader {
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
   #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
     const keeper = this.#keeper
-    const mapping = keeper.mappingOn(source.mapping, near)
+    const mapping = keeper.mappings.on(source.mapping, near)
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
@@ -169,8 +169,7 @@ export class Loader {
       return
     }
     const expected = Math.min(batch.frames.length * PAGE_BYTES, source.size - batch.page * PAGE_BYTES)
-    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
-    const pages = merging?.pages ?? this.#keeper
+    const complete: number[] = []
     for (let i = 0; i < batch.frames.length; i++) {
       const frame = batch.frames[i]!
       const valid = Math.max(0, Math.min(PAGE_BYTES, bytes - i * PAGE_BYTES))
@@ -182,8 +181,11 @@ export class Loader {
       const page = this.#arena.bytes(frame)
       if (valid < PAGE_BYTES) page.fill(0, valid)
       if (isZero(page)) this.#keeper.publishZero(frame)
-      else pages.publish(frame, i < batch.wanted)
+      else complete.push(i)
     }
+    const merging = this.merging?.beginLoad() === true ? this.merging : undefined
+    const pages = merging?.pages ?? this.#keeper
+    for (const i of complete) pages.publish(batch.frames[i]!, i < batch.wanted)
     merging?.endLoad()
     if (bytes < expected) source.onShrunk()
   }

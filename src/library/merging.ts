@@ -169,13 +169,8 @@ export class Merging {
   }
 
   #scanIn(ms: number): void {
-    if (ms < 1) {
-      const immediate = setImmediate(() => this.#scan()).unref()
-      this.#stopScan = () => clearImmediate(immediate)
-    } else {
-      const timer = setTimeout(() => this.#scan(), Math.ceil(ms)).unref()
-      this.#stopScan = () => clearTimeout(timer)
-    }
+    const timer = setTimeout(() => this.#scan(), Math.ceil(ms)).unref()
+    this.#stopScan = () => clearTimeout(timer)
   }
 }
 

@@ -4,10 +4,13 @@
  */
 import fs from 'node:fs'
 import { PAGE_BYTES } from '../cache/entry.ts'
+import type { ExclusionReader } from '../cache/grants/exclusion.ts'
 import type { Pins } from '../cache/pins.ts'
 import { Readahead } from '../cache/readahead.ts'
 import type { Door, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
+import type { Holder } from './grants/holder.ts'
+import { refusedError } from './grants/refused.ts'
 import { FileLayout } from './layout.ts'
 import type { PageReader } from './page-reader.ts'
 
@@ -15,7 +18,10 @@ import type { PageReader } from './page-reader.ts'
 export interface FileContext {
   readonly reader: PageReader
   readonly pins: Pins
+  /** For reads past the cache where the keeper cannot be asked. */
+  readonly exclusion: ExclusionReader
   readonly door: Door
+  readonly holder: Holder
   readonly isDebug: boolean
 }
 
@@ -72,8 +78,19 @@ export class OpenFile {
     return this.readPast(buffer, offset, count, position)
   }
 
-  /** Straight from the file: always right, and nothing is cached. */
+  /** Straight from the file: always right, and nothing is cached. Throws EAGAIN where pages are granted to somebody: what blocks waits for no holder. */
   readPast(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    const from = Math.floor(position / PAGE_BYTES)
+    const to = Math.ceil((position + length) / PAGE_BYTES)
+    const { door, exclusion } = this.context
+    const read = () => this.#readPast(buffer, offset, length, position)
+    if (door.now !== undefined) return door.now.readPastSync(this.id, from, to, read)
+    const count = exclusion.read(this.layout.mapping, from, to, read)
+    if (count === undefined) throw refusedError('EAGAIN', 'read', this.path)
+    return count
+  }
+
+  #readPast(buffer: Uint8Array, offset: number, length: number, position: number): number {
     try {
       let done = 0
       while (done < length) {
@@ -100,13 +117,16 @@ export class OpenFile {
     this.load(position, length).then(done, done)
   }
 
-  async load(position: number, length: number): Promise<void> {
+  /** `wait`: for grants, else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
+  async load(position: number, length: number, wait = true): Promise<Uint8Array | undefined> {
     const { door, reader } = this.context
     if (reader.lookup.layoutOf(this.layout.mapping) !== this.layout.version)
       this.layout = new FileLayout(await door.layout(this.id))
     const page = Math.floor(position / PAGE_BYTES)
     const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
-    await door.load(this.id, page, this.readahead.missed(page, wanted), wanted)
+    const bytes = await door.load(this.id, page, this.readahead.missed(page, wanted), wanted, wait)
+    const start = position - page * PAGE_BYTES
+    return bytes?.subarray(start, start + length)
   }
 
   loadSync(position: number, length: number): void {
@@ -127,7 +147,7 @@ export class OpenFile {
     const ahead = readahead.reached()
     if (ahead * PAGE_BYTES >= lookup.sizeOf(this.layout.mapping)) return
     // What fails here fails again for whoever asks for it.
-    this.context.door.load(this.id, ahead, readahead.window, 0).catch(() => {})
+    this.context.door.load(this.id, ahead, readahead.window, 0, false).catch(() => {})
   }
 
   /** What answers at once; throws on threads where nothing does. */

@@ -5,6 +5,8 @@ import type { CachedInode } from './cached-inode.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
+import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
+import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { NearMemory } from './near-memory.ts'
@@ -17,15 +19,20 @@ export class OwnDoor implements Door, DoorNow {
   /** Tells the node that the thread behind it is on. */
   near: () => number
   readonly #keeper: FileKeeper
+  readonly #grants: DoorGrants
+  onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   readonly #nearMemory: NearMemory | undefined
   readonly #open = new Map<number, CachedInode>()
   /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
   readonly #nodes = new Map<number, number>()
   #nextId = 1
+  #nextGrant = 1
   #isEnded = false
 
-  constructor(keeper: FileKeeper, near: () => number, nearMemory: NearMemory | undefined) {
+  /** `thread`: whose door it is. */
+  constructor(keeper: FileKeeper, thread: number, near: () => number, nearMemory: NearMemory | undefined) {
     this.#keeper = keeper
+    this.#grants = new DoorGrants(keeper.grants, thread, (grant, deadlineMs) => this.onRevoke?.(grant, deadlineMs))
     this.#nearMemory = nearMemory
     this.near = near
   }
@@ -47,16 +54,20 @@ export class OwnDoor implements Door, DoorNow {
     return this.#layoutOf(id, this.#inode(id))
   }
 
-  load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id))
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id), wait)
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
     this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.#nodeOf(id))
   }
 
-  write(id: number, bytes: Uint8Array, position: number): Promise<void> {
-    return this.#keeper.write(this.#inode(id), bytes, position)
+  readPastSync<T>(id: number, from: number, to: number, read: () => T): T {
+    return this.#keeper.passages.readSync(this.#inode(id), from, to, read)
+  }
+
+  write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
+    return this.#keeper.write(this.#inode(id), bytes, position, wait)
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
@@ -64,7 +75,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   async truncate(id: number, length: number): Promise<void> {
-    this.truncateSync(id, length)
+    await this.#keeper.truncate(this.#inode(id), length)
   }
 
   truncateSync(id: number, length: number): void {
@@ -93,7 +104,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   merge(id: number, page: number, count: number): Promise<MergeStats> {
-    return this.#keeper.merge(this.#inode(id), page, count, this.near())
+    return this.#keeper.merge(this.#inode(id), page, count, this.#nodeOf(id))
   }
 
   forget(id: number, page: number, count: number): void {
@@ -108,7 +119,28 @@ export class OwnDoor implements Door, DoorNow {
     const inode = this.#inode(id)
     this.#open.delete(id)
     this.#nodes.delete(id)
+    this.#grants.close(id)
     this.#keeper.close(inode)
+  }
+
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
+    return this.#grants.request(grant, id, this.#inode(id), holder, wish)
+  }
+
+  publish(grant: number, bytes: Uint8Array, sync: boolean): Promise<void> {
+    return this.#grants.publish(grant, bytes, sync)
+  }
+
+  async abandon(grant: number): Promise<void> {
+    this.#grants.abandon(grant)
+  }
+
+  async revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
+    return this.#keeper.grants.revoke(this.#inode(id), position, length, deadlineMs)
+  }
+
+  grantNumber(): number {
+    return this.#nextGrant++
   }
 
   sampled(node: number, samples: Int32Array): void {
@@ -118,6 +150,7 @@ export class OwnDoor implements Door, DoorNow {
   /** Closes all that is open through this door: the thread behind it is no more. */
   closeAll(): void {
     this.#isEnded = true
+    this.#grants.close()
     for (const id of [...this.#open.keys()]) this.closeSync(id)
   }
 

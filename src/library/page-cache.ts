@@ -2,6 +2,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
+import { ExclusionReader } from '../cache/grants/exclusion.ts'
+import type { Timers } from '../cache/grants/grant-authority.ts'
+import { GrantTable } from '../cache/grants/grant-table.ts'
 import { Lookup } from '../cache/lookup.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
@@ -16,6 +19,7 @@ import { outOfRange } from './arguments.ts'
 import { type AsyncOptions, CachedFile } from './cached-file.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
+import { Holder } from './grants/holder.ts'
 import { HomeSources } from './home-sources.ts'
 import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
 import { loadNative, type Native } from './native.ts'
@@ -57,6 +61,18 @@ export interface PageCacheOptions {
   readonly threads?: number
   /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
   readonly pinsPerThread?: number
+  /** How long anybody waits for ranges that are exclusively somebody's. */
+  readonly grants?: GrantOptions
+}
+
+/** See {@link CachedFile.exclusive}. All in milliseconds. */
+export interface GrantOptions {
+  /** Reads and writes wait for so long, then they reject with `ETIMEDOUT`. Default 30,000. */
+  readonly waitMs?: number
+  /** A holder for whom others wait is asked to give up after so long. Default 10,000. */
+  readonly holdMs?: number
+  /** Then its grant is taken after so long. Default 5,000. */
+  readonly revokeMs?: number
 }
 
 /** Of {@link PageCache.open}. */
@@ -130,6 +146,14 @@ export interface PageCacheHandle {
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
+const GRANT_OPTIONS: Required<GrantOptions> = { waitMs: 30_000, holdMs: 10_000, revokeMs: 5000 }
+const TIMERS: Timers = {
+  now: () => performance.now(),
+  after: (ms, run) => {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
+}
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
 const HUGE_PAGES_MIN = 2 ** 29
 
@@ -324,7 +348,13 @@ class Keeping {
       native === undefined || options.share === false
         ? undefined
         : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.files.reconsider(key))
-    this.files = new FileKeeper(this.pages, this.#arena, native, this.#homes, { direct })
+    const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
+    const authority = new GrantTable(TIMERS, limits)
+    this.files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
+      direct,
+      authority,
+      waitMs,
+    })
     this.#stopWatching =
       options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
   }
@@ -407,7 +437,7 @@ class Keeping {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files, near, this.#near), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
@@ -437,7 +467,14 @@ function contextOf(
     replicaMappings.length > 0
       ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts)
       : new PageReader(lookup, arena, shortcuts)
-  return { reader, pins: new Pins(memory, thread), door, isDebug }
+  return {
+    reader,
+    pins: new Pins(memory, thread),
+    exclusion: new ExclusionReader(memory),
+    door,
+    holder: new Holder(door),
+    isDebug,
+  }
 }
 
 function isWritable(flags: string): boolean {

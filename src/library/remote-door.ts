@@ -3,6 +3,7 @@
  *
  * ```
  *   thread ── { call: 7, method: 'load', args } ──▶ keeper's thread ── { call: 7, value | error } ──▶ thread
+ *   thread ◀── { revoke: grant, deadlineMs } ── keeper's thread
  * ```
  * The port closes when the thread ends, however it ends: then the keeper closes its files and lets go of its pins.
  */
@@ -12,12 +13,28 @@ import type { MessagePort } from 'node:worker_threads'
 import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
 import { systemError } from './errors.ts'
+import type { GrantedBytes } from './grants/door-grants.ts'
+import type { ExclusiveWish } from './grants/file-grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { OwnDoor } from './own-door.ts'
 
 /** Methods of a door that can be asked for by message. */
-type Method = 'open' | 'layout' | 'load' | 'write' | 'truncate' | 'sync' | 'merge' | 'forget' | 'close' | 'sampled'
+type Method =
+  | 'open'
+  | 'layout'
+  | 'load'
+  | 'write'
+  | 'truncate'
+  | 'sync'
+  | 'merge'
+  | 'forget'
+  | 'close'
+  | 'exclusive'
+  | 'publish'
+  | 'abandon'
+  | 'revoke'
+  | 'sampled'
 
 interface Call {
   readonly call: number
@@ -28,6 +45,12 @@ interface Call {
 }
 
 type Answer = { readonly call: number } & ({ readonly value: unknown } | { readonly error: ErrorParts })
+
+/** Others want a grant of the thread. */
+interface Revocation {
+  readonly revoke: number
+  readonly deadlineMs: number
+}
 
 /** Errors lose their `code` on the way to another thread. */
 interface ErrorParts {
@@ -46,14 +69,19 @@ export class RemoteDoor implements Door {
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: unknown): void }>()
   /** This thread's own, by the file's number. */
   readonly #descriptors = new Map<number, number>()
+  onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   readonly #near: () => number
   #nextCall = 1
+  #nextGrant = 1
   #isClosed = false
 
   constructor(port: MessagePort, near: () => number) {
     this.#port = port
     this.#near = near
-    port.on('message', (answer: Answer) => this.#take(answer))
+    port.on('message', (message: Answer | Revocation) => {
+      if ('revoke' in message) this.onRevoke?.(message.revoke, message.deadlineMs)
+      else this.#take(message)
+    })
     port.on('close', () => this.#end())
     port.unref()
   }
@@ -74,13 +102,13 @@ export class RemoteDoor implements Door {
     return this.#ask('layout', id)
   }
 
-  load(id: number, page: number, count: number, wanted: number): Promise<void> {
-    return this.#ask('load', id, page, count, wanted)
+  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
+    return this.#ask('load', id, page, count, wanted, wait)
   }
 
-  write(id: number, bytes: Uint8Array, position: number): Promise<void> {
+  write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
     // Of a view the whole buffer would be sent.
-    return this.#ask('write', id, new Uint8Array(bytes), position)
+    return this.#ask('write', id, new Uint8Array(bytes), position, wait)
   }
 
   truncate(id: number, length: number): Promise<void> {
@@ -104,6 +132,26 @@ export class RemoteDoor implements Door {
     if (fd !== undefined) fs.closeSync(fd)
     this.#descriptors.delete(id)
     return this.#ask('close', id)
+  }
+
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
+    return this.#ask('exclusive', id, grant, holder, wish)
+  }
+
+  publish(grant: number, bytes: Uint8Array, sync: boolean): Promise<void> {
+    return this.#ask('publish', grant, bytes, sync)
+  }
+
+  abandon(grant: number): Promise<void> {
+    return this.#ask('abandon', grant)
+  }
+
+  revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
+    return this.#ask('revoke', id, position, length, deadlineMs)
+  }
+
+  grantNumber(): number {
+    return this.#nextGrant++
   }
 
   sampled(node: number, samples: Int32Array): void {
@@ -159,6 +207,7 @@ async function ownDescriptor({ fd, key }: OpenedFile, path: string): Promise<num
 
 /** Answers the calls of the thread at the other end of `port` with what `door` does. */
 export function serveDoor(port: MessagePort, door: OwnDoor): void {
+  door.onRevoke = (revoke, deadlineMs) => port.postMessage({ revoke, deadlineMs } satisfies Revocation)
   port.on('message', async ({ call, method, args, near }: Call) => {
     let answer: Answer
     door.near = () => near

@@ -62,5 +62,10 @@ export function viewPages(file: OpenFile, position: number, length: number, forc
   view.dispose()
   if (!force) return undefined
   const copy = new Uint8Array(length)
-  return new View([copy.subarray(0, file.readPast(copy, 0, length, position))], [-1], pins, isDebug)
+  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, length, position)))
+}
+
+/** Of bytes that are nobody else's. */
+export function copiedView(file: OpenFile, bytes: Uint8Array): View {
+  return new View([bytes], [-1], file.context.pins, file.context.isDebug)
 }

@@ -1,7 +1,8 @@
 /** /dev/fuse: its descriptors, its ioctls, and the poll that waits for it. All return -errno on failure. */
 
+import type { SystemError } from './errors.ts'
 import { O_NONBLOCK, O_RDWR, open } from './file.ts'
-import { errnoOf, libc, type Pointer } from './native.ts'
+import { callAsync, errnoOf, libc, type Pointer } from './native.ts'
 
 const readCall = libc<[fd: number, buffer: Pointer, size: number]>('read', 'long', ['int', 'void*', 'size_t'])
 const writeCall = libc<[fd: number, buffer: Pointer, size: number]>('write', 'long', ['int', 'void*', 'size_t'])
@@ -46,6 +47,14 @@ export function read(fd: number, buffer: Pointer, size: number): number {
 
 export function write(fd: number, buffer: Pointer, size: number): number {
   return errnoOf(writeCall(fd, buffer, size))
+}
+
+/** As {@link write}, on the libuv pool: resolves with 0, or -errno. `buffer` must not change until then. */
+export function writeAsync(fd: number, buffer: Pointer, size: number): Promise<number> {
+  return callAsync(writeCall, 'write', undefined, fd, buffer, size).then(
+    () => 0,
+    (error: SystemError) => error.errno,
+  )
 }
 
 /** Waits until `fd` is readable: 1, or 0 after `timeoutMs` (-1: no limit), or -errno. Allocates nothing. */

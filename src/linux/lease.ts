@@ -13,6 +13,7 @@ const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl',
 const F_SETSIG = 10
 const F_SETLEASE = 1024
 const F_RDLCK = 0
+const F_WRLCK = 1
 const F_UNLCK = 2
 /** Ignored unless somebody asks for it: a lease that is broken while we hold it must not kill us, as SIGIO would. */
 const SIGURG = 23
@@ -24,8 +25,20 @@ const SIGURG = 23
  * or with O_NONBLOCK gets EAGAIN. Any thread; nothing is allocated.
  */
 export function isOpenForWriting(fd: number): boolean | undefined {
+  return isLeaseRefused(fd, F_RDLCK)
+}
+
+/**
+ * The same, of whether it was open or mapped anywhere in any way but as `fd`. Who opens it in between for whatever waits those microseconds, or with
+ * O_NONBLOCK gets EAGAIN.
+ */
+export function isOpenElsewhere(fd: number): boolean | undefined {
+  return isLeaseRefused(fd, F_WRLCK)
+}
+
+function isLeaseRefused(fd: number, type: number): boolean | undefined {
   if (fcntlCall(fd, F_SETSIG, SIGURG) === -1) return undefined
-  const error = errnoOf(fcntlCall(fd, F_SETLEASE, F_RDLCK))
+  const error = errnoOf(fcntlCall(fd, F_SETLEASE, type))
   if (error === 0) {
     fcntlCall(fd, F_SETLEASE, F_UNLCK)
     return false

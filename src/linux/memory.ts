@@ -20,7 +20,14 @@ const madviseCall = libc<[address: number | bigint, length: number, advice: numb
   'int',
 ])
 
+const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'int'])
+
 const MFD_CLOEXEC = 1
+const MFD_ALLOW_SEALING = 2
+const F_ADD_SEALS = 1033
+const F_SEAL_SEAL = 1
+const F_SEAL_SHRINK = 2
+const F_SEAL_GROW = 4
 const MADV_HUGEPAGE = 14
 const HUGE_PAGE_BYTES = 2 ** 21
 const PROT_READ_WRITE = 3
@@ -32,6 +39,14 @@ export const SEGMENT_BYTES = 2 ** 30
 export function createMemory(name: string, bytes: number): number {
   const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC), 'memfd_create')
   check(ftruncateCall(fd, bytes), 'ftruncate')
+  return fd
+}
+
+/** As {@link createMemory}, of a size that nobody who gets the descriptor can change. */
+export function createFixedMemory(name: string, bytes: number): number {
+  const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create')
+  check(ftruncateCall(fd, bytes), 'ftruncate')
+  check(fcntlCall(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
   return fd
 }
 

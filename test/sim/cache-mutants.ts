@@ -7,6 +7,8 @@ const FRAMES = 'cache/frames'
 const FREE = 'cache/free-frames'
 const XARRAY = 'cache/xarray'
 const KEEPER = 'cache/page-keeper'
+const LOADS = 'cache/loads'
+const MAPPINGS = 'cache/mappings'
 const REPLICAS = 'cache/replicas'
 const READER = 'library/page-reader'
 const FILE = 'library/open-file'
@@ -150,14 +152,10 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- the keeper
   without(
     'a page that was dropped while it was being loaded',
-    KEEPER,
+    LOADS,
     'this.#isCancelled[frame] = 1; this.#cancelled++',
   ),
-  without(
-    'a page that is loaded twice at once',
-    KEEPER,
-    'if (frame !== NO_FRAME) this.#loads.set(keyOf(mapping, page), frame)',
-  ),
+  without('a page that is loaded twice at once', KEEPER, 'if (frame !== NO_FRAME) this.#loads.begin(frame)'),
   without(
     'a dropped page that is still found',
     KEEPER,
@@ -171,8 +169,19 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'this.#load(frames, record) !== generation || frames[record + OWNER] !== mapping || frames[record + PAGE_OF_OWNER] !== page ) return NOTHING; this.generation = replica',
     'false ) return NOTHING; this.generation = replica',
   ),
-  without('a page whose replicas outlive it when it is dropped', KEEPER, 'this.#replicas?.collapse(entryValue(word))'),
-  without('a page whose replicas outlive it when it is evicted', KEEPER, 'this.#replicas?.collapse(frame)'),
+  without('a page whose replicas outlive it when it is dropped', KEEPER, 'this.replicas?.collapse(entryValue(word))'),
+  instead(
+    'a page whose replicas outlive it when it is evicted',
+    KEEPER,
+    'if (frame < 0) break; this.replicas?.collapse(frame)',
+    'if (frame < 0) break',
+  ),
+  instead(
+    'a page whose replicas outlive it when it is merged with its like',
+    KEEPER,
+    'this.replicas?.collapse(frame); const generation = frames.handOver',
+    'const generation = frames.handOver',
+  ),
   instead(
     'a replica that is found before it was copied',
     REPLICAS,
@@ -195,13 +204,13 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a page that other nodes still have when it is dropped',
     KEEPER,
-    'for (const each of this.#eachNode(mapping)) this.#drop(each, from, to)',
+    'for (const each of this.mappings.ofFile(mapping)) this.#drop(each, from, to)',
     'this.#drop(mapping, from, to)',
   ),
   instead(
     'a file of which other nodes do not hear that it is served in another way',
-    KEEPER,
-    'for (const each of this.#eachNode(mapping)) version = this.#changeLayout(each)',
+    MAPPINGS,
+    'for (const each of this.ofFile(mapping)) version = this.#changeLayout(each)',
     'version = this.#changeLayout(mapping)',
   ),
 ]

@@ -2,6 +2,7 @@
 import { instead, type Mutant, without } from './mutating.ts'
 
 const FRAMES = 'cache/frames'
+const FREE = 'cache/free-frames'
 const KEEPER = 'cache/page-keeper'
 const MERGED = 'cache/merge/merged-pages'
 
@@ -16,14 +17,14 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   instead(
     'pages of two domains',
     MERGED,
-    'return this.#keeper.domainOf(this.#keeper.frames.mapping(frame))',
+    'return this.#keeper.mappings.domainOf(this.#keeper.frames.mapping(frame))',
     'return 0',
   ),
   without('a candidate whose frame was given up', MERGED, 'this.#index.remove(frame)'),
   instead(
     'a candidate that is still being loaded, or is in no use',
     MERGED,
-    'if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame)) return',
+    'if (!this.#keeper.holdsPage(frame) || this.#index.has(frame)) return',
     'if (this.#index.has(frame)) return',
   ),
   instead(
@@ -117,5 +118,13 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   ),
 
   // ---- frames that were loaded in vain
-  instead('a frame that was free twice', FRAMES, 'this.#discarded.shift()', 'this.#discarded[0]'),
+  instead('a frame that was free twice', FREE, 'this.#putBack.shift()', 'this.#putBack[0]'),
+
+  // ---- beside replicas
+  instead(
+    'a replica that is taken for a page',
+    'cache/page-keeper',
+    '&& !this.replicas?.mappings.includes(frames.mapping(frame))',
+    '',
+  ),
 ]

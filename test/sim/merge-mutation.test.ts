@@ -10,7 +10,7 @@ let mutating: Mutating
 
 beforeAll(() => {
   mutating = new Mutating(MERGE_MUTANTS, ['--cache', '--count', String(SEEDS_MAX)])
-})
+}, 60_000)
 
 afterAll(() => mutating.dispose())
 

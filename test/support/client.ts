@@ -48,8 +48,10 @@ export class Client implements AsyncDisposable {
   #pending: ((line: string) => void)[] = []
   #line = ''
 
-  constructor() {
-    this.process = spawn(PYTHON, ['-B', '-c', PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/' })
+  /** `wrapper`: what starts the program, e.g. `['samepage', 'exclusive', …, '--']`. */
+  constructor(wrapper: readonly string[] = []) {
+    const [program, ...args] = [...wrapper, PYTHON, '-B', '-c', PROGRAM]
+    this.process = spawn(program!, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/' })
     this.ended = once(this.process, 'exit')
     this.process.stdin?.on('error', () => {})
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
@@ -100,6 +102,6 @@ export class Client implements AsyncDisposable {
   }
 }
 
-export function startClient(): Client {
-  return new Client()
+export function startClient(wrapper: readonly string[] = []): Client {
+  return new Client(wrapper)
 }

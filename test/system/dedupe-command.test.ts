@@ -162,3 +162,23 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
       expect(samepage(['dedupe', ...wrong]).status, wrong.join(' ')).toBe(2)
   })
 })
+
+describeWith(['root', 'loop', 'btrfs', 'program:chattr'], 'samepage dedupe on btrfs', () => {
+  test('nodatacow and compressed files are left alone, and counted', async () => {
+    await using filesystem = await loopFilesystem('btrfs', { mount: ['compress-force=zstd'] })
+    const at = (name: string) => path.join(filesystem.path, name)
+    for (const name of ['nodatacow1', 'nodatacow2']) {
+      fs.writeFileSync(at(name), '')
+      run('chattr', '+C', at(name))
+      fs.writeFileSync(at(name), CONTENT)
+    }
+    for (const name of ['compressed1', 'compressed2'])
+      writeSynced(at(name), Buffer.alloc(256 * KIBIBYTE, 'compressible '))
+    run('sync', '-f', filesystem.path)
+    const { status, stdout } = samepage(['dedupe', '--json', filesystem.path])
+    expect(status).toBe(0)
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ incomparableBytes: 512 * KIBIBYTE, plan: { runs: 0 } })
+    expect(report.files).toMatchObject({ nodatacow: 2, compared: 2 })
+  })
+})

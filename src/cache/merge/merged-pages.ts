@@ -28,8 +28,9 @@
 import { entryKind, entryValue } from '../../layout/entry-word.ts'
 import { EntryKind } from '../entry.ts'
 import { FRAME_STATE, NO_FRAME } from '../frames.ts'
-import type { ContentOwner, PageKeeper } from '../page-keeper.ts'
+import type { PageKeeper } from '../page-keeper.ts'
 import { ContentIndex } from './content-index.ts'
+import type { ContentOwner } from './content-owner.ts'
 import { RecentWrites } from './recent-writes.ts'
 
 /** What is in frames. */
@@ -127,8 +128,7 @@ export class MergedPages implements ContentOwner {
 
   /** Merges the page that is cached in `frame`, if it can be, and has not been looked at. */
   merge(frame: number): void {
-    const { frames } = this.#keeper
-    if (frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame) || this.#keeper.isReplica(frame)) return
+    if (!this.#keeper.holdsPage(frame) || this.#index.has(frame)) return
     const domain = this.#domainOf(frame)
     const hash = this.#hash(frame)
     const mate = this.#mateOf(frame, hash, domain)
@@ -146,7 +146,7 @@ export class MergedPages implements ContentOwner {
   scan(count: number): boolean {
     const end = Math.min(this.#cursor + count, this.#sharers.length)
     for (let frame = this.#cursor; frame < end; frame++) {
-      if (this.#keeper.frames.state(frame) !== FRAME_STATE.RESIDENT || this.#index.has(frame)) continue
+      if (!this.#keeper.holdsPage(frame) || this.#index.has(frame)) continue
       if (this.#isVolatile(frame)) this.#volatileNow++
       else this.merge(frame)
     }
@@ -195,7 +195,7 @@ export class MergedPages implements ContentOwner {
       if (!this.#keeper.isMerged(frame)) return
       found.set(frame, (found.get(frame) ?? 0) + 1)
       entries++
-      if (this.#keeper.domainOf(mapping) !== this.#index.domainOf(frame))
+      if (this.#keeper.mappings.domainOf(mapping) !== this.#index.domainOf(frame))
         throw new Error(`frame ${frame} is shared across domains`)
     })
     for (let frame = 0; frame < this.#sharers.length; frame++) {
@@ -213,7 +213,7 @@ export class MergedPages implements ContentOwner {
   }
 
   #domainOf(frame: number): number {
-    return this.#keeper.domainOf(this.#keeper.frames.mapping(frame))
+    return this.#keeper.mappings.domainOf(this.#keeper.frames.mapping(frame))
   }
 
   #hash(frame: number): number {

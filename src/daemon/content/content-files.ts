@@ -105,10 +105,10 @@ export class ContentFiles {
   #create(key: string, domain: string | number, state: FileState): Known | undefined {
     const number = this.#domains.get(domain) ?? this.#domains.size
     this.#domains.set(domain, number)
-    let mapping = this.#pages.createMapping(number)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.#pages.createMapping(number)
+    let mapping = this.#pages.mappings.create(number)
+    while (mapping < 0 && this.#forgetOldest()) mapping = this.#pages.mappings.create(number)
     if (mapping < 0) return undefined
-    return { key, state, mapping, version: this.#pages.changeLayout(mapping), users: 0 }
+    return { key, state, mapping, version: this.#pages.mappings.changeLayout(mapping), users: 0 }
   }
 
   /** False where there is none that nobody uses. */

@@ -5,6 +5,7 @@ import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
 import { Statx } from '../../linux/statx.ts'
 import type { ContentMemory } from '../content/content-cache.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
+import type { GrantedRanges } from '../grants/granted-ranges.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT, slotOf } from '../inode-table.ts'
@@ -14,7 +15,7 @@ import type { Opening } from '../opening.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
-import type { Invalidate, ServingOptions, ToKeeper } from '../shared-state.ts'
+import type { Invalidate, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
 import type { WarmFiles } from '../warm-files.ts'
 
@@ -29,6 +30,11 @@ export interface Context {
   readonly serving: ServingState
   readonly opening: Opening
   readonly warm: WarmFiles
+  readonly granted: GrantedRanges
+  /** Tells the grants' thread something. */
+  readonly grants: (message: ToGrants) => void
+  /** Whether large answers may be moved by reference: only to the descriptor that is `fuseFd`. */
+  readonly splices: boolean
   readonly maps: RunMaps
   /** Undefined where nothing is merged. */
   readonly content: ContentMemory | undefined

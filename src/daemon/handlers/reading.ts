@@ -105,6 +105,12 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     return sent === 0 || sent === -ERRNO.ENOENT
   }
 
+  function fromFile(fd: number, size: number, offset: number, fills: boolean, reply: Reply): number {
+    const length = readPiece(fd, reply.payload, size, offset, fills)
+    if (length > 0) stats.addFromFiles(worker, length)
+    return length
+  }
+
   function position(result: number, reply: Reply): number {
     if (result < 0) return result
     reply.setFloat64(0, result)
@@ -152,17 +158,21 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const fills = (request.u32(20) & READ_LOCKOWNER) === 0
       if (fills) {
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.COPIED, 1)
+        Atomics.store(inodes.words, inodes.at(slot) + SLOT.FILLED, 1)
         stats.addCopied(worker, size)
       }
       const map = inodes.get(slot, SLOT.MAP)
       if (map !== 0) {
         const mapped = maps.get(map)
         const { runs, own } = mapped
-        if (arena !== undefined && mapped.content !== undefined)
+        // Without the arena the file itself has all that is held there.
+        if (mapped.content !== undefined && arena === undefined) return fromFile(handle - 1, size, offset, fills, reply)
+        if (mapped.content !== undefined && arena !== undefined)
           return arena.read({ slot, map, mapped, fd: handle - 1, offset, size, fills }, request, reply)
         if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
         readahead.reading(slot, runs, handle - 1, offset, size)
         if (
+          context.splices &&
           size >= SPLICE_BYTES_MIN &&
           size <= spliced.capacity &&
           spliceMapped(runs, handle - 1, offset, size, request, reply)
@@ -170,9 +180,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
           return NO_REPLY
         return readMapped(runs, handle - 1, offset, size, fills, reply)
       }
-      const length = readPiece(handle - 1, reply.payload, size, offset, fills)
-      if (length > 0) stats.addFromFiles(worker, length)
-      return length
+      return fromFile(handle - 1, size, offset, fills, reply)
     },
 
     /**

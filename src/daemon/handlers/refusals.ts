@@ -40,7 +40,9 @@ export function refusalHandlers(context: Context): Partial<Record<OpcodeName, Ha
     DESTROY: () => 0,
     INTERRUPT(request) {
       // What a worker has in hand is beyond interruption, as a read from a local disk is; what waits at the keeper is not.
-      context.tellKeeper({ type: 'interrupt', uniqueLow: request.u32(0), uniqueHigh: request.u32(4) })
+      const message = { type: 'interrupt', uniqueLow: request.u32(0), uniqueHigh: request.u32(4) } as const
+      context.tellKeeper(message)
+      if (!context.granted.isEmpty) context.grants(message)
       return NO_REPLY
     },
   }

@@ -14,7 +14,7 @@ import { chmodFd, chownFd } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { hasOpenForWriting } from '../../linux/open-files.ts'
 import { S_ISGID, S_ISUID, S_IXGRP, type Statx } from '../../linux/statx.ts'
-import type { Credentials } from '../credentials.ts'
+import type { Credentials, Identity } from '../credentials.ts'
 
 /**
  * chown(2) by the client: as the daemon, which may, but the set-group-id bit of what its group cannot execute goes as it goes for the client. The file
@@ -42,7 +42,7 @@ export const hasSetId = (stat: Statx): boolean => stat.isFile && (stat.mode & (S
 /** Makes a change of the data of `fd` by `change`; as the client where it takes bits away. `stat` is overwritten. */
 export function changeAndDropSetId(
   credentials: Credentials,
-  request: Request,
+  request: Identity,
   fd: number,
   stat: Statx,
   change: () => number,

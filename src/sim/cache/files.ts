@@ -49,6 +49,8 @@ export class SimFile {
   /** Homes that the layout names. */
   homes: SimHome[] = []
   own: OwnPages | undefined
+  /** Of pages that are granted, or being published: no home has anything to say about them. */
+  readonly exclusives = new Set<number>()
   layout: LayoutHandle = { mapping: -1, version: 0 }
 
   constructor(name: string, pages: readonly number[], domain: number) {
@@ -72,6 +74,7 @@ export class SimFile {
     const own = OwnPages.allocate(FILE_BYTES)
     simulate(own)
     this.own = new OwnPages(own)
+    for (const page of this.exclusives) this.own.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
     this.homes = [...new Set([...this.clones.values()].map(({ home }) => home))]
     const mappings = new Int32Array(Math.max(...this.homes.map(({ number }) => number)) + 1).fill(-1)
     for (const home of this.homes) mappings[home.number] = home.mapping

@@ -86,6 +86,9 @@ export class Machine {
       store: (words: Words, index: number, value: number) =>
         this.executor.storeAtomic(this.#addressOf(words, index), value),
       add: (words: Words, index: number, value: number) => change(words, index, (before) => (before + value) | 0),
+      // Nobody sleeps here: who would wait gives up at once.
+      notify: () => 0,
+      wait: () => 'timed-out',
       or: (words: Words, index: number, value: number) => change(words, index, (before) => before | value),
       compareExchange: (words: Words, index: number, expected: number, value: number) =>
         change(words, index, (before) => (before === expected ? value : before)),

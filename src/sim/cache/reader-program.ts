@@ -1,5 +1,6 @@
 /** What a thread that reads does: opens a file, reads, looks at it by views, closes it, again and again. */
 import { PAGE_BYTES } from '../../cache/entry.ts'
+import { ExclusionReader } from '../../cache/grants/exclusion.ts'
 import type { Pins } from '../../cache/pins.ts'
 import { CachedFile } from '../../library/cached-file.ts'
 import type { Door } from '../../library/door.ts'
@@ -41,8 +42,14 @@ interface OpenView {
 /** The program of one thread. */
 export function* life(world: World, thread: ReaderThread, reader: PageReader, pins: Pins): Program {
   const { random } = world
+  const exclusion = new ExclusionReader(world.cache)
   const ownPins = new InterruptiblePins(pins, thread)
-  const context: FileContext = { reader, pins: ownPins as unknown as Pins, door: MISSING_DOOR, isDebug: false }
+  const context = {
+    reader,
+    pins: ownPins as unknown as Pins,
+    door: MISSING_DOOR,
+    isDebug: false,
+  } as unknown as FileContext
   while (!world.isEnding) {
     if (random.chance(0.2)) world.moveReader(reader.lookup)
     const file = random.pick(world.files)
@@ -55,6 +62,7 @@ export function* life(world: World, thread: ReaderThread, reader: PageReader, pi
       const isHit: boolean = random.chance(0.6)
         ? yield* read(world, thread, context, file, layout, page)
         : yield* look(world, thread, context, ownPins, file, layout, page, views)
+      if (!isHit && world.hasGrants && random.chance(0.7)) yield* readPast(world, thread, exclusion, file, layout, page)
       if (!isHit && random.chance(0.7)) layout = yield* ask(world, thread, file, 'load', node, page)
       for (const open of views) yield* checkView(thread, open)
       if (views.length === VIEWS_MAX || (views.length > 0 && random.chance(0.3))) close(world, thread, views.shift()!)
@@ -129,9 +137,29 @@ function* read(
   if (count !== READ_BYTES) throw new Error(`${count} bytes were read`)
   const within = Math.min(READ_BYTES, PAGE_BYTES - offset)
   truth.check(file.name, page, offset, buffer.subarray(0, within), begin, truth.now)
+  world.grants.checkFound(file, page, begin)
   if (within < READ_BYTES) truth.check(file.name, page + 1, 0, buffer.subarray(within), begin, truth.now)
   counts.hits++
   return true
+}
+
+/** A read past the cache, as a thread does it that does not wait for the keeper. */
+function* readPast(
+  world: World,
+  thread: ReaderThread,
+  exclusion: ExclusionReader,
+  file: SimFile,
+  layout: LayoutHandle,
+  page: number,
+): Generator<void, void, void> {
+  const { truth, disk, counts } = world
+  const begin = truth.now
+  thread.processor.synchronize()
+  const halves = yield* thread.call(() => exclusion.read(layout.mapping, page, page + 1, () => disk.read(file, page)))
+  if (halves === undefined) return
+  truth.checkHalves(file.name, page, halves, begin, truth.now)
+  world.grants.checkFound(file, page, begin)
+  counts.past++
 }
 
 /** A view, which is put into `views`; false: it was not in memory. */
@@ -161,6 +189,7 @@ function* look(
   hold(world, thread, open)
   open.bytes = yield* bytesOf(thread, view)
   truth.check(file.name, page, 0, open.bytes, begin, end)
+  world.grants.checkFound(file, page, begin)
   views.push(open)
   counts.views++
   return true

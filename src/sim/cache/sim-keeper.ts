@@ -26,9 +26,10 @@ type Operation =
   | 'readItself'
   | 'resize'
   | 'bury'
+  | 'replicate'
+  | 'grants'
   | 'scan'
   | 'mergeNow'
-  | 'replicate'
 
 /** How often each is done, relative to the others. */
 const OPERATIONS: readonly Operation[] = (
@@ -45,17 +46,18 @@ const OPERATIONS: readonly Operation[] = (
     ['readItself', 8],
     ['resize', 1],
     ['bury', 2],
+    ['replicate', 12],
+    ['grants', 12],
     ['scan', 3],
     ['mergeNow', 3],
-    ['replicate', 12],
   ] as const
 ).flatMap(([operation, times]) => new Array<Operation>(times).fill(operation))
 
 /** A load under way. */
 interface Load {
   readonly frame: number
-  /** The value of the page as it is read: now, not when the load began. */
-  readonly value: () => number
+  /** The value of the page at that offset as it is read: now, not when the load began. */
+  readonly value: (offset: number) => number
   readonly done: () => void
   bytesLoaded: number
   isZero: boolean
@@ -64,6 +66,7 @@ interface Load {
 export class SimKeeper implements Executor {
   readonly #world: World
   readonly #loads: Load[] = []
+  readonly #leaveWriting = new Map<SimFile, () => void>()
   readonly #openBy = new Map<ReaderThread, SimFile[]>()
   /** Nobody is let in between: for looks at the structures from outside. */
   #isAlone = false
@@ -117,6 +120,7 @@ export class SimKeeper implements Executor {
     const { random, keeperProcessor } = this.#world
     keeperProcessor.synchronize()
     this.#accesses = 0
+    this.#world.grants.pass()
     this[random.pick(OPERATIONS)]()
     // What is broken stays broken: not each time, which would take most of the time of a run.
     if (random.chance(0.1)) this.check()
@@ -125,6 +129,7 @@ export class SimKeeper implements Executor {
   check(): void {
     this.#isAlone = true
     this.#world.pages.checkInvariants()
+    this.#world.grants.check()
     this.#world.merged?.checkInvariants()
     this.#checkDomains()
     this.#isAlone = false
@@ -139,11 +144,23 @@ export class SimKeeper implements Executor {
       requests.push(request!)
       return
     }
-    if (kind === 'load') this.#loadOf(file, page, node)
     if (kind === 'close') this.#close(file, thread)
-    // A message: whoever gets it sees what was done before.
-    keeperProcessor.flush()
-    request!.answer = { ...file.layout, node: request!.node }
+    const answer = () => {
+      // A message: whoever gets it sees what was done before.
+      keeperProcessor.flush()
+      request!.answer = { ...file.layout, node: request!.node }
+    }
+    if (kind !== 'load') answer()
+    else
+      this.#world.grants.enter(file, page, (leave) => {
+        this.#loadInside(file, page, node, leave)
+        answer()
+      })
+  }
+
+  /** Somebody who wants pages alone does something. */
+  grants(): void {
+    if (this.#world.hasGrants) this.#world.grants.act()
   }
 
   loadSome(): void {
@@ -165,23 +182,32 @@ export class SimKeeper implements Executor {
   }
 
   write(): void {
-    const { random, truth, files, pages, merged } = this.#world
+    const { random, files, pages, merged } = this.#world
     const file = random.pick(files)
     if (file.writing === undefined) {
       if (file.mapping < 0) return
       const page = random.pick(file.pages)
+      const leave = this.#world.grants.tryEnter(file, page, true)
+      if (leave === undefined) return
+      this.#leaveWriting.set(file, leave)
       if (random.chance(0.2)) merged?.wrote(file.mapping, page, page + 1)
       file.writing = { page, value: this.#world.freshValue() }
       file.own?.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
       pages.drop(file.mapping, page, page + 1)
       if (random.chance(0.5)) return
     }
+    this.#endWrite(file)
+  }
+
+  #endWrite(file: SimFile): void {
     // The system call: all that was done before is seen by then.
     this.#world.keeperProcessor.flush()
-    const { page, value } = file.writing
+    const { page, value } = file.writing!
     file.clones.delete(page)
-    truth.change(file.name, page, value)
+    this.#world.truth.change(file.name, page, value)
+    this.#world.disk.writePage(file, page, value)
     file.writing = undefined
+    this.#leaveWriting.get(file)!()
   }
 
   forget(): void {
@@ -212,15 +238,16 @@ export class SimKeeper implements Executor {
   renew(): void {
     const { random, truth, files, pages, keeperProcessor } = this.#world
     const file = random.pick(files)
-    if (file.mapping < 0 || file.writing !== undefined) return
+    if (file.mapping < 0 || file.writing !== undefined || !this.#world.grants.isQuiet(file)) return
     pages.drop(file.mapping, 0, PAGES_MAX)
     this.#release(file)
-    file.serveAlone(pages.changeLayout(file.mapping))
+    file.serveAlone(pages.mappings.changeLayout(file.mapping))
     keeperProcessor.flush()
     for (const page of file.pages) {
       if (random.chance(0.7)) file.clones.set(page, this.#world.anyPlace())
       else if (!file.clones.delete(page)) continue
       truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.#world.freshValue())
+      this.#world.disk.writePage(file, page, truth.value(file.name, page))
     }
   }
 
@@ -249,8 +276,9 @@ export class SimKeeper implements Executor {
       if (random.chance(0.5)) this.#loadOf(file, page, node)
       const bytes = new Uint8Array(2)
       const begin = truth.now
-      if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) === 2)
-        truth.check(file.name, page, 0, bytes, begin, truth.now)
+      if (ownReader.copy(layout, page * PAGE_BYTES, bytes, 0, 2) !== 2) continue
+      truth.check(file.name, page, 0, bytes, begin, truth.now)
+      this.#world.grants.checkFound(file, page, begin)
     }
   }
 
@@ -326,8 +354,23 @@ export class SimKeeper implements Executor {
     })
   }
 
-  /** All loads come to an end. */
+  /** What is under way goes on, and nothing new begins. */
+  endSomething(): void {
+    this.#accesses = 0
+    this.goOn()
+    for (const file of this.#world.files) if (file.writing !== undefined) this.#endWrite(file)
+    this.#world.grants.goOn()
+  }
+
+  /** All loads come to an end, and all grants. */
   finish(): void {
+    this.#endLoads()
+    this.#world.grants.finish()
+    // Of readers that have died while they waited.
+    this.#endLoads()
+  }
+
+  #endLoads(): void {
     for (const load of [...this.#loads]) this.#end(load, false)
   }
 
@@ -343,10 +386,10 @@ export class SimKeeper implements Executor {
   #open(file: SimFile, thread: ReaderThread): boolean {
     const { pages } = this.#world
     if (file.mapping < 0) {
-      file.mapping = pages.createMapping(file.domain)
+      file.mapping = pages.mappings.create(file.domain)
       if (file.mapping < 0) return false
-      file.serveAlone(pages.changeLayout(file.mapping))
-      pages.setSize(file.mapping, FILE_BYTES)
+      file.serveAlone(pages.mappings.changeLayout(file.mapping))
+      pages.mappings.setSize(file.mapping, FILE_BYTES)
     }
     file.users++
     this.#openBy.set(thread, [...(this.#openBy.get(thread) ?? []), file])
@@ -364,12 +407,12 @@ export class SimKeeper implements Executor {
     if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
     const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
     for (const home of homes) {
-      if (home.mapping < 0) home.mapping = pages.createMapping(home.domain)
+      if (home.mapping < 0) home.mapping = pages.mappings.create(home.domain)
       if (home.mapping < 0) return
-      pages.setSize(home.mapping, FILE_BYTES)
+      pages.mappings.setSize(home.mapping, FILE_BYTES)
     }
     for (const home of homes) home.users++
-    const version = pages.changeLayout(file.mapping)
+    const version = pages.mappings.changeLayout(file.mapping)
     file.serveByHomes(version, (buffer) => this.#world.simulateBuffer(buffer))
   }
 
@@ -380,24 +423,40 @@ export class SimKeeper implements Executor {
 
   /** Begins to load a page of the file from where it lies, if nobody has. */
   #loadOf(file: SimFile, page: number, node = this.#world.anyNode()): void {
-    const { truth } = this.#world
-    if (file.writing?.page === page) return
-    const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
-    if (place === undefined) this.#begin(file, page, node, () => truth.value(file.name, page))
-    else this.#begin(place.home, place.page, node, () => valueAt(place)!)
+    const leave = this.#world.grants.tryEnter(file, page, false)
+    if (leave !== undefined) this.#loadInside(file, page, node, leave)
   }
 
-  #begin(source: SimFile | SimHome, page: number, node: number, value: () => number): void {
+  /** The same, when no grant is in the way. */
+  #loadInside(file: SimFile, page: number, node: number, leave: () => void): void {
+    const { disk } = this.#world
+    if (file.writing?.page === page) {
+      leave()
+      return
+    }
+    const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
+    if (place === undefined) this.#begin(file, page, node, (offset) => disk.valueOf(file, page, offset), leave)
+    else this.#begin(place.home, place.page, node, () => valueAt(place)!, leave)
+  }
+
+  #begin(source: SimFile | SimHome, page: number, node: number, value: Load['value'], leave: () => void): void {
     const { pages, random } = this.#world
-    const mapping = pages.mappingOn(source.mapping, node)
-    if (pages.isCached(mapping, page) || pages.isLoading(mapping, page)) return
-    const frame = pages.reserve(mapping, page)
-    if (frame === NO_FRAME) return
+    const mapping = pages.mappings.on(source.mapping, node)
+    const isNeeded = !pages.isCached(mapping, page) && !pages.isLoading(mapping, page)
+    const frame = isNeeded ? pages.reserve(mapping, page) : NO_FRAME
+    if (frame === NO_FRAME) {
+      leave()
+      return
+    }
     const { used, inLimbo, limit } = pages.frames
     if (used + inLimbo > limit) throw new Error(`${used} frames and ${inLimbo} in limbo are more than ${limit}`)
     if (this.#loads.some((load) => load.frame === frame)) throw new Error(`frame ${frame} is given out twice`)
     source.users++
-    const load = { frame, value, done: () => source.users--, bytesLoaded: 0, isZero: true }
+    const done = () => {
+      source.users--
+      leave()
+    }
+    const load = { frame, value, done, bytesLoaded: 0, isZero: true }
     this.#loads.push(load)
     if (random.chance(0.5) && this.#read(load, SIMULATED_BYTES.length)) this.#end(load, true)
   }
@@ -405,7 +464,8 @@ export class SimKeeper implements Executor {
   /** Reads some bytes more; true: that was all. */
   #read(load: Load, count: number): boolean {
     for (let i = 0; i < count && load.bytesLoaded < SIMULATED_BYTES.length; i++) {
-      const byte = byteOf(load.value(), SIMULATED_BYTES[load.bytesLoaded]!)
+      const offset = SIMULATED_BYTES[load.bytesLoaded]!
+      const byte = byteOf(load.value(offset), offset)
       if (byte !== 0) load.isZero = false
       this.#fill(load.frame, load.bytesLoaded++, byte)
     }

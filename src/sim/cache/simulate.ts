@@ -66,7 +66,9 @@ function endAll(world: World, keeper: SimKeeper): void {
   world.isEnding = true
   for (let turn = 0; world.threads.some((thread) => thread !== undefined); turn++) {
     if (turn > END_TURNS) throw new Error('a reader does not come to an end')
+    world.grants.pass()
     keeper.answer()
+    if (world.hasGrants && world.random.chance(0.3)) keeper.endSomething()
     world.stepReader()
     keeper.bury()
     if (turn % 50 === 0) keeper.forget()
@@ -80,7 +82,7 @@ function checkCached({ files, pages, ownReader, nodes, isByNode }: World): void 
   for (const file of files)
     for (let node = 0; node < (isByNode ? nodes.count : 1); node++) {
       if (file.mapping < 0) continue
-      const mapping = pages.mappingOn(file.mapping, node)
+      const mapping = pages.mappings.on(file.mapping, node)
       if (ownReader.lookup.layoutOf(mapping) !== file.layout.version)
         throw new Error(`nobody on node ${node} reads ${file.name} in the way that it is served`)
       const layout = new FileLayout({ ...file.layout, node })

@@ -11,6 +11,8 @@ interface Version {
   readonly value: number
   readonly from: number
   until: number
+  /** All of it at once for readers. Of what is written otherwise they may get a part. */
+  readonly isPublished: boolean
 }
 
 /** Bytes of a page that are simulated: its first and its last. */
@@ -39,7 +41,7 @@ export class Truth {
   /** A value that pages may have already, or a twin of one. */
   usedValue(random: Random): number {
     if (this.#values === 0) return this.freshValue()
-    const value = random.between(Math.max(1, this.#values - 2), this.#values)
+    const value = random.between(Math.max(1, this.#values - 1), this.#values)
     return random.chance(0.2) ? value + random.between(1, SIMULATED_BYTES.length) * TWINS : value
   }
 
@@ -50,12 +52,32 @@ export class Truth {
     const last = versions.at(-1)
     this.now++
     if (last !== undefined) last.until = this.now
-    versions.push({ value, from: this.now, until: Number.POSITIVE_INFINITY })
+    versions.push({ value, from: this.now, until: Number.POSITIVE_INFINITY, isPublished: false })
     this.#versions.set(key, versions)
+  }
+
+  /** The page gets another value, which readers may see from now on, and must after the function that is returned was called. */
+  publish(file: string, page: number, value: number): () => void {
+    const versions = this.#versions.get(`${file}/${page}`)!
+    const last = versions.at(-1)!
+    versions.push({ value, from: ++this.now, until: Number.POSITIVE_INFINITY, isPublished: true })
+    return () => {
+      last.until = Math.min(last.until, ++this.now)
+    }
   }
 
   value(file: string, page: number): number {
     return this.#versions.get(`${file}/${page}`)!.at(-1)!.value
+  }
+
+  /** Throws where the halves of the page were not of values that it had between the moments, or are of two although nobody wrote it. */
+  checkHalves(file: string, page: number, halves: readonly number[], begin: number, end: number): void {
+    const versions = this.#versions.get(`${file}/${page}`) ?? []
+    const current = versions.filter(({ from, until }) => from <= end && until > begin)
+    const isMixed = current.some(({ from, isPublished }) => from > begin && !isPublished)
+    const isRight = (half: number) => current.some(({ value }) => value === half)
+    if (halves.every(isRight) && (isMixed || halves.every((half) => half === halves[0]))) return
+    throw new Error(`${halves} was read past the cache from ${file}, page ${page}, from ${begin} to ${end}`)
   }
 
   /** Throws where those bytes from `offset` of the page on were never its own between the moments `begin` and `end`. */

@@ -14,10 +14,12 @@ import type { Arena } from '../../library/arena.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
 import { PageReader } from '../../library/page-reader.ts'
 import { Random } from '../random.ts'
+import { Disk, HALVES } from './disk.ts'
 import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { life, VIEWS_MAX } from './reader-program.ts'
 import { ReaderThread } from './reader-thread.ts'
+import { SimGrants } from './sim-grants.ts'
 import { NODES_RANK, type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
 import { SimPolicy } from './sim-policy.ts'
 import { SIMULATED_BYTES, Truth } from './truth.ts'
@@ -40,11 +42,18 @@ export interface Counts {
   deaths: number
   shared: number
   zeros: number
+  grants: number
+  refusals: number
+  publishes: number
+  /** Reads past the cache. */
+  past: number
   merged: number
   /** Looks at a replica's bytes. */
   nearLooks: number
 }
 
+/** Three files of three pages. */
+const DISK_PAGES_MAX = 9
 /** And one word that counts them. */
 const PINS_PER_THREAD = VIEWS_MAX + 1
 /** The last generation of a frame without a page: the second from there is 0. */
@@ -67,7 +76,20 @@ export class World {
   readonly threads: (ReaderThread | undefined)[]
   /** Frames that readers have views of. */
   readonly viewed = new Map<number, ReaderThread[]>()
-  readonly counts: Counts = { hits: 0, misses: 0, views: 0, deaths: 0, shared: 0, zeros: 0, merged: 0, nearLooks: 0 }
+  readonly counts: Counts = {
+    hits: 0,
+    misses: 0,
+    views: 0,
+    deaths: 0,
+    shared: 0,
+    zeros: 0,
+    grants: 0,
+    refusals: 0,
+    publishes: 0,
+    past: 0,
+    merged: 0,
+    nearLooks: 0,
+  }
   readonly description: string
   readonly frameBytes: Region
   readonly pins: Region
@@ -75,6 +97,10 @@ export class World {
   readonly ownReader: PageReader
   /** The memory of frames is given back to the system. */
   giveBack: (frames: readonly number[]) => void = () => {}
+  readonly disk: Disk
+  /** Whether there is anybody who wants pages alone. */
+  readonly hasGrants: boolean
+  readonly grants: SimGrants
   /** A page is copied from frame to frame. */
   copy: (from: number, to: number) => void = () => {}
   /** NUMA nodes. */
@@ -112,10 +138,10 @@ export class World {
     this.#pace = random.pick([0.02, 0.1, 0.4])
     this.#turnMax = random.pick([1, 4, 20])
     this.#deadliness = random.pick([0, 0, 0.003])
-    this.zeros = random.pick([0.1, 0.6])
+    const isMerging = random.chance(0.6)
+    this.zeros = random.pick(isMerging ? [0.05, 0.3] : [0.1, 0.6])
     this.#cloning = random.pick([0.2, 0.9])
-    const isMerging = random.chance(0.5)
-    this.#equality = isMerging ? random.pick([0.3, 0.8]) : 0
+    this.#equality = isMerging ? random.pick([0.5, 0.9]) : 0
     this.#domains = random.pick([1, 2])
     const frames = random.between(3, 7)
     const nodes = random.between(14, 30)
@@ -158,7 +184,12 @@ export class World {
       },
     } as unknown as Shortcuts)
     this.threads = new Array(threads)
+    const diskWords = new SharedArrayBuffer(DISK_PAGES_MAX * HALVES.length * 4)
+    const region = this.#simulate(diskWords, 4, -1)
+    this.disk = new Disk(this.memory, new Int32Array(diskWords), region.base)
     this.#makeFiles()
+    this.hasGrants = random.chance(0.5)
+    this.grants = new SimGrants(this)
     this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
@@ -273,6 +304,8 @@ export class World {
       for (const page of pages) {
         if (random.chance(this.#cloning)) file.clones.set(page, this.anyPlace())
         truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.freshValue())
+        this.disk.add(file, page)
+        this.disk.writePage(file, page, truth.value(file.name, page))
       }
       this.files.push(file)
     }

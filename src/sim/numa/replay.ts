@@ -86,7 +86,7 @@ export class Replay {
     if (way === 'inode') this.#keeper.mapByNode()
     const mappings = way === 'replicate' || way === 'eager' ? this.#keeper.allowReplicas(() => {}) : []
     const policy = way === 'replicate' ? new ReplicaPolicy(this.#keeper) : undefined
-    this.#mapping = this.#keeper.createMapping()
+    this.#mapping = this.#keeper.mappings.create()
     this.#lookups = table.frames.map((_, node) => {
       const lookup = new Lookup(memory, false)
       lookup.replicas = mappings[node] ?? -1
@@ -141,7 +141,7 @@ export class Replay {
   #read(node: number, page: number): void {
     const work = this.#work[node]!
     const lookup = this.#lookups[node]!
-    const mapping = this.#keeper.mappingOn(this.#mapping, node)
+    const mapping = this.#keeper.mappings.on(this.#mapping, node)
     let frame = lookup.find(mapping, page)
     if (frame === FOUND.NOTHING) {
       work.misses++
@@ -159,7 +159,7 @@ export class Replay {
   #write(node: number, page: number): void {
     this.#work[node]!.writes++
     this.#keeper.drop(this.#mapping, page, page + 1)
-    this.#load(this.#keeper.mappingOn(this.#mapping, node), page, node)
+    this.#load(this.#keeper.mappings.on(this.#mapping, node), page, node)
   }
 
   #load(mapping: number, page: number, node: number): number {

@@ -17,7 +17,7 @@ function world() {
   const memory = allocateMemory({ frames: FRAMES, nodes: NODES, mappings: 4, threads: 1, pinsPerThread: 2 })
   const keeper = new PageKeeper(memory, (ages) => new ReuseClock(FRAMES, ages), FRAMES * PAGE_BYTES)
   const lookup = new Lookup(memory, true)
-  for (let i = 0; i < 4; i++) keeper.createMapping()
+  for (let i = 0; i < 4; i++) keeper.mappings.create()
   return { keeper, lookup }
 }
 
@@ -193,11 +193,11 @@ test('the size is never half of one and half of another', () => {
   const sizes = [2 ** 32 - 1, 2 ** 32 + 7]
   for (let nth = 0; nth < LOADS_MAX; nth++) {
     const { keeper, lookup } = world()
-    keeper.setSize(0, sizes[0]!)
+    keeper.mappings.setSize(0, sizes[0]!)
     let size = 0
     interrupt(
       nth,
-      () => keeper.setSize(0, sizes[1]!),
+      () => keeper.mappings.setSize(0, sizes[1]!),
       () => {
         size = lookup.sizeOf(0)
       },

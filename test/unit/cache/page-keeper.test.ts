@@ -87,7 +87,7 @@ class World {
     this.keeper.pinned.attach(0)
     this.pins = new Pins(this.memory, 0)
     this.lookup = new Lookup(this.memory, true)
-    for (let i = 0; i < MAPPINGS; i++) expect(this.keeper.createMapping()).toBe(i)
+    for (let i = 0; i < MAPPINGS; i++) expect(this.keeper.mappings.create()).toBe(i)
   }
 
   label(of: number, at: number): string {
@@ -230,7 +230,7 @@ test('readers find what the model has and nothing else, in whatever order things
             world.change(command.mapping, 0, Infinity)
             const before = world.lookup.layoutOf(command.mapping)
             keeper.deleteMapping(command.mapping)
-            expect(keeper.createMapping()).toBe(command.mapping)
+            expect(keeper.mappings.create()).toBe(command.mapping)
             expect(world.lookup.layoutOf(command.mapping)).not.toBe(before)
           }
         }
@@ -267,7 +267,7 @@ function keeperOf(frames: number, nodes: number) {
 
 test('holes and short cuts give way to pages where nodes run out', () => {
   const { keeper, lookup } = keeperOf(64, 60)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   for (let i = 0; i < 100; i++) {
     const frame = keeper.reserve(mapping, i * 64)
     keeper.publishZero(frame)
@@ -280,7 +280,7 @@ test('holes and short cuts give way to pages where nodes run out', () => {
 
 test('frames beyond what index and pages may take are given back as the index grows', () => {
   const { keeper, released } = keeperOf(256, 600)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   // A leaf for each page: 512 bytes of index for 4096.
   for (let i = 0; i < 1000; i++) {
     const frame = keeper.reserve(mapping, i * 64)
@@ -296,7 +296,7 @@ test('pages that are pinned stay when the cache shrinks, and their memory goes w
   const { memory, keeper, released, lookup } = keeperOf(128, 600)
   keeper.pinned.attach(0)
   const pins = new Pins(memory, 0)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   for (let page = 0; page < 100; page++) keeper.publish(keeper.reserve(mapping, page), true)
   const slots = Array.from({ length: 40 }, (_, page) => pins.pin(lookup.find(mapping, page)))
   keeper.resize(16 * PAGE_BYTES)
@@ -312,11 +312,11 @@ test('pages that are pinned stay when the cache shrinks, and their memory goes w
 
 test('mappings are given out until there are no more, and sizes are exact up to the largest', () => {
   const { keeper, lookup } = keeperOf(16, 60)
-  const all = Array.from({ length: 4 }, () => keeper.createMapping())
+  const all = Array.from({ length: 4 }, () => keeper.mappings.create())
   expect([...all].sort()).toEqual([0, 1, 2, 3])
-  expect(keeper.createMapping()).toBe(-1)
+  expect(keeper.mappings.create()).toBe(-1)
   keeper.deleteMapping(2)
-  expect(keeper.createMapping()).toBe(2)
+  expect(keeper.mappings.create()).toBe(2)
   for (const bytes of [
     0,
     1,
@@ -332,7 +332,7 @@ test('mappings are given out until there are no more, and sizes are exact up to 
     2 ** 45 + 77,
     2 ** 53 - 1,
   ]) {
-    keeper.setSize(1, bytes)
+    keeper.mappings.setSize(1, bytes)
     expect(lookup.sizeOf(1)).toBe(bytes)
     const last = Math.floor(bytes / PAGE_BYTES)
     expect(lookup.isWhole(1, last)).toBe(false)
@@ -342,7 +342,7 @@ test('mappings are given out until there are no more, and sizes are exact up to 
 
 test('when the keeper ends no reader finds anything, nor believes what it has just copied', () => {
   const { keeper, lookup } = keeperOf(16, 60)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   keeper.publish(keeper.reserve(mapping, 3), true)
   const frame = lookup.find(mapping, 3)
   const { generation } = lookup
@@ -355,7 +355,7 @@ test('when the keeper ends no reader finds anything, nor believes what it has ju
 
 test('the checker finds a page that is in no frame of its own', () => {
   const { memory, keeper } = keeperOf(16, 60)
-  const mapping = keeper.createMapping()
+  const mapping = keeper.mappings.create()
   keeper.publish(keeper.reserve(mapping, 3), true)
   keeper.checkInvariants()
   new Int32Array(memory.frames).fill(5)

@@ -6,6 +6,7 @@
  *     daemon            library, fuse, inspect, homes, cache, layout, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     dedupe            inspect for its walk and its quiet reading, storage, linux
+ *     exclusive         linux: how a client asks a mount for grants
  *     inspect, demo     storage, linux
  *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, which it runs
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
@@ -20,10 +21,24 @@ import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
-  cli: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'dedupe', 'demo', 'sim', 'daemon'],
-  library: ['linux', 'storage', 'layout', 'cache', 'homes'],
-  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'inspect', 'library'],
+  cli: [
+    'linux',
+    'storage',
+    'layout',
+    'cache',
+    'homes',
+    'fuse',
+    'exclusive',
+    'inspect',
+    'dedupe',
+    'demo',
+    'sim',
+    'daemon',
+  ],
+  library: ['linux', 'storage', 'layout', 'cache', 'homes', 'exclusive'],
+  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect', 'library'],
   fuse: ['linux'],
+  exclusive: ['linux'],
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
   dedupe: ['linux', 'storage', 'inspect'],

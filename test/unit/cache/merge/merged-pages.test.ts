@@ -32,7 +32,7 @@ class World {
   constructor(nodes = FRAMES * 3) {
     const memory = allocateMemory({ frames: FRAMES, nodes, mappings: MAPPINGS + 1, threads: 1, pinsPerThread: 4 })
     this.keeper = new PageKeeper(memory, (ages) => new ReuseClock(FRAMES, ages), (FRAMES + nodes / 8 + 1) * PAGE_BYTES)
-    for (let i = 0; i < MAPPINGS; i++) expect(this.keeper.createMapping(DOMAINS[i])).toBe(i)
+    for (let i = 0; i < MAPPINGS; i++) expect(this.keeper.mappings.create(DOMAINS[i])).toBe(i)
     this.keeper.pinned.attach(0)
     this.pins = new Pins(memory, 0)
     this.lookup = new Lookup(memory, true)
@@ -190,7 +190,7 @@ function apply(world: World, command: Command): void {
     case 'renew':
       keeper.deleteMapping(command.mapping)
       // Numbers go round: the one that was given back is not always the next.
-      while (keeper.createMapping(DOMAINS[command.mapping]) !== command.mapping);
+      while (keeper.mappings.create(DOMAINS[command.mapping]) !== command.mapping);
   }
 }
 

@@ -317,7 +317,7 @@ describe('content files', () => {
     const { files, pages, state } = new World(1, undefined)
     const one = files.take('0:file', 0, state)!
     const other = files.take('1:file', 1, state)!
-    expect(pages.domainOf(one.mapping)).not.toBe(pages.domainOf(other.mapping))
+    expect(pages.mappings.domainOf(one.mapping)).not.toBe(pages.mappings.domainOf(other.mapping))
     expect(files.take('0:file', 0, state)!.mapping).toBe(one.mapping)
     expect(files.take('0:file', 0, { ...state, ctimeNsec: 77 })!.mapping).not.toBe(one.mapping)
   })

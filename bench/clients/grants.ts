@@ -1,0 +1,100 @@
+/**
+ * Grants of one page: how long it takes to get one and to publish it when nobody else wants it, how long from one holder to the next when eight wait, and what a thread reads of other pages
+ * meanwhile.
+ */
+import { once } from 'node:events'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { PageCache, type PageCacheHandle } from '../../src/library/page-cache.ts'
+import type { GrantsAnswer, GrantsTask } from '../client.ts'
+import { answer, randomBelow, task } from './support.ts'
+
+const PAGE_BYTES = 4096
+const WAITERS = 8
+/** Pages that the other thread reads; those that are granted lie behind. */
+const PAGES = 1024
+const READS = 200_000
+
+interface Shared {
+  readonly handle: PageCacheHandle
+  readonly path: string
+}
+
+if (isMainThread) {
+  const { paths, grants, rounds } = task<GrantsTask>()
+  await using cache = await PageCache.create({ memory: '64MiB', yieldUnderPressure: false })
+  const files = await Promise.all(paths.map((path) => cache.open(path, 'r+')))
+  const [file, other] = [files[0]!, files[1]!]
+  await file.advise('willneed')
+
+  /** One page after the other, behind those that are read. */
+  const positions = Array.from({ length: 64 }, (_, i) => (PAGES + i) * PAGE_BYTES)
+  const times = { acquired: [] as number[], published: [] as number[], handedOver: [] as number[] }
+  for (let i = 0; i < grants; i++) {
+    const began = performance.now()
+    const grant = await file.exclusive({ position: positions[i % 64]!, length: PAGE_BYTES })
+    const granted = performance.now()
+    grant.bytes[0] = i
+    await grant.publish()
+    times.acquired.push((granted - began) * 1e6)
+    times.published.push((performance.now() - granted) * 1e6)
+  }
+
+  let givenUpAt = 0
+  const contend = async (): Promise<void> => {
+    for (let i = 0; i < grants / WAITERS; i++) {
+      const grant = await file.exclusive({ position: positions[0]!, length: PAGE_BYTES })
+      if (givenUpAt > 0) times.handedOver.push((performance.now() - givenUpAt) * 1e6)
+      // Others come to wait.
+      await new Promise(setImmediate)
+      givenUpAt = performance.now()
+      await grant.abandon()
+    }
+  }
+  await Promise.all(Array.from({ length: WAITERS + 1 }, contend))
+
+  const handle = cache.handle()
+  const worker = new Worker(new URL(import.meta.url), {
+    workerData: { handle, path: paths[0]! } satisfies Shared,
+    transferList: [...handle.transferList],
+  })
+  await once(worker, 'message')
+  /** The reader's rate while grants of pages of `granted` come and go. */
+  const readBeside = async (granted: typeof file): Promise<number> => {
+    let isDone = false
+    worker.postMessage('read')
+    const seconds = once(worker, 'message').then(([value]) => {
+      isDone = true
+      return value as number
+    })
+    for (let i = 0; !isDone; i++) {
+      const grant = await granted.exclusive({ position: positions[i % 64]!, length: PAGE_BYTES })
+      await grant.publish()
+      // Messages are heard of.
+      if (i % 16 === 0) await new Promise(setImmediate)
+    }
+    return READS / (await seconds)
+  }
+  const sameFile: number[] = []
+  const anotherFile: number[] = []
+  for (let round = 0; round <= rounds; round++) {
+    const [same, another] = [await readBeside(file), await readBeside(other)]
+    if (round === 0) continue
+    sameFile.push(same)
+    anotherFile.push(another)
+  }
+  answer({ ...times, sameFile, anotherFile } satisfies GrantsAnswer)
+  await worker.terminate()
+  for (const it of files) await it.close()
+} else {
+  const { handle, path } = workerData as Shared
+  const cache = await PageCache.attach(handle)
+  const file = await cache.open(path)
+  const buffer = Buffer.alloc(PAGE_BYTES)
+  const pages = randomBelow(PAGES, READS)
+  parentPort!.on('message', () => {
+    const began = performance.now()
+    for (let i = 0; i < READS; i++) file.readSync(buffer, { position: pages[i]! * PAGE_BYTES })
+    parentPort!.postMessage((performance.now() - began) / 1000)
+  })
+  parentPort!.postMessage('ready')
+}

@@ -1,0 +1,121 @@
+/**
+ * Connections of those who hold grants or want some: what they say comes in as messages, and their end is told. Context: the grants' thread.
+ *
+ * Whoever lets a line pile up, or says what is none of the protocol's, is cut off.
+ */
+import { randomBytes } from 'node:crypto'
+import { type FromMount, KEY_BYTES, Lines, parseToMount, type ToMount } from '../../exclusive/messages.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { close } from '../../linux/file.ts'
+import {
+  acceptUnix,
+  type Peer,
+  peerOf,
+  readable,
+  receiveWith,
+  sendWith,
+  shutdownSocket,
+} from '../../linux/unix-socket.ts'
+
+const CONNECTIONS_MAX = 1024
+
+export interface ConnectionEvents {
+  message(connection: Connection, message: ToMount): void
+  closed(connection: Connection): void
+}
+
+export class Connection {
+  readonly peer: Peer
+  /** What the client shows a file by, as hexadecimal digits. */
+  readonly key = randomBytes(KEY_BYTES).toString('hex')
+  readonly lines = new Lines()
+  readonly fd: number
+  /** Then its descriptor may be another's. */
+  isClosed = false
+
+  constructor(fd: number, peer: Peer) {
+    this.fd = fd
+    this.peer = peer
+  }
+
+  /** Sends a message, with a descriptor that stays the caller's. Who does not read what he is sent is cut off. */
+  send(message: FromMount, descriptor?: number): void {
+    if (this.isClosed) return
+    const line = Buffer.from(`${JSON.stringify(message)}\n`)
+    const sent = sendWith(this.fd, line, descriptor === undefined ? [] : [descriptor])
+    if (sent < line.length) this.cutOff()
+  }
+
+  cutOff(): void {
+    if (!this.isClosed) shutdownSocket(this.fd)
+  }
+}
+
+export class Connections {
+  readonly #listening: number
+  readonly #events: ConnectionEvents
+  readonly #open = new Map<number, Connection>()
+  readonly #buffer = new Uint8Array(new ArrayBuffer(64 << 10))
+
+  /** `listening`: a socket as `listenUnix` gives it. */
+  constructor(listening: number, events: ConnectionEvents) {
+    this.#listening = listening
+    this.#events = events
+  }
+
+  /** The connection that was given `key`. */
+  withKey(key: string): Connection | undefined {
+    for (const connection of this.#open.values()) if (connection.key === key) return connection
+    return undefined
+  }
+
+  /** Serves for ever. */
+  async serve(): Promise<never> {
+    for (;;) {
+      const isFull = this.#open.size >= CONNECTIONS_MAX
+      const ready = await readable([...(isFull ? [] : [this.#listening]), ...this.#open.keys()])
+      for (const fd of ready) {
+        if (fd === this.#listening) this.#accept()
+        else this.#receive(this.#open.get(fd)!)
+      }
+    }
+  }
+
+  #accept(): void {
+    const fd = acceptUnix(this.#listening)
+    if (fd < 0) return
+    const peer = peerOf(fd)
+    if (peer === undefined) {
+      close(fd)
+      return
+    }
+    const connection = new Connection(fd, peer)
+    this.#open.set(fd, connection)
+    connection.send({ type: 'hello', key: connection.key })
+  }
+
+  #receive(connection: Connection): void {
+    // Descriptors are taken from nobody: closing that of a file of this mount can make who closes it wait.
+    const received = receiveWith(connection.fd, this.#buffer)
+    if (received === -ERRNO.EAGAIN || received === -ERRNO.EINTR) return
+    if (received <= 0 || !this.#take(connection, received)) this.#close(connection)
+  }
+
+  /** False where it is none of the protocol's. */
+  #take(connection: Connection, received: number): boolean {
+    const lines = connection.lines.take(Buffer.from(this.#buffer.subarray(0, received)).toString('latin1'))
+    for (const line of lines ?? []) {
+      const message = parseToMount(line)
+      if (message === undefined) return false
+      this.#events.message(connection, message)
+    }
+    return lines !== undefined
+  }
+
+  #close(connection: Connection): void {
+    this.#open.delete(connection.fd)
+    this.#events.closed(connection)
+    connection.isClosed = true
+    close(connection.fd)
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Requests that workers have handed over: kept until their turn has come, then answered as a worker would have, by the very handlers. Context: the
+ * grants' thread.
+ */
+import { Reply, Request } from '../../fuse/messages.ts'
+import { OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
+import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { write } from '../../linux/fuse-device.ts'
+
+/** Signals that came before the request that they are to end: messages of two workers may overtake each other. */
+const EARLY_INTERRUPTS_MAX = 256
+
+/** A request as a worker received it, by the descriptor that the answer has to go to. */
+export interface HandedOver {
+  readonly fuseFd: number
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Tells the request from all others. */
+  readonly number: string
+}
+
+export interface HandedOverParts {
+  /** By opcode. */
+  readonly handlers: readonly (Handler | undefined)[]
+  readonly maxBytes: number
+  /** A handler threw: a defect. */
+  readonly failed: (opcode: number, error: unknown) => void
+}
+
+export class HandedOverRequests {
+  readonly #parts: HandedOverParts
+  readonly #request: Request
+  readonly #reply: Reply
+  /** How to end those that wait and may be ended by a signal. */
+  readonly #waiting = new Map<string, () => void>()
+  readonly #early = new Set<string>()
+
+  constructor(parts: HandedOverParts) {
+    this.#parts = parts
+    this.#request = new Request(parts.maxBytes + 4096)
+    this.#reply = new Reply(parts.maxBytes + OUT_HEADER_BYTES)
+  }
+
+  /** Requests that wait and can be ended by a signal. */
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
+  /** The request as handlers see it; until the next one is looked at. */
+  look({ bytes }: HandedOver): Request {
+    this.#request.bytes.set(bytes)
+    return this.#request
+  }
+
+  /** Has it handled, and answers. */
+  run(handed: HandedOver): void {
+    const request = this.look(handed)
+    const { opcode } = request
+    let result: number
+    try {
+      result = this.#parts.handlers[opcode]?.(request, this.#reply) ?? -ERRNO.ENOSYS
+    } catch (error) {
+      this.#parts.failed(opcode, error)
+      result = -ERRNO.EIO
+    }
+    if (result !== NO_REPLY) this.answer(handed, result)
+  }
+
+  /** Answers with so many payload bytes, or -errno. */
+  answer(handed: HandedOver, result: number): void {
+    this.#waiting.delete(handed.number)
+    const { uniqueLow, uniqueHigh } = this.look(handed)
+    const bytes = this.#reply.finish(uniqueLow, uniqueHigh, Math.min(result, 0), Math.max(result, 0))
+    write(handed.fuseFd, this.#reply.bytes, bytes)
+  }
+
+  /** Answers an ioctl(2) with 0. */
+  answerIoctl(handed: HandedOver): void {
+    const IOCTL_OUT_BYTES = 16
+    this.#reply.zero(0, IOCTL_OUT_BYTES)
+    this.answer(handed, IOCTL_OUT_BYTES)
+  }
+
+  /** It waits from now on; `interrupted` is called where a signal comes for it, or has come already, and is to end it. */
+  waits(handed: HandedOver, interrupted: () => void): void {
+    if (this.#early.delete(handed.number)) interrupted()
+    else this.#waiting.set(handed.number, interrupted)
+  }
+
+  interrupt(number: string): void {
+    const interrupted = this.#waiting.get(number)
+    if (interrupted !== undefined) {
+      interrupted()
+      return
+    }
+    this.#early.add(number)
+    if (this.#early.size > EARLY_INTERRUPTS_MAX) this.#early.delete(this.#early.values().next().value!)
+  }
+}
+
+export function handedOver(fuseFd: number, bytes: Uint8Array<ArrayBuffer>): HandedOver {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, 4)
+  return { fuseFd, bytes, number: requestNumber(words[2]!, words[3]!) }
+}
+
+export const requestNumber = (low: number, high: number): string => `${high}:${low}`

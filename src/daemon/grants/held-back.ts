@@ -1,0 +1,46 @@
+/** The handlers of a worker, but for requests that touch what is granted to somebody: those are handed over, and the worker is free again. */
+
+import { KEY_BYTES, SHOW_FILE } from '../../exclusive/messages.ts'
+import type { Request } from '../../fuse/messages.ts'
+import type { OpcodeName } from '../../fuse/protocol.ts'
+import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { OPEN_BOTH_WAYS } from '../opening.ts'
+import { type GrantedRanges, TOUCHER, type Toucher } from './granted-ranges.ts'
+import { isOfMapping, TOUCHING, touched } from './touched.ts'
+
+/**
+ * `handOver` gets a request whose memory is used again when it returns. While nothing is granted anywhere this costs a load and a call for each request
+ * that could touch something.
+ */
+export function heldBack(
+  handlers: Partial<Record<OpcodeName, Handler>>,
+  granted: GrantedRanges,
+  handOver: (request: Request) => void,
+): Partial<Record<OpcodeName, Handler>> {
+  const wrapped = { ...handlers }
+  for (const name of TOUCHING) {
+    const handler = handlers[name]
+    if (handler === undefined) continue
+    let who: Toucher = TOUCHER.WRITER
+    const concerns = (slot: number, start: number, end: number, writes: boolean) =>
+      granted.concerns(slot, start, end, writes ? TOUCHER.WRITER : who)
+    wrapped[name] = (request, reply) => {
+      if (granted.isEmpty) return handler(request, reply)
+      who = isOfMapping(request) ? TOUCHER.MAPPING : TOUCHER.READER
+      if (!touched(name, request, concerns)) return handler(request, reply)
+      handOver(request)
+      return NO_REPLY
+    }
+  }
+  wrapped.IOCTL = (request, reply) => {
+    if (!granted.isServed || !isShown(request)) return handlers.IOCTL?.(request, reply) ?? -ERRNO.ENOTTY
+    handOver(request)
+    return NO_REPLY
+  }
+  return wrapped
+}
+
+/** A file is shown that its owner has open for reading and writing. */
+const isShown = (request: Request): boolean =>
+  request.u32(12) === SHOW_FILE && (request.u32(4) & OPEN_BOTH_WAYS) !== 0 && request.u32(24) === KEY_BYTES

@@ -1,0 +1,298 @@
+/**
+ * One grant, from the question for it to its end.
+ *
+ * ```
+ * queued      its range stands in shared memory: opens go through the daemon, requests that touch it are handed over and take their turn
+ *   │
+ * preparing   requests that workers had in hand have ended → nobody is in the way (in-the-way.ts) → the bytes are copied
+ *   │
+ * held        readers who take the last published bytes pass, and so does what the kernel reads for mapped pages
+ *   │           publish: nobody passes any more → requests in hand have ended → all bytes are written, or none → the kernel drops what it has of them
+ * ended       its range leaves shared memory, the others have their turn
+ * ```
+ * Context: the grants' thread.
+ */
+
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import type { Grant, PageRange, TakeBack } from '../../cache/grants/grant-authority.ts'
+import type { GrantTable } from '../../cache/grants/grant-table.ts'
+import type { ToMount } from '../../exclusive/messages.ts'
+import { errnoName } from '../../linux/errors.ts'
+import type { Crew } from '../crew.ts'
+import type { Connection } from './connections.ts'
+import { answered } from './grace.ts'
+import { GrantedBytes } from './granted-bytes.ts'
+import { RANGE_STATE, TOUCHER } from './granted-ranges.ts'
+import { whatIsInTheWay } from './in-the-way.ts'
+import { forgetCopies, type Publisher, publish } from './publishing.ts'
+import type { ShownFile } from './shown-file.ts'
+
+/** Memory that one grant may take. */
+const GRANT_BYTES_MAX = 2 ** 30
+
+interface Failure {
+  readonly code: string
+  readonly message: string
+}
+
+type Want = Extract<ToMount, { type: 'want' }>
+
+export interface HoldingParts extends Publisher {
+  readonly table: GrantTable
+  readonly crew: Crew
+  /** `major:minor` of the mount. */
+  readonly device: string
+  readonly counts: GrantCounts
+}
+
+/** Since the start. */
+export interface GrantCounts {
+  granted: number
+  published: number
+  refused: number
+  taken: number
+}
+
+export interface HoldingReport {
+  /** Below the source, as it is called now. */
+  readonly path: string
+  readonly start: number
+  readonly length: number
+  readonly pid: number
+  readonly uid: number
+  readonly seconds: number
+}
+
+export class Holding {
+  readonly connection: Connection
+  readonly id: number
+  /** As the table knows it: one connection is one holder. */
+  readonly holder: string
+  readonly #parts: HoldingParts
+  readonly #want: Want
+  readonly #file: ShownFile
+  readonly #done: () => void
+  #pages: PageRange
+  #record = -1
+  #takeBack: TakeBack = () => false
+  #grant: Grant | undefined
+  #bytes: GrantedBytes | undefined
+  #grantedAtMs = 0
+  #isPublishing = false
+  #isEnded = false
+  #isTakenIfEnded = false
+  readonly #ends: ((how: 'given back' | 'taken') => void)[] = []
+
+  /** `file` is the holding's own; `done` is called when it has ended. */
+  constructor(parts: HoldingParts, connection: Connection, want: Want, file: ShownFile, done: () => void) {
+    this.#parts = parts
+    this.connection = connection
+    this.#want = want
+    this.#file = file
+    this.#done = done
+    this.id = want.id
+    this.holder = connection.key
+    this.#pages = { file: file.key, from: 0, to: 0 }
+  }
+
+  get pages(): PageRange {
+    return this.#pages
+  }
+
+  /** Whether nobody else can be granted it, given to the holder already or not. */
+  get isGranted(): boolean {
+    return this.#grant !== undefined
+  }
+
+  get isHeld(): boolean {
+    return this.#bytes !== undefined
+  }
+
+  report(): HoldingReport {
+    const { pid, uid } = this.connection.peer
+    const { start, length } = this.#bytes!
+    return { path: this.#file.path, start, length, pid, uid, seconds: (performance.now() - this.#grantedAtMs) / 1000 }
+  }
+
+  /** Asks for it; the connection is told what comes of it. */
+  ask(): void {
+    const { context, table } = this.#parts
+    const { range, readers, wait, timeoutMs } = this.#want
+    const size = this.#file.size()
+    const end = range.end ?? size
+    const wrong = whatIsWrong(range.start, end, size)
+    if (wrong !== undefined) {
+      this.#refuse(...wrong)
+      return
+    }
+    this.#pages = { file: this.#file.key, from: range.start / PAGE_BYTES, to: Math.ceil(end / PAGE_BYTES) }
+    const { from, to } = this.#pages
+    this.#record = context.granted.add(this.#file.number, from * PAGE_BYTES, to * PAGE_BYTES, RANGE_STATE.WAITING)
+    if (this.#record < 0) {
+      this.#refuse('ENFILE', 'too many grants are held or waited for')
+      return
+    }
+    this.#takeBack = table.request({
+      ...this.#pages,
+      holder: this.holder,
+      readers,
+      wait,
+      ...(timeoutMs === null ? {} : { timeoutMs }),
+      onRefused: (code) => this.#refuse(code, WHY[code]),
+      onGranted: (grant) => {
+        this.#grant = grant
+        // Descriptors or memory may have run out: then it is not had, and nobody waits for it.
+        void this.#prepare(grant, range.start, end).catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
+      },
+      onRevoke: (deadlineMs) => {
+        this.#isTakenIfEnded = true
+        this.connection.send({ type: 'revoking', id: this.id, deadlineMs })
+      },
+      onEnded: () => this.#ended(),
+    })
+  }
+
+  async #prepare(grant: Grant, start: number, end: number): Promise<void> {
+    const { context, crew, device } = this.#parts
+    await answered(crew)
+    const inTheWay = this.#isEnded ? undefined : await whatIsInTheWay(context, device, this.#file)
+    // Given up, or taken, meanwhile.
+    if (this.#isEnded) return
+    if (inTheWay !== undefined) return this.#giveUp(grant, 'EBUSY', inTheWay)
+    const size = this.#file.size()
+    if (start >= size) return this.#giveUp(grant, 'ENXIO', 'the file has become too short')
+    const bytes = GrantedBytes.copy(this.#file.fd, start, Math.min(end, size) - start)
+    if (typeof bytes === 'number') return this.#giveUp(grant, errnoName(-bytes), 'the bytes cannot be read')
+    this.#bytes = bytes
+    this.#grantedAtMs = performance.now()
+    this.#parts.counts.granted++
+    this.#letPass()
+    this.connection.send({ type: 'granted', id: this.id, start, length: bytes.length }, bytes.memory)
+  }
+
+  /** Publishes the bytes, and gives the grant back; where they cannot be written the holder keeps it. */
+  async publish(sync: boolean): Promise<void> {
+    const { context, crew, table } = this.#parts
+    const grant = this.#grant
+    const bytes = this.#bytes
+    if (grant === undefined || bytes === undefined || this.#isPublishing) return this.connection.cutOff()
+    this.#isPublishing = true
+    context.granted.setPassing(this.#record)
+    await answered(crew)
+    this.#isPublishing = false
+    // Its own connection or its deadline has ended it meanwhile.
+    const isBegun = table.beginPublish(grant, () => {
+      const failure = this.#write(bytes, sync)
+      void this.#published(grant, failure)
+    })
+    if (!isBegun) this.#answer({ code: 'ESTALE', message: 'the grant has been taken' })
+  }
+
+  #write(bytes: GrantedBytes, sync: boolean): Failure | undefined {
+    try {
+      const error = publish(this.#parts, this.#file, bytes, this.connection.peer, sync)
+      if (error < 0)
+        return { code: errnoName(-error), message: 'the bytes could not be written; the file is as it was' }
+      this.#parts.counts.published++
+      this.#isTakenIfEnded = false
+      return undefined
+    } catch (error) {
+      return { code: 'EIO', message: String(error) }
+    }
+  }
+
+  /** It has been written, or not, and nobody has seen it yet. */
+  async #published(grant: Grant, failure: Failure | undefined): Promise<void> {
+    const { context, table } = this.#parts
+    const { start, length } = this.#bytes!
+    const file = this.#file.share()
+    table.endPublish(grant)
+    if (failure === undefined) table.release(grant)
+    else if (!this.#isEnded) this.#letPass()
+    // Whoever has his turn now may be what the kernel waits for before it drops a page; what it fills from now on is new.
+    if (failure === undefined) await forgetCopies(context, file, start, length)
+    file.release()
+    this.#answer(failure)
+  }
+
+  /** The holder gives it up, or waits for it no more. */
+  abandon(): void {
+    this.#isTakenIfEnded = false
+    if (this.#grant !== undefined) {
+      this.#parts.table.release(this.#grant)
+      this.#answer()
+    } else this.#takeBack()
+  }
+
+  /** The holder is gone. */
+  drop(): void {
+    this.#isTakenIfEnded = false
+    if (this.#grant !== undefined) this.#parts.table.release(this.#grant)
+    else this.#takeBack()
+  }
+
+  /** Asks the holder to give it up, and takes it when the time is over. Resolves when it has ended. */
+  revoke(deadlineMs: number): Promise<'given back' | 'taken'> {
+    const end = new Promise<'given back' | 'taken'>((resolve) => this.#ends.push(resolve))
+    this.#parts.table.revoke(this.#grant!, deadlineMs)
+    return end
+  }
+
+  /** From now on, until it is published, who may read what was published last does. */
+  #letPass(): void {
+    const passing = this.#want.readers === 'wait' ? [TOUCHER.MAPPING] : [TOUCHER.MAPPING, TOUCHER.READER]
+    this.#parts.context.granted.setPassing(this.#record, ...passing)
+  }
+
+  #refuse(code: string, message: string): void {
+    this.#parts.counts.refused++
+    this.connection.send({ type: 'refused', id: this.id, code, message })
+    this.#ended()
+  }
+
+  #giveUp(grant: Grant, code: string, message: string): void {
+    if (this.#isEnded) return
+    this.#isTakenIfEnded = false
+    this.#parts.counts.refused++
+    this.connection.send({ type: 'refused', id: this.id, code, message })
+    this.#parts.table.release(grant)
+  }
+
+  #answer(failure?: Failure): void {
+    this.connection.send({ type: 'ended', id: this.id, ...failure })
+  }
+
+  #ended(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    const how = this.#isTakenIfEnded ? 'taken' : 'given back'
+    if (how === 'taken') {
+      this.#parts.counts.taken++
+      if (this.isHeld) this.connection.send({ type: 'taken', id: this.id })
+      else this.connection.send({ type: 'refused', id: this.id, code: 'ESTALE', message: 'it was revoked at once' })
+    }
+    if (this.#record >= 0) this.#parts.context.granted.remove(this.#record)
+    this.#bytes?.close()
+    this.#file.release()
+    for (const end of this.#ends) end(how)
+    this.#done()
+  }
+}
+
+const WHY = {
+  EAGAIN: 'somebody else has it, and this was not to wait',
+  ETIMEDOUT: 'somebody else has had it for all the time that this was to wait',
+  EDEADLK: 'who has it waits for this one',
+  ECANCELED: 'it is not waited for any more',
+} as const
+
+function whatIsWrong(start: number, end: number, size: number): [code: string, message: string] | undefined {
+  if (size < 0) return [errnoName(-size), 'the file cannot be looked at']
+  if (start >= size) return ['ENXIO', `the file has ${size} bytes, so there is nothing from ${start} on`]
+  if (start % PAGE_BYTES !== 0 || (end % PAGE_BYTES !== 0 && end < size))
+    return ['EINVAL', `a range begins and ends with a page (${PAGE_BYTES} bytes), or ends with the file`]
+  if (end <= start) return ['EINVAL', 'the range is empty']
+  if (Math.min(end, size) - start > GRANT_BYTES_MAX)
+    return ['EFBIG', `a grant can have ${GRANT_BYTES_MAX} bytes at most`]
+  return undefined
+}

@@ -1,0 +1,67 @@
+/** Which bytes of which files a request reads or changes: what decides whether it has to wait for a grant. */
+
+import type { Request } from '../../fuse/messages.ts'
+import { FATTR, OPCODE_ROWS, type OpcodeName, READ_LOCKOWNER, WRITE_CACHE } from '../../fuse/protocol.ts'
+import { O_NONBLOCK } from '../../linux/file.ts'
+import { slotOf } from '../inode-table.ts'
+
+/** Is told of bytes [start, end) of the file in a slot; says whether it has heard enough. */
+export type Tell = (slot: number, start: number, end: number, writes: boolean) => boolean
+
+const touches = {
+  READ: (request, tell) => {
+    const offset = request.u64(8)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(16), false)
+  },
+  WRITE: (request, tell) => {
+    const offset = request.u64(8)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(16), true)
+  },
+  SETATTR: (request, tell) =>
+    (request.u32(0) & FATTR.SIZE) !== 0 &&
+    tell(slotOf(request.nodeid), request.u64(16), Number.POSITIVE_INFINITY, true),
+  FALLOCATE: (request, tell) => {
+    const offset = request.u64(8)
+    return tell(slotOf(request.nodeid), offset, offset + request.u64(16), true)
+  },
+  COPY_FILE_RANGE: (request, tell) => {
+    const length = request.u64(40)
+    const from = request.u64(8)
+    const to = request.u64(32)
+    return (
+      tell(slotOf(request.nodeid), from, from + length, false) || tell(slotOf(request.u64(16)), to, to + length, true)
+    )
+  },
+} as const satisfies Partial<Record<OpcodeName, (request: Request, tell: Tell) => boolean>>
+
+type Touching = keyof typeof touches
+export const TOUCHING = Object.keys(touches) as readonly Touching[]
+
+const nameOf = new Map(OPCODE_ROWS.map(({ code, name }) => [code, name]))
+
+/** Tells `tell` of each range that a request of one of {@link TOUCHING} touches, until it has heard enough: whether it has. */
+export function touched(name: Touching, request: Request, tell: Tell): boolean {
+  return touches[name](request, tell)
+}
+
+/** As {@link touched}, of any request. */
+export function touchedBy(request: Request, tell: Tell): boolean {
+  const name = nameOf.get(request.opcode)
+  return name !== undefined && name in touches && touches[name as Touching](request, tell)
+}
+
+/** How the request of an open file that was opened so is to be treated where it would have to wait. */
+export function wouldNotWait(request: Request): boolean {
+  const name = nameOf.get(request.opcode)
+  return (name === 'READ' || name === 'WRITE') && (request.u32(32) & O_NONBLOCK) !== 0
+}
+
+/**
+ * Whether the kernel makes the request for itself, to fill or to write back a page that somebody has mapped. It holds the page meanwhile; no signal
+ * may end it, for whoever touches the page would be killed.
+ */
+export function isOfMapping(request: Request): boolean {
+  const name = nameOf.get(request.opcode)
+  if (name === 'READ') return (request.u32(20) & READ_LOCKOWNER) === 0
+  return name === 'WRITE' && (request.u32(20) & WRITE_CACHE) !== 0
+}

@@ -1,0 +1,46 @@
+/** All handlers of a mount, put together: for the workers, and for who answers what they have handed over. */
+import type { OpcodeName } from '../../fuse/protocol.ts'
+import type { Handler } from '../../fuse/server.ts'
+import { syncfs } from '../../linux/change.ts'
+import { Credentials } from '../credentials.ts'
+import { retryWithSpace, type Space } from '../space.ts'
+import { attributeHandlers } from './attributes.ts'
+import { changingHandlers } from './changing.ts'
+import type { Context } from './context.ts'
+import { creatingHandlers } from './creating.ts'
+import { directoryHandlers } from './directories.ts'
+import { lockingHandlers } from './locking.ts'
+import { readingHandlers } from './reading.ts'
+import { refusalHandlers } from './refusals.ts'
+import { writingHandlers } from './writing.ts'
+
+export function allHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
+  return {
+    ...refusalHandlers(context),
+    ...attributeHandlers(context),
+    ...directoryHandlers(context),
+    ...readingHandlers(context),
+    ...(context.options.writable ? changeHandlers(context, space) : {}),
+  }
+}
+
+function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
+  const credentials = new Credentials(context.options.privileged)
+  const handlers = {
+    ...creatingHandlers(context, credentials),
+    ...changingHandlers(context, credentials),
+    ...writingHandlers(context, credentials),
+  }
+  const retried = Object.entries(handlers).map(
+    ([name, handler]) => [name, retryWithSpace(handler, () => makeSpace(context, space))] as const,
+  )
+  return { ...Object.fromEntries(retried), ...lockingHandlers(context) }
+}
+
+/** Has the keeper give back what nobody needs: whether something can be tried again. */
+export function makeSpace(context: Context, space: Space): boolean {
+  const isMade = space.wait(() => context.tellKeeper({ type: 'makeSpace' }))
+  // btrfs gives freed blocks out again when the transaction has ended that freed them.
+  if (isMade) syncfs(context.source.rootFd)
+  return isMade
+}

@@ -1,0 +1,122 @@
+/**
+ * What a client and a mount tell each other about grants: lines of JSON over a Unix socket. The bytes of a grant never travel: the line that
+ * gives one carries a descriptor of the memory that holds them, of exactly its size.
+ *
+ * Who may is found out by the kernel: the client opens the file through the mount for reading and writing, and shows that open file by an
+ * ioctl(2) on it, which carries the key that the mount has given this connection. Nobody else can make that call.
+ *
+ * ```
+ * client                              mount
+ *                                     hello { key }
+ *   ioctl(fd, SHOW_FILE, key)
+ *   want { id, range, … }             granted { id, start, length } + memory   or   refused { id, code, message }
+ *   publish { id, sync }              ended { id, code?, message? }
+ *   abandon { id }                    ended { id }
+ *   revoke { id, range, deadlineMs }  ended { id, taken }
+ *                                     revoking { id, deadlineMs }: somebody asks for it back
+ *                                     taken { id }: the deadline is over, what was written to the memory is worth nothing
+ * closing the connection abandons all that it holds, and takes back all that it waits for
+ * ```
+ */
+import { ioctlRequest } from '../linux/ioctl.ts'
+
+/** Bytes of a connection's key. */
+export const KEY_BYTES = 16
+
+/** Its argument is the key: shows the daemon that the caller has this file open. */
+export const SHOW_FILE = ioctlRequest('write', 'S', 0x67, KEY_BYTES)
+
+/** Bytes [start, end) of a file; an `end` of null: up to its end. */
+export interface Range {
+  readonly start: number
+  readonly end: number | null
+}
+
+export type ToMount =
+  | {
+      readonly type: 'want'
+      readonly id: number
+      readonly range: Range
+      /** Whether readers of the range wait, too, or take what was published last. */
+      readonly readers: 'wait' | 'last-published'
+      readonly wait: boolean
+      /** null: no limit. */
+      readonly timeoutMs: number | null
+    }
+  | { readonly type: 'publish'; readonly id: number; readonly sync: boolean }
+  | { readonly type: 'abandon'; readonly id: number }
+  | { readonly type: 'revoke'; readonly id: number; readonly range: Range; readonly deadlineMs: number }
+
+/** Errors of grants, by name as in errno(3). */
+export type GrantCode = string
+
+export type FromMount =
+  | { readonly type: 'hello'; readonly key: string }
+  | { readonly type: 'granted'; readonly id: number; readonly start: number; readonly length: number }
+  | { readonly type: 'refused'; readonly id: number; readonly code: GrantCode; readonly message: string }
+  | {
+      readonly type: 'ended'
+      readonly id: number
+      readonly code?: GrantCode
+      readonly message?: string
+      /** Of a revoke: how many grants had to be taken, because their holders did not give them up. */
+      readonly taken?: number
+    }
+  | { readonly type: 'revoking'; readonly id: number; readonly deadlineMs: number }
+  | { readonly type: 'taken'; readonly id: number }
+
+/** Longer lines are nobody's who means well. */
+export const LINE_BYTES_MAX = 4096
+
+/** Cuts what arrives into lines. */
+export class Lines {
+  #rest = ''
+
+  /** The lines that `text` completes; undefined where one is too long. */
+  take(text: string): string[] | undefined {
+    const parts = (this.#rest + text).split('\n')
+    this.#rest = parts.pop()!
+    return this.#rest.length > LINE_BYTES_MAX ? undefined : parts
+  }
+}
+
+/** What a line says to a mount; undefined where it is none of the protocol's. */
+export function parseToMount(line: string): ToMount | undefined {
+  let said: Partial<Record<string, unknown>>
+  try {
+    said = JSON.parse(line)
+  } catch {
+    return undefined
+  }
+  if (typeof said !== 'object' || said === null || !isCount(said.id)) return undefined
+  switch (said.type) {
+    case 'want':
+      return isRange(said.range) &&
+        (said.readers === 'wait' || said.readers === 'last-published') &&
+        typeof said.wait === 'boolean' &&
+        (said.timeoutMs === null || isCount(said.timeoutMs))
+        ? (said as ToMount)
+        : undefined
+    case 'publish':
+      return typeof said.sync === 'boolean' ? (said as ToMount) : undefined
+    case 'abandon':
+      return said as ToMount
+    case 'revoke':
+      return isRange(said.range) && isCount(said.deadlineMs) ? (said as ToMount) : undefined
+    default:
+      return undefined
+  }
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+
+function isRange(value: unknown): value is Range {
+  const range = value as Range | null
+  return (
+    typeof range === 'object' && range !== null && isCount(range.start) && (range.end === null || isCount(range.end))
+  )
+}
+
+/** The name of a mount's socket in the directory of sockets, by `major:minor` of the mount. */
+export const grantSocketName = (device: string): string => `${device}.grants`

@@ -1,0 +1,290 @@
+/**
+ * Grants of files' pages, on the keeper's side: who decides is the authority, the table of this cache if no other; here is what becomes of pages and bytes.
+ *
+ * ```
+ *   grant     the authority's turn → (readers wait: pages become the file's own, entries exclusive) → a private copy of the bytes
+ *   publish   readers inside leave → the old bytes are kept → the file is written (and synced) → all see the new ones : the old ones are put back
+ *   end       entries are empty, the next one has its turn
+ * ```
+ * Readers and writers: see passages.ts.
+ *
+ * Context: the keeper's thread.
+ */
+import fs from 'node:fs'
+import { promisify } from 'node:util'
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import type { Exclusion } from '../../cache/grants/exclusion.ts'
+import type { Grant, GrantAuthority, GrantReaders, TakeBack } from '../../cache/grants/grant-authority.ts'
+import type { PageKeeper } from '../../cache/page-keeper.ts'
+import { PAGES_MAX } from '../../layout/mapping-record.ts'
+import type { Arena } from '../arena.ts'
+import { type CachedInode, NO_STAMP } from '../cached-inode.ts'
+import { systemError, withPath } from '../errors.ts'
+import { refusedError } from './refused.ts'
+
+const readFile = promisify(fs.read)
+const syncFile = promisify(fs.fdatasync)
+
+/** What is asked for; can be sent to the keeper's thread. */
+export interface ExclusiveWish {
+  /** In the file, in bytes. */
+  readonly position: number
+  readonly length: number
+  readonly readers: GrantReaders
+  readonly wait: boolean
+  readonly timeoutMs: number
+}
+
+/** A grant that somebody has. */
+export interface HeldGrant {
+  readonly inode: CachedInode
+  readonly grant: Grant
+  readonly position: number
+  /** What the holder may change. */
+  readonly bytes: Uint8Array
+}
+
+/** What a holder is called to know. */
+export interface HolderEvents {
+  readonly onRevoke: (deadlineMs: number) => void
+  /** How to take the wish back while it waits. */
+  readonly onWaiting: (takeBack: TakeBack) => void
+}
+
+/** What is needed of the keeper of files. */
+export interface FileGrantsParts {
+  readonly authority: GrantAuthority
+  readonly exclusion: Exclusion
+  readonly pages: PageKeeper
+  readonly arena: Arena
+  /** The inode is used once less. */
+  readonly close: (inode: CachedInode) => void
+  /** Where there is no space: gives back what it can. */
+  readonly makeSpace: () => Promise<void>
+  /** Puts bytes that were written into the cache. */
+  readonly cacheWritten: (inode: CachedInode, bytes: Uint8Array, position: number) => void
+}
+
+export class FileGrants {
+  readonly #parts: FileGrantsParts
+
+  constructor(parts: FileGrantsParts) {
+    this.#parts = parts
+  }
+
+  /** Grants a range of the file, which must lie within it, to `holder`, and reads it. Rejects with why it is refused, or with the system's error. */
+  async grant(inode: CachedInode, holder: string, wish: ExclusiveWish, events: HolderEvents): Promise<HeldGrant> {
+    const { position, length, readers } = wish
+    const end = position + length
+    const from = Math.floor(position / PAGE_BYTES)
+    const to = Math.ceil(end / PAGE_BYTES)
+    if (length === 0 || end > inode.size || to >= PAGES_MAX)
+      throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
+    inode.uses++
+    const { authority, exclusion } = this.#parts
+    const bytes = new Uint8Array(length)
+    const range = { start: from * PAGE_BYTES, end: to * PAGE_BYTES }
+    let missing: Piece[] = []
+    let isFull = false
+    let isEnded = false
+    const hold = (): void => {
+      missing = this.#copyCached(inode, bytes, position)
+      if (readers === 'last-published') return
+      inode.exclusives.add(range)
+      isFull = !exclusion.take(inode, from, to)
+    }
+    const letGo = (): void => {
+      isEnded = true
+      exclusion.giveBack(inode, from, to)
+      inode.exclusives.delete(range)
+      this.#parts.close(inode)
+    }
+    const grant = await new Promise<Grant>((resolve, reject) => {
+      const takeBack = authority.request({
+        file: inode.key,
+        from,
+        to,
+        holder,
+        readers,
+        wait: wish.wait,
+        timeoutMs: wish.timeoutMs,
+        onGranted: (granted) => {
+          hold()
+          resolve(granted)
+        },
+        onRefused: (code) => {
+          this.#parts.close(inode)
+          reject(refusedError(code, 'exclusive', inode.path))
+        },
+        onRevoke: events.onRevoke,
+        onEnded: letGo,
+      })
+      events.onWaiting(takeBack)
+    })
+    try {
+      if (isFull) throw systemError('ENOMEM', 'the cache has no room for the entries', 'exclusive', inode.path)
+      for (const piece of missing) await readPiece(inode, bytes, position, piece)
+      if (isEnded) throw staleError(inode)
+      return { inode, grant, position, bytes }
+    } catch (error) {
+      authority.release(grant)
+      throw withPath(error, inode.path)
+    }
+  }
+
+  /**
+   * Publishes `bytes`, which are as many as were granted, and ends the grant. Rejects with ESTALE where it has ended, or with the system's error: then the file has the old bytes, as everybody
+   * has seen throughout, and the grant goes on.
+   */
+  async publish({ inode, grant, position }: HeldGrant, bytes: Uint8Array, sync: boolean): Promise<void> {
+    const { authority, makeSpace } = this.#parts
+    await new Promise<void>((resolve, reject) => {
+      if (!authority.beginPublish(grant, resolve)) reject(staleError(inode))
+    })
+    inode.uses++
+    try {
+      while (inode.publishing !== undefined) await inode.publishing
+      let published!: () => void
+      inode.publishing = new Promise((resolve) => (published = resolve))
+      try {
+        await this.#write(inode, grant, bytes, position, sync).catch(async (error: unknown) => {
+          if (!isNoSpace(error)) throw error
+          await makeSpace()
+          await this.#write(inode, grant, bytes, position, sync)
+        })
+      } finally {
+        inode.publishing = undefined
+        published()
+      }
+    } catch (error) {
+      throw withPath(error, inode.path)
+    } finally {
+      authority.endPublish(grant)
+      this.#parts.close(inode)
+    }
+    authority.release(grant)
+  }
+
+  /** Ends the grant, if it has not ended yet; what was not published is lost. */
+  release({ grant }: HeldGrant): void {
+    this.#parts.authority.release(grant)
+  }
+
+  /** The bytes of `count` pages from `page` on, as far as the file goes; for who is inside. */
+  async readInside(inode: CachedInode, page: number, count: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(count * PAGE_BYTES)
+    let done = 0
+    for (let more = 1; more > 0 && done < bytes.length; done += more)
+      more = (await readFile(inode.fd, bytes, done, bytes.length - done, page * PAGE_BYTES + done)).bytesRead
+    return bytes.subarray(0, done)
+  }
+
+  /** Asks whoever has pages of the range to give them up within so many milliseconds. Returns how many grants that are. */
+  revoke(inode: CachedInode, position: number, length: number, deadlineMs: number): number {
+    const { authority } = this.#parts
+    const from = Math.floor(position / PAGE_BYTES)
+    const to = Math.ceil((position + length) / PAGE_BYTES)
+    const grants = authority.grantsIn({ file: inode.key, from, to })
+    for (const grant of grants) authority.revoke(grant, deadlineMs)
+    return grants.length
+  }
+
+  /** Nobody is inside. All in one go, but for the wait for the disk: nobody else of this thread sees the file in between. */
+  async #write(inode: CachedInode, grant: Grant, bytes: Uint8Array, position: number, sync: boolean): Promise<void> {
+    const { exclusion, pages } = this.#parts
+    const { mapping } = inode
+    const range = { start: grant.from * PAGE_BYTES, end: grant.to * PAGE_BYTES }
+    const old = readAll(inode, bytes.length, position)
+    exclusion.beginPublish(mapping, grant.from, grant.to)
+    inode.exclusives.add(range)
+    try {
+      // Whoever opens the file next finds that it is not what it was.
+      inode.stamp = NO_STAMP
+      try {
+        writeAll(inode, bytes, position)
+        if (sync) await syncFile(inode.writeFd)
+      } catch (error) {
+        putBack(inode, old, position, error)
+        // A home that was found meanwhile may have the new bytes.
+        inode.own?.add(range.start, range.end)
+        pages.drop(mapping, grant.from, grant.to)
+        throw error
+      }
+      exclusion.written(inode, grant.from, grant.to)
+      this.#parts.cacheWritten(inode, bytes, position)
+    } finally {
+      inode.exclusives.delete(range)
+      exclusion.endPublish(mapping)
+    }
+  }
+
+  /** Copies what the file's own frames hold; the rest is to be read. */
+  #copyCached(inode: CachedInode, bytes: Uint8Array, position: number): Piece[] {
+    const { pages, arena } = this.#parts
+    const end = position + bytes.length
+    const missing: Piece[] = []
+    for (let page = Math.floor(position / PAGE_BYTES); page * PAGE_BYTES < end; page++) {
+      const start = Math.max(position, page * PAGE_BYTES)
+      const stop = Math.min(end, (page + 1) * PAGE_BYTES)
+      const frame = pages.isCached(inode.mapping, page) ? pages.frameOf(inode.mapping, page) : undefined
+      const last = missing.at(-1)
+      if (frame !== undefined && frame >= 0)
+        bytes.set(arena.bytes(frame).subarray(start - page * PAGE_BYTES, stop - page * PAGE_BYTES), start - position)
+      // Cached and without a frame: zeros, as the bytes are.
+      else if (frame === undefined)
+        if (last?.stop === start) last.stop = stop
+        else missing.push({ start, stop })
+    }
+    return missing
+  }
+}
+
+/** Bytes [start, stop) of the file. */
+interface Piece {
+  readonly start: number
+  stop: number
+}
+
+async function readPiece(inode: CachedInode, bytes: Uint8Array, position: number, piece: Piece): Promise<void> {
+  for (let at = piece.start; at < piece.stop; ) {
+    const { bytesRead } = await readFile(inode.fd, bytes, at - position, piece.stop - at, at)
+    if (bytesRead === 0) throw systemError('EINVAL', 'the file has become shorter', 'exclusive', inode.path)
+    at += bytesRead
+  }
+}
+
+function readAll(inode: CachedInode, length: number, position: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  for (let done = 0; done < length; ) {
+    const count = fs.readSync(inode.fd, bytes, done, length - done, position + done)
+    if (count === 0) throw systemError('EINVAL', 'the file has become shorter', 'publish', inode.path)
+    done += count
+  }
+  return bytes
+}
+
+function writeAll(inode: CachedInode, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    const count = fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
+    if (count === 0) throw systemError('EIO', 'nothing could be written', 'publish', inode.path)
+    done += count
+  }
+}
+
+function putBack(inode: CachedInode, old: Uint8Array, position: number, error: unknown): void {
+  try {
+    writeAll(inode, old, position)
+  } catch (cause) {
+    const why = `it failed (${(error as Error).message}), and so did putting the old bytes back: the file may have parts of both`
+    throw Object.assign(systemError('EIO', why, 'publish', inode.path), { cause })
+  }
+}
+
+function staleError(inode: CachedInode): Error {
+  return systemError('ESTALE', 'the grant has ended', 'publish', inode.path)
+}
+
+export function isNoSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}

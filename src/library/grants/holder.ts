@@ -1,0 +1,40 @@
+/** What a thread has of grants: how it asks for them, and who is called when others want them. */
+import type { Door } from '../door.ts'
+import { ExclusiveGrant, type ExclusiveOptions } from './exclusive-grant.ts'
+
+/** As {@link ExclusiveOptions} has them; what is of the range is known. */
+type Wanted = ExclusiveOptions & { readonly position: number; readonly length: number }
+
+const TIMEOUT_MS = 30_000
+
+export class Holder {
+  readonly #door: Door
+  readonly #onRevoke = new Map<number, (deadlineMs: number) => void>()
+
+  constructor(door: Door) {
+    this.#door = door
+    door.onRevoke = (number, deadlineMs) => this.#onRevoke.get(number)?.(deadlineMs)
+  }
+
+  /** Asks for a range of file `file` of the door. */
+  async request(file: number, wanted: Wanted): Promise<ExclusiveGrant> {
+    const { position, length, readers = 'wait', wait = true, timeoutMs = TIMEOUT_MS, holder, signal, onRevoke } = wanted
+    signal?.throwIfAborted()
+    const number = this.#door.grantNumber()
+    const takeBack = () => void this.#door.abandon(number).catch(() => {})
+    signal?.addEventListener('abort', takeBack, { once: true })
+    try {
+      const wish = { position, length, readers, wait, timeoutMs }
+      const { bytes } = await this.#door.exclusive(file, number, holder, wish)
+      signal?.throwIfAborted()
+      const grant = new ExclusiveGrant(this.#door, number, position, bytes, () => this.#onRevoke.delete(number))
+      if (onRevoke !== undefined) this.#onRevoke.set(number, (deadlineMs) => onRevoke(grant, deadlineMs))
+      return grant
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', takeBack)
+    }
+  }
+}

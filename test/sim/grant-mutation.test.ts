@@ -1,0 +1,21 @@
+/** Every step of granting, publishing and reading past the cache is needed: without it, some seed of the simulation of the page cache fails. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { GRANT_MUTANTS } from './grant-mutants.ts'
+import { Mutating } from './mutating.ts'
+
+/** So many seeds a mutant may survive; most do not survive the first hundred. */
+const SEEDS_MAX = 20_000
+
+let mutating: Mutating
+
+beforeAll(() => {
+  mutating = new Mutating(GRANT_MUTANTS, ['--cache', '--count', String(SEEDS_MAX)])
+})
+
+afterAll(() => mutating.dispose())
+
+describe('a mutant that the simulation must notice:', () => {
+  it.each(GRANT_MUTANTS.map((mutant) => [mutant.name, mutant] as const))('%s', async (_, mutant) => {
+    expect(await mutating.outcome(mutant)).toMatch(/^seed \d+ .* fails at step/)
+  })
+})

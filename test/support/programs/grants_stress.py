@@ -1,0 +1,69 @@
+"""
+One of several processes that read, write and map the same file through a mount while others hold ranges of it alone.
+
+grants_stress.py ROLE FILE SEED SECONDS: does so as a reader, writer or mapper, and prints what it found as JSON.
+grants_stress.py hold: run by `samepage exclusive`.
+
+Each page of the file belongs to one *group* of GROUP pages. Whoever changes a group, changes all of it, to one stamp in all of its words; so a group
+with two stamps was read torn. The first COUNTED groups only holders change, each to one stamp more: those never go back.
+"""
+
+import json, mmap, os, random, struct, sys, time
+
+PAGE, GROUP, GROUPS, COUNTED = 4096, 64, 4, 2
+BYTES = PAGE * GROUP
+WORDS = BYTES // 8
+
+
+def stamps(data):
+    if data == data[:8] * (len(data) // 8):
+        data = data[:8]
+    return set(struct.unpack("<%dQ" % (len(data) // 8), data))
+
+
+def main():
+    role, path, seed, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    rng = random.Random(seed)
+    end = time.monotonic() + seconds
+    done, wrong, seen = 0, [], {}
+    fd = os.open(path, os.O_RDWR if role == "writer" else os.O_RDONLY)
+    mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if role == "mapper" else None
+    while time.monotonic() < end:
+        group = rng.randrange(COUNTED if role == "writer" else 0, GROUPS)
+        at, length = group * BYTES, BYTES
+        if role == "mapper":
+            # Page by page: each is of one moment.
+            at, length = at + rng.randrange(GROUP) * PAGE, PAGE
+        if role == "writer":
+            os.pwrite(fd, struct.pack("<Q", (seed << 24) | (done + 1)) * WORDS, at)
+        else:
+            found = stamps(mapped[at : at + length] if mapped else os.pread(fd, length, at))
+            if len(found) != 1 or (group < COUNTED and min(found) < seen.get(at, 0)):
+                wrong.append([role, at, seen.get(at, 0), sorted(found)])
+            seen[at] = max(found)
+        done += 1
+        # Readers leave no moment out.
+        if role != "reader":
+            time.sleep(0.0005)
+    print(json.dumps({"role": role, "done": done, "wrong": wrong[:5]}))
+
+
+def hold():
+    """Run by `samepage exclusive`: adds one to the stamp of a group that its holders count in, and says what it was."""
+    data = mmap.mmap(int(os.environ["SAMEPAGE_GRANT_FD"]), 0)
+    found = stamps(data[:])
+    if len(found) != 1:
+        print("torn", flush=True)
+        sys.exit(9)
+    value = found.pop() + 1
+    for i in range(0, len(data), PAGE):
+        data[i : i + PAGE] = struct.pack("<Q", value) * (PAGE // 8)
+        # Long enough for somebody to see a half of it, could he.
+        time.sleep(0.0005)
+    print(value, flush=True)
+
+
+if sys.argv[1] == "hold":
+    hold()
+else:
+    main()
