@@ -156,6 +156,9 @@ test.each([
   [['mount', '--min-share', 'much', '/']],
   [['mount', '--timeout', '-1', '/']],
   [['mount', '--domain', 'planet', '/']],
+  [['mount', '--merge', 'everything', '/']],
+  [['mount', '--merge', 'content', '--memory', 'much', '/']],
+  [['mount', '--merge', 'content', '--memory', '1GiB', '--merge-cpu', '200%', '/']],
   [['mount', '--metrics', '9177', '/']],
   [['mount', '--metrics', '127.0.0.1:99999', '/']],
   [['umount']],
@@ -169,6 +172,18 @@ test.each([
   const { status, stdout, stderr } = samepage(args)
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
   expect(stderr).toMatch(/--help/)
+})
+
+test.each([
+  [['--merge', 'content'], '--merge needs --memory'],
+  [['--merge', 'content', '--memory', '4096'], '256 KiB at least'],
+  [['--memory', '1GiB'], 'they need it'],
+])('samepage mount %j says what is missing', (flags, message) => {
+  const directories = ['source', 'mnt'].map((name) => fs.mkdtempSync(path.join(os.tmpdir(), `samepage-${name}-`)))
+  const { status, stderr } = samepage(['mount', ...flags, ...directories])
+  for (const directory of directories) fs.rmdirSync(directory)
+  expect(status).toBe(1)
+  expect(stderr).toContain(message)
 })
 
 describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is killed', () => {

@@ -104,6 +104,28 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
       expect(await fromArena()).toBe(before)
     })
 
+    test('a file that somebody below has open for writing is passed through', async () => {
+      await settled('being written', noise(MEBIBYTE, 10))
+      const below = fs.openSync(`${filesystem.path}/being written`, 'r+')
+      const before = await fromArena()
+      fs.readFileSync(`${mount.path}/being written`)
+      expect(await fromArena()).toBe(before)
+      fs.closeSync(below)
+      fs.readFileSync(`${mount.path}/being written`)
+      expect((await fromArena()) - before).toBe(MEBIBYTE)
+    })
+
+    test('who opens it with O_DIRECT wants no cache', async () => {
+      await settled('direct', noise(MEBIBYTE, 11))
+      const before = await fromArena()
+      const fd = fs.openSync(`${mount.path}/direct`, fs.constants.O_RDONLY | fs.constants.O_DIRECT)
+      fs.closeSync(fd)
+      const reader = fs.openSync(`${mount.path}/direct`, 'r')
+      fs.closeSync(reader)
+      expect(await fromArena()).toBe(before)
+      expect(fs.readFileSync(`${mount.path}/direct`).equals(noise(MEBIBYTE, 11))).toBe(true)
+    })
+
     for (const [name, change] of Object.entries({
       append: (file: string) => fs.appendFileSync(file, noise(100_000, 6)),
       truncate: (file: string) => fs.truncateSync(file, MEBIBYTE + 17),
