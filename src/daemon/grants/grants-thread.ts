@@ -5,27 +5,11 @@
  * at once, one after the other, as a worker does.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { OPCODE_ROWS } from '../../fuse/protocol.ts'
-import type { Handler } from '../../fuse/server.ts'
 import { Credentials } from '../credentials.ts'
-import { Crew } from '../crew.ts'
-import { FilesystemTable } from '../filesystem-table.ts'
 import { allHandlers } from '../handlers/all.ts'
-import { type Context, newStat } from '../handlers/context.ts'
-import { HomeTable } from '../home-table.ts'
-import { InodeFiles } from '../inode-files.ts'
-import { InodeTable } from '../inode-table.ts'
-import { LockCounts } from '../locks/lock-counts.ts'
-import { LookupAdvice } from '../lookup-advice.ts'
-import { Opening } from '../opening.ts'
-import { RequestStats } from '../request-stats.ts'
-import { RunMaps } from '../run-maps.ts'
-import { ServingState } from '../serving.ts'
-import type { SharedState, ToGrants, ToKeeper } from '../shared-state.ts'
-import { Space } from '../space.ts'
-import { WarmFiles } from '../warm-files.ts'
+import { byOpcode, reportDefect, threadContext } from '../handlers/thread-context.ts'
+import type { SharedState, ToGrants } from '../shared-state.ts'
 import { Connections } from './connections.ts'
-import { GrantedRanges } from './granted-ranges.ts'
 import { HandedOverRequests } from './handed-over.ts'
 import { type GrantsReport, MountGrants } from './mount-grants.ts'
 
@@ -57,64 +41,20 @@ const DRAIN_MS = 5000
 
 const { worker, fuseFd, shared, listening, device, control, workers } = workerData as GrantsStart
 if (parentPort === null) throw new Error('grants-thread.ts runs as a worker thread only')
-const port = parentPort
 
-const inodes = new InodeTable(shared.inodes)
-const filesystems = new FilesystemTable(shared.filesystems)
-const homes = new HomeTable(shared.homes)
-const serving = new ServingState(inodes)
-const maps = new RunMaps(port)
-const locks = new LockCounts(shared.locks)
-const warm = new WarmFiles(shared.warm, inodes, fuseFd)
-const granted = new GrantedRanges(shared.granted, inodes)
-const stats = new RequestStats(shared.stats)
-const crew = new Crew(shared.crew)
-const space = new Space(shared.space)
-const tellKeeper = (message: ToKeeper) => {
-  crew.asked()
-  port.postMessage(message)
-}
-
-const context: Context = {
+const { context, crew, space } = threadContext(shared, parentPort, {
   worker,
   fuseFd,
-  inodes,
-  filesystems,
-  homes,
-  locks,
-  serving,
-  maps,
   // A file that is granted is not read from there.
   content: undefined,
-  stats,
-  tellKeeper,
-  files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
-  opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, granted, fuseFd),
-  warm,
-  granted,
   grants: () => {},
   // The answers go to the descriptors of workers.
   splices: false,
-  source: shared.source,
-  options: shared.options,
   // Only closing a file has anything to say there, and that is never handed over.
   invalidate: () => {},
-  advice: new LookupAdvice(),
-  stat: newStat(),
-}
-
-const byName = allHandlers(context, space)
-const handlers: (Handler | undefined)[] = []
-for (const row of OPCODE_ROWS) handlers[row.code] = byName[row.name]
-const defect = (opcode: number, error: unknown) => {
-  stats.addFailure(worker)
-  tellKeeper({
-    type: 'defect',
-    worker,
-    opcode,
-    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
-  })
-}
+})
+const defect = (opcode: number, error: unknown) => reportDefect(context, opcode, error)
+const handlers = byOpcode(allHandlers(context, space))
 
 const requests = new HandedOverRequests({ handlers, maxBytes: shared.options.maxReadBytes, failed: defect })
 const credentials = new Credentials(shared.options.privileged)
@@ -133,8 +73,8 @@ control.on('message', (message: ToControl) => {
   else control.postMessage({ report: grants.report() } satisfies FromGrants)
 })
 // Messages that are not read pile up, with the run maps that they hold.
-setInterval(() => maps.drain(), DRAIN_MS)
+setInterval(() => context.maps.drain(), DRAIN_MS)
 // A defect in the dealing with one of them is not to make all others wait for ever.
 process.on('uncaughtException', (error) => defect(0, error))
-granted.setServed()
+context.granted.setServed()
 void connections.serve()

@@ -166,9 +166,10 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
         const mapped = maps.get(map)
         const { runs, own } = mapped
         // Without the arena the file itself has all that is held there.
-        if (mapped.content !== undefined && arena === undefined) return fromFile(handle - 1, size, offset, fills, reply)
-        if (mapped.content !== undefined && arena !== undefined)
-          return arena.read({ slot, map, mapped, fd: handle - 1, offset, size, fills }, request, reply)
+        if (mapped.content !== undefined)
+          return arena === undefined
+            ? fromFile(handle - 1, size, offset, fills, reply)
+            : arena.read({ slot, map, mapped, fd: handle - 1, offset, size, fills }, request, reply)
         if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
         readahead.reading(slot, runs, handle - 1, offset, size)
         if (

@@ -1,0 +1,80 @@
+/** What a thread that answers requests works with, made from what all threads share. */
+import type { MessagePort } from 'node:worker_threads'
+import { OPCODE_ROWS, type OpcodeName } from '../../fuse/protocol.ts'
+import type { Handler } from '../../fuse/server.ts'
+import { Crew } from '../crew.ts'
+import { FilesystemTable } from '../filesystem-table.ts'
+import { GrantedRanges } from '../grants/granted-ranges.ts'
+import { HomeTable } from '../home-table.ts'
+import { InodeFiles } from '../inode-files.ts'
+import { InodeTable } from '../inode-table.ts'
+import { LockCounts } from '../locks/lock-counts.ts'
+import { LookupAdvice } from '../lookup-advice.ts'
+import { Opening } from '../opening.ts'
+import { RequestStats } from '../request-stats.ts'
+import { RunMaps } from '../run-maps.ts'
+import { ServingState } from '../serving.ts'
+import type { SharedState, ToKeeper } from '../shared-state.ts'
+import { Space } from '../space.ts'
+import { WarmFiles } from '../warm-files.ts'
+import { type Context, newStat } from './context.ts'
+
+/** In what one thread differs from others. */
+export type OwnContext = Pick<Context, 'worker' | 'fuseFd' | 'content' | 'grants' | 'splices' | 'invalidate'>
+
+export interface ThreadContext {
+  readonly context: Context
+  readonly crew: Crew
+  readonly space: Space
+}
+
+/** `port`: to the keeper's thread. */
+export function threadContext(shared: SharedState, port: MessagePort, own: OwnContext): ThreadContext {
+  const { fuseFd } = own
+  const inodes = new InodeTable(shared.inodes)
+  const filesystems = new FilesystemTable(shared.filesystems)
+  const homes = new HomeTable(shared.homes)
+  const serving = new ServingState(inodes)
+  const maps = new RunMaps(port)
+  const locks = new LockCounts(shared.locks)
+  const warm = new WarmFiles(shared.warm, inodes, fuseFd)
+  const granted = new GrantedRanges(shared.granted, inodes)
+  const crew = new Crew(shared.crew)
+  const tellKeeper = (message: ToKeeper) => {
+    crew.asked()
+    port.postMessage(message)
+  }
+  const context: Context = {
+    ...own,
+    inodes,
+    filesystems,
+    homes,
+    locks,
+    serving,
+    maps,
+    stats: new RequestStats(shared.stats),
+    tellKeeper,
+    files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
+    opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, granted, fuseFd),
+    warm,
+    granted,
+    source: shared.source,
+    options: shared.options,
+    advice: new LookupAdvice(),
+    stat: newStat(),
+  }
+  return { context, crew, space: new Space(shared.space) }
+}
+
+export function byOpcode(handlers: Partial<Record<OpcodeName, Handler>>): (Handler | undefined)[] {
+  const table: (Handler | undefined)[] = []
+  for (const row of OPCODE_ROWS) table[row.code] = handlers[row.name]
+  return table
+}
+
+/** A request failed by a defect of ours: counted, and told to the keeper. */
+export function reportDefect({ stats, worker, tellKeeper }: Context, opcode: number, error: unknown): void {
+  stats.addFailure(worker)
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  tellKeeper({ type: 'defect', worker, opcode, message })
+}
