@@ -5,15 +5,11 @@
  * only, once its pages were given back.
  */
 import koffi from 'koffi'
+import { mapFile, PROT } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
 
 const memfdCreateCall = libc<[name: Pointer, flags: number]>('memfd_create', 'int', ['void*', 'uint'])
 const ftruncateCall = libc<[fd: number, size: number]>('ftruncate', 'int', ['int', 'int64'])
-const mmapCall = libc<
-  [address: Pointer, length: number, protection: number, flags: number, fd: number, offset: number],
-  number | bigint
->('mmap', 'long', ['void*', 'size_t', 'int', 'int', 'int', 'int64'])
-
 const madviseCall = libc<[address: number | bigint, length: number, advice: number]>('madvise', 'int', [
   'size_t',
   'size_t',
@@ -30,8 +26,6 @@ const F_SEAL_SHRINK = 2
 const F_SEAL_GROW = 4
 const MADV_HUGEPAGE = 14
 const HUGE_PAGE_BYTES = 2 ** 21
-const PROT_READ_WRITE = 3
-const MAP_SHARED = 1
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
 export const SEGMENT_BYTES = 2 ** 30
 
@@ -55,8 +49,7 @@ export function mapMemory(fd: number, bytes: number): Uint8Array[] {
   const segments: Uint8Array[] = []
   for (let at = 0; at < bytes; at += SEGMENT_BYTES) {
     const length = Math.min(SEGMENT_BYTES, bytes - at)
-    const address = mmapCall(null, length, PROT_READ_WRITE, MAP_SHARED, fd, at)
-    check(Number(address), 'mmap')
+    const address = check(mapFile(fd, at, length, PROT.READ_WRITE), 'mmap')
     segments.push(new Uint8Array(koffi.view(address, length)))
   }
   return segments

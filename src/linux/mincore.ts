@@ -4,20 +4,15 @@
  *
  * The kernel keeps the answer from those who neither own the file nor may write it: for them every page looks resident.
  */
+import { mapFile, PROT, unmapFile } from './mapping.ts'
 import { errnoOf, libc, type Pointer } from './native.ts'
 
-const mmapCall = libc<
-  [address: Pointer, length: number, protection: number, flags: number, fd: number, offset: number]
->('mmap', 'long', ['void*', 'size_t', 'int', 'int', 'int', 'int64'])
-const munmapCall = libc<[address: number, length: number]>('munmap', 'int', ['void*', 'size_t'])
 const mincoreCall = libc<[address: number, length: number, vector: Pointer]>('mincore', 'int', [
   'void*',
   'size_t',
   'void*',
 ])
 
-const PROT_NONE = 0
-const MAP_SHARED = 1
 const PAGE_BYTES = 4096
 /** Bytes of a file mapped at once: bounds the time for which the address space is locked. */
 const CHUNK_BYTES = 2 ** 30
@@ -36,10 +31,10 @@ export function residentPages(fd: number, offset: number, length: number, reside
     const bytes = Math.min(CHUNK_BYTES, length - done)
     const first = done / PAGE_BYTES
     const chunk = resident.subarray(first, first + Math.ceil(bytes / PAGE_BYTES))
-    const address = errnoOf(mmapCall(null, bytes, PROT_NONE, MAP_SHARED, fd, offset + done))
+    const address = errnoOf(mapFile(fd, offset + done, bytes, PROT.NONE))
     if (address < 0) return address
     const result = errnoOf(mincoreCall(address, bytes, chunk))
-    munmapCall(address, bytes)
+    unmapFile(address, bytes)
     if (result < 0) return result
     for (let i = 0; i < chunk.length; i++) {
       // The other bits of a byte are reserved.

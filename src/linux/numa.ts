@@ -5,40 +5,15 @@
  */
 import fs from 'node:fs'
 import koffi from 'koffi'
-import { check, errnoOf, libc, type Pointer } from './native.ts'
+import { check, libc } from './native.ts'
+import { mbind, movePages } from './numa-calls.ts'
 
 const SYSFS = '/sys/devices/system/node'
 
-/** By architecture: these are older than the numbers that all share. */
-const NUMBERS: Record<string, { readonly mbind: number; readonly move_pages: number }> = {
-  x64: { mbind: 237, move_pages: 279 },
-  arm64: { mbind: 235, move_pages: 239 },
-}
-const SYS = NUMBERS[process.arch]
-
-const mbindCall = libc<[number, number | bigint, number, number, Pointer, number, number]>('syscall', 'long', [
-  'long',
-  'uint64',
-  'uint64',
-  'long',
-  'void*',
-  'uint64',
-  'long',
-])
 const schedGetcpuCall = libc<[]>('sched_getcpu', 'int', [])
-const movePagesCall = libc<[number, number, number, Pointer, Pointer, Pointer, number]>('syscall', 'long', [
-  'long',
-  'long',
-  'uint64',
-  'void*',
-  'void*',
-  'void*',
-  'long',
-])
 
 const MPOL_BIND = 2
 const PAGE_BYTES = 4096
-const BITS = 64
 
 export interface NumaNode {
   /** As the system numbers it. */
@@ -80,10 +55,7 @@ export function currentCpu(): number {
 
 /** Pages of the memory are taken from that node alone from now on, whoever touches them first. Throws a SystemError: EINVAL where the node has no memory. */
 export function bindMemory(memory: Uint8Array, node: number): void {
-  const mask = new BigUint64Array(Math.floor(node / BITS) + 1)
-  mask[Math.floor(node / BITS)] = 1n << BigInt(node % BITS)
-  const bits = mask.length * BITS + 1
-  check(mbindCall(SYS?.mbind ?? -1, koffi.address(memory), memory.length, MPOL_BIND, mask, bits, 0), 'mbind')
+  check(mbind(koffi.address(memory), memory.length, MPOL_BIND, node), 'mbind')
 }
 
 /** For each page of memory (4096 bytes; any part of it stands for it) the node that it lies on, or -errno: -ENOENT where it was not touched yet. */
@@ -93,7 +65,7 @@ export function nodesOfPages(pages: readonly Uint8Array[]): Int32Array {
     return address - (address % BigInt(PAGE_BYTES))
   })
   const nodes = new Int32Array(pages.length)
-  check(errnoOf(movePagesCall(SYS?.move_pages ?? -1, 0, pages.length, addresses, null, nodes, 0)), 'move_pages')
+  check(movePages(addresses, null, nodes), 'move_pages')
   return nodes
 }
 
