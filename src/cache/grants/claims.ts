@@ -1,9 +1,31 @@
 /** What stands in the table of grants, for each file in the order in which it came, and which of it keeps which out. */
 import type { Grant, GrantReaders, GrantWish, PageRange, PassageWish } from './grant-authority.ts'
 
-export class GrantClaim implements Grant {
+/** What a wish came to: its range and holder are those of the wish. */
+class RangeClaim<Wish extends GrantWish | PassageWish> implements PageRange {
+  readonly wish: Wish
+  stopTimeout: (() => void) | undefined
+
+  constructor(wish: Wish) {
+    this.wish = wish
+  }
+
+  get file(): string {
+    return this.wish.file
+  }
+  get from(): number {
+    return this.wish.from
+  }
+  get to(): number {
+    return this.wish.to
+  }
+  get holder(): Wish['holder'] {
+    return this.wish.holder
+  }
+}
+
+export class GrantClaim extends RangeClaim<GrantWish> implements Grant {
   readonly kind = 'grant'
-  readonly wish: GrantWish
   /**
    * ```
    *   waiting ──▶ held ──▶ draining ──▶ publishing ──▶ held
@@ -18,28 +40,11 @@ export class GrantClaim implements Grant {
   /** Ends when it has been published. */
   isDoomed = false
   onReady: (() => void) | undefined
-  stopTimeout: (() => void) | undefined
   /** Of asking the holder to give it back. */
   stopAsking: (() => void) | undefined
   /** Of taking it. */
   stopTaking: (() => void) | undefined
 
-  constructor(wish: GrantWish) {
-    this.wish = wish
-  }
-
-  get file(): string {
-    return this.wish.file
-  }
-  get from(): number {
-    return this.wish.from
-  }
-  get to(): number {
-    return this.wish.to
-  }
-  get holder(): string {
-    return this.wish.holder
-  }
   get readers(): GrantReaders {
     return this.wish.readers
   }
@@ -48,28 +53,9 @@ export class GrantClaim implements Grant {
   }
 }
 
-export class PassageClaim implements PageRange {
+export class PassageClaim extends RangeClaim<PassageWish> {
   readonly kind = 'passage'
-  readonly wish: PassageWish
   phase: 'waiting' | 'inside' | 'ended' = 'waiting'
-  stopTimeout: (() => void) | undefined
-
-  constructor(wish: PassageWish) {
-    this.wish = wish
-  }
-
-  get file(): string {
-    return this.wish.file
-  }
-  get from(): number {
-    return this.wish.from
-  }
-  get to(): number {
-    return this.wish.to
-  }
-  get holder(): string | undefined {
-    return this.wish.holder
-  }
 }
 
 export type Claim = GrantClaim | PassageClaim

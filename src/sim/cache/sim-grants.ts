@@ -4,8 +4,9 @@
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import { Exclusion } from '../../cache/grants/exclusion.ts'
-import type { Grant, GrantReaders, PassageWish, Timers } from '../../cache/grants/grant-authority.ts'
+import type { Grant, GrantReaders, PassageWish } from '../../cache/grants/grant-authority.ts'
 import { GrantTable } from '../../cache/grants/grant-table.ts'
+import { VirtualTimers } from '../virtual-timers.ts'
 import { HALVES } from './disk.ts'
 import type { SimFile } from './files.ts'
 import type { World } from './world.ts'
@@ -37,37 +38,10 @@ interface Publish {
   written: number
 }
 
-/** Time goes on with each step of the keeper. */
-class Steps implements Timers {
-  #now = 0
-  #alarms: { readonly at: number; readonly run: () => void }[] = []
-
-  now(): number {
-    return this.#now
-  }
-
-  after(ms: number, run: () => void): () => void {
-    const alarm = { at: this.#now + ms, run }
-    this.#alarms.push(alarm)
-    return () => {
-      this.#alarms = this.#alarms.filter((other) => other !== alarm)
-    }
-  }
-
-  pass(): void {
-    this.#now++
-    for (const alarm of this.#alarms.filter(({ at }) => at <= this.#now)) {
-      // The one before may have stopped it.
-      if (!this.#alarms.includes(alarm)) continue
-      this.#alarms = this.#alarms.filter((other) => other !== alarm)
-      alarm.run()
-    }
-  }
-}
-
 export class SimGrants {
   readonly #world: World
-  readonly #steps = new Steps()
+  /** Time goes on with each step of the keeper. */
+  readonly #steps = new VirtualTimers()
   readonly #table = new GrantTable(this.#steps, { holdMs: HOLD, revokeMs: REVOKE })
   readonly #exclusion: Exclusion
   readonly #held = new Set<Held>()
@@ -79,7 +53,7 @@ export class SimGrants {
   }
 
   pass(): void {
-    this.#steps.pass()
+    this.#steps.pass(1)
   }
 
   check(): void {

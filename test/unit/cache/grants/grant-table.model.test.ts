@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Grant, GrantReaders } from '../../../../src/cache/grants/grant-authority.ts'
 import { GrantTable } from '../../../../src/cache/grants/grant-table.ts'
-import { VirtualTimers } from '../../../support/virtual-timers.ts'
+import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
 
 const RUNS = Number(process.env.SAMEPAGE_TEST_RUNS ?? 1500)
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Grant, GrantWish, PassageWish } from '../../../../src/cache/grants/grant-authority.ts'
 import { GrantTable, type GrantTableOptions } from '../../../../src/cache/grants/grant-table.ts'
-import { VirtualTimers } from '../../../support/virtual-timers.ts'
+import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
 
 let timers: VirtualTimers
 let table: GrantTable

@@ -1,5 +1,5 @@
 /** Time that goes on when it is told to. */
-import type { Timers } from '../../src/cache/grants/grant-authority.ts'
+import type { Timers } from '../cache/grants/grant-authority.ts'
 
 export class VirtualTimers implements Timers {
   #now = 0
