@@ -2,17 +2,16 @@
  * Threads read what another writes, while equal pages are merged all the time: on load, by the scan, and at once; for SAMEPAGE_STRESS_SECONDS (20 if not given), with a cache that is
  * smaller than the files. A page has one of a few contents, which its file, its number and its version say, so most pages have equals, and lose them when they are written. Every 512 bytes
  * tell which content they are of: a reader knows which it may see.
- *
- *     started[page] := version → write → done[page] := version        done before the read <= version read <= started after it
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { builtLibrary, cacheWorker } from '../support/cache-worker.ts'
+import { builtLibrary } from '../support/cache-worker.ts'
 import { clone, KIBIBYTE, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { stressReaders } from '../support/stressed-cache.ts'
 
 const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
 const FILES = 4
@@ -33,7 +32,6 @@ function stamp(bytes: Uint8Array, content: number): void {
 
 const READ = `
   ${contentOf.toString()}
-  const started = new Int32Array(data.started), done = new Int32Array(data.done)
   const contentsOf = (file, page, low, high) => {
     const contents = new Set()
     for (let version = low; version <= high; version++) contents.add(contentOf(file, page, version))
@@ -50,15 +48,8 @@ const READ = `
         [...words.subarray(at, at + 5)].join() + ', versions ' + low + ' to ' + high + ' are possible: ' + [...possible].join())
     }
   }
-  const low = (file, page) => Atomics.load(done, file * ${PAGES} + page)
-  const high = (file, page) => Atomics.load(started, file * ${PAGES} + page)
-  let state = data.seed >>> 0 || 1
-  const random = (n) => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return (state >>> 0) % n }
-  const files = []
-  for (const path of data.paths) files.push(await cache.open(path))
   const buffer = Buffer.from(new ArrayBuffer(4096))
-  const kept = [], counts = { hits: 0, reads: 0, views: 0 }
-  while (Atomics.load(started, data.stop) === 0) {
+  while (!isStopped()) {
     const file = random(files.length), page = random(${PAGES}), position = page * 4096, way = random(100)
     const from = low(file, page)
     if (way < 85) {
@@ -72,17 +63,9 @@ const READ = `
       const view = way < 95 ? files[file].viewSync(position, 4096) : await files[file].view(position, 4096)
       check(view.parts[0], file, page, from, high(file, page), 'view')
       counts.views++
-      kept.push([view, Buffer.concat(view.parts)])
-      if (kept.length > 20) {
-        const [old, was] = kept.splice(random(kept.length), 1)[0]
-        if (!Buffer.concat(old.parts).equals(was)) throw new Error('a view has changed')
-        old.dispose()
-      }
+      keep(view)
     }
-  }
-  for (const [view] of kept) view.dispose()
-  for (const file of files) await file.close()
-  say(counts)`
+  }`
 
 for (const kind of ['xfs', 'ext4'] as const)
   describeWith(['root', 'loop', kind], `threads under stress while pages are merged on ${kind}`, () => {
@@ -108,17 +91,8 @@ for (const kind of ['xfs', 'ext4'] as const)
         merge: { cpu: 0.5 },
       })
       const files = await Promise.all(paths.map((it) => cache.open(it, 'r+')))
-      const startedBuffer = new SharedArrayBuffer((FILES * PAGES + 1) * 4)
-      const doneBuffer = new SharedArrayBuffer(FILES * PAGES * 4)
-      const [started, done] = [new Int32Array(startedBuffer), new Int32Array(doneBuffer)]
-      const stop = FILES * PAGES
-      const readers = [1, 2].map((n) =>
-        cacheWorker(cache, READ, { started: startedBuffer, done: doneBuffer, stop, paths, seed: seed + n }),
-      )
-      const failed = Promise.race(readers.map(({ ended }) => ended)).then(() => {
-        throw new Error('a reader has ended')
-      })
-      failed.catch(() => {})
+      const readers = stressReaders(cache, READ, { paths, pages: PAGES, seed })
+      const { started, done, failed } = readers
       const bytes = Buffer.from(new ArrayBuffer(PAGE))
       const versions = new Int32Array(FILES * PAGES)
       let written = 0
@@ -146,18 +120,14 @@ for (const kind of ['xfs', 'ext4'] as const)
           }
         }
       } finally {
-        Atomics.store(started, stop, 1)
+        readers.stop()
       }
-      const counts = (await Promise.all(readers.map(({ said }) => said()))) as {
-        hits: number
-        reads: number
-        views: number
-      }[]
+      const counts = await readers.counts()
       for (const { hits, reads, views } of counts)
         for (const count of [hits, reads, views]) expect(count, `seed ${seed}`).toBeGreaterThan(20)
       expect(written).toBeGreaterThan(100)
       expect(merged, `seed ${seed}`).toBeGreaterThan(100)
-      await Promise.all(readers.map(({ ended }) => ended))
+      await readers.ended()
       for (const file of files) await file.close()
       cache.checkInvariants()
       console.log(`seed ${seed}: ${written} writes, up to ${merged} merged, readers ${JSON.stringify(counts)}`)

@@ -1,17 +1,16 @@
 /**
  * Threads read through one cache what another writes, for SAMEPAGE_STRESS_SECONDS (20 if not given), with a cache that is smaller than the files. Every 512 bytes say
  * of which file and page they are, and of which write: so each reader knows which bytes it may see, and which it must not.
- *
- *     started[page] := version → write → done[page] := version        done before the read <= version read <= started after it
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { builtLibrary, cacheWorker } from '../support/cache-worker.ts'
+import { builtLibrary } from '../support/cache-worker.ts'
 import { clone, KIBIBYTE, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { stressReaders } from '../support/stressed-cache.ts'
 
 const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
 const FILES = 4
@@ -32,7 +31,6 @@ function stamp(bytes: Uint8Array, file: number, page: number, version: number): 
 
 /** The readers' source: throws where a page is not what it can be. */
 const CHECK = `
-  const started = new Int32Array(data.started), done = new Int32Array(data.done)
   // Each word can be of any version that is possible.
   function isAnyOf(words, at, file, page, low, high) {
     const isPossible = (version) => Number.isInteger(version) && version >= low && version <= high
@@ -57,17 +55,10 @@ const CHECK = `
         [...words.subarray(at, at + 5)].join() + ', versions ' + low + ' to ' + high + ' are possible')
     }
   }
-  const low = (file, page) => Atomics.load(done, file * ${PAGES} + page)
-  const high = (file, page) => Atomics.load(started, file * ${PAGES} + page)
-  let state = data.seed >>> 0 || 1
-  const random = (n) => { state ^= state << 13; state ^= state >>> 17; state ^= state << 5; return (state >>> 0) % n }
-  const files = []
-  for (const path of data.paths) files.push(await cache.open(path))
   const buffer = Buffer.from(new ArrayBuffer(4096 * 4))
   const part = (i) => buffer.subarray(i * 4096, i * 4096 + 4096)
-  const lows = [0, 0, 0, 0], counts = { hits: 0, reads: 0, views: 0 }
-  const kept = []
-  for (let i = 0; Atomics.load(started, data.stop) === 0; i++) {
+  const lows = [0, 0, 0, 0]
+  for (let i = 0; !isStopped(); i++) {
     const file = random(files.length), page = random(${PAGES - 4}), count = 1 + random(4)
     for (let k = 0; k < count; k++) lows[k] = low(file, page + k)
     const position = page * 4096, length = count * 4096, way = random(100)
@@ -87,12 +78,7 @@ const CHECK = `
       view.parts.forEach((bytes, k) => check(bytes, file, page + k, lows[k], high(file, page + k), 'view'))
       counts.views++
       // What it shows stays so as long as it is not let go.
-      kept.push([view, Buffer.concat(view.parts)])
-      if (kept.length > 20) {
-        const [old, was] = kept.splice(random(kept.length), 1)[0]
-        if (!Buffer.concat(old.parts).equals(was)) throw new Error('a view has changed')
-        old.dispose()
-      }
+      keep(view)
       continue
     }
     for (let k = 0; k < count; k++) check(part(k), file, page + k, lows[k], high(file, page + k), how)
@@ -101,10 +87,7 @@ const CHECK = `
       files[at].closeSync()
       files[at] = await cache.open(data.paths[at])
     }
-  }
-  for (const [view] of kept) view.dispose()
-  for (const file of files) await file.close()
-  say(counts)`
+  }`
 
 // On btrfs read(2) takes no lock against write(2): what it gives while somebody writes is a mixture of both at any byte, natively and wherever the cache is read past.
 for (const kind of ['xfs', 'btrfs'] as const)
@@ -129,24 +112,8 @@ for (const kind of ['xfs', 'btrfs'] as const)
         yieldUnderPressure: false,
       })
       const files = await Promise.all(paths.map((path) => cache.open(path, 'r+')))
-      const startedBuffer = new SharedArrayBuffer((FILES * PAGES + 1) * 4)
-      const doneBuffer = new SharedArrayBuffer(FILES * PAGES * 4)
-      const [started, done] = [new Int32Array(startedBuffer), new Int32Array(doneBuffer)]
-      const stop = FILES * PAGES
-      const readers = [1, 2].map((n) =>
-        cacheWorker(cache, CHECK, {
-          started: startedBuffer,
-          done: doneBuffer,
-          stop,
-          paths,
-          tears: kind === 'btrfs',
-          seed: seed + n,
-        }),
-      )
-      const failed = Promise.race(readers.map(({ ended }) => ended)).then(() => {
-        throw new Error('a reader has ended')
-      })
-      failed.catch(() => {})
+      const readers = stressReaders(cache, CHECK, { paths, pages: PAGES, seed, data: { tears: kind === 'btrfs' } })
+      const { started, done, failed } = readers
       const bytes = Buffer.from(new ArrayBuffer(3 * PAGE))
       let written = 0
       const end = Date.now() + SECONDS * 1000
@@ -176,18 +143,14 @@ for (const kind of ['xfs', 'btrfs'] as const)
           }
         }
       } finally {
-        Atomics.store(started, stop, 1)
+        readers.stop()
       }
-      const counts = (await Promise.all(readers.map(({ said }) => said()))) as {
-        hits: number
-        reads: number
-        views: number
-      }[]
+      const counts = await readers.counts()
       for (const { hits, reads, views } of counts)
         for (const count of [hits, reads, views]) expect(count, `seed ${seed}`).toBeGreaterThan(20)
       expect(written).toBeGreaterThan(100)
       expect(cache.stats().evicted).toBeGreaterThan(100)
-      await Promise.all(readers.map(({ ended }) => ended))
+      await readers.ended()
       for (const file of files) await file.close()
       cache.checkInvariants()
       console.log(`seed ${seed}: ${written} writes, readers ${JSON.stringify(counts)}`)
