@@ -23,6 +23,8 @@ function system(
 }
 let current = 0
 
+/** Nodes 0, 1, … with so many bytes. */
+const memories = (...bytes: readonly number[]) => bytes.map((bytes, number) => ({ number, bytes }))
 const TWO = [
   [10, 21],
   [21, 10],
@@ -30,65 +32,15 @@ const TWO = [
 
 describe('planNodes', () => {
   test('shares are those of the memory, and none is lost', () => {
-    const plan = planNodes(
-      'replicate',
-      1000,
-      system(
-        [
-          { number: 0, bytes: 3e9 },
-          { number: 1, bytes: 1e9 },
-        ],
-        TWO,
-        [],
-      ),
-    )!
+    const plan = planNodes('replicate', 1000, system(memories(3e9, 1e9), TWO, []))!
     expect(plan.table.frames).toEqual([750, 250])
-    expect(
-      planNodes(
-        'inode',
-        7,
-        system(
-          [
-            { number: 0, bytes: 1e12 },
-            { number: 1, bytes: 1 },
-          ],
-          TWO,
-          [],
-        ),
-      )!.table.frames,
-    ).toEqual([6, 1])
+    expect(planNodes('inode', 7, system(memories(1e12, 1), TWO, []))!.table.frames).toEqual([6, 1])
   })
 
   test('one node with memory, or off: nothing', () => {
     expect(planNodes('replicate', 100, system([{ number: 0, bytes: 1 }], [[10]], []))).toBeUndefined()
-    expect(
-      planNodes(
-        'replicate',
-        100,
-        system(
-          [
-            { number: 0, bytes: 1 },
-            { number: 1, bytes: 0 },
-          ],
-          TWO,
-          [],
-        ),
-      ),
-    ).toBeUndefined()
-    expect(
-      planNodes(
-        'off',
-        100,
-        system(
-          [
-            { number: 0, bytes: 1 },
-            { number: 1, bytes: 1 },
-          ],
-          TWO,
-          [],
-        ),
-      ),
-    ).toBeUndefined()
+    expect(planNodes('replicate', 100, system(memories(1, 0), TWO, []))).toBeUndefined()
+    expect(planNodes('off', 100, system(memories(1, 1), TWO, []))).toBeUndefined()
     expect(planNodes('replicate', 100, undefined)).toBeUndefined()
   })
 
