@@ -14,14 +14,22 @@ const READER = 'library/page-reader'
 const FILE = 'library/open-file'
 const VIEWS = 'library/views'
 
+/** What follows the check of an ordinary page; that of a replicated one goes on differently. */
+const FOUND_PAGE = ') return NOTHING; this.generation = generation'
+
 export const CACHE_MUTANTS: readonly Mutant[] = [
   // ---- validating what was found
-  without('an entry of another file in a node that is used anew', LOOKUP, 'frames[record + OWNER] !== mapping ||'),
+  instead(
+    'an entry of another file in a node that is used anew',
+    LOOKUP,
+    `frames[record + OWNER] !== mapping || frames[record + PAGE_OF_OWNER] !== page ${FOUND_PAGE}`,
+    `frames[record + PAGE_OF_OWNER] !== page ${FOUND_PAGE}`,
+  ),
   instead(
     'an entry of another page in a node that is used anew',
     LOOKUP,
-    '|| frames[record + PAGE_OF_OWNER] !== page',
-    '',
+    `|| frames[record + PAGE_OF_OWNER] !== page ${FOUND_PAGE}`,
+    FOUND_PAGE,
   ),
   instead(
     'a frame given up while it was copied',
