@@ -27,7 +27,7 @@ const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
 const { ROOT, END_PAGE, LAYOUT } = MAPPING
 const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
-const { PAGE, REPLICATED, SHARED, ZERO } = EntryKind
+const { DIRECT, PAGE, REPLICATED, SHARED, ZERO } = EntryKind
 const NOTHING = -1
 
 /** What {@link Lookup.find} returns where there is no frame. */
@@ -36,6 +36,11 @@ export const FOUND = {
   NOTHING,
   /** Zeros. */
   ZERO: -2,
+  /**
+   * In the memory of a device. It is a hint: nothing says that the entry was of this page. Who reads there what the mapping is of gets the right bytes all the same, for they
+   * never change.
+   */
+  DIRECT: -3,
 } as const
 
 export class Lookup {
@@ -136,6 +141,7 @@ export class Lookup {
   #findOther(mapping: number, page: number, word: number, generation: number): number {
     const kind = entryKind(word)
     if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), generation)
+    if (kind === DIRECT) return FOUND.DIRECT
     return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
   }
 

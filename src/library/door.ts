@@ -41,7 +41,7 @@ export interface Door extends GrantDoor {
   grantNumber(): number
   /** Who is called when others want the thread's grants. */
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
-  /** Samples of this thread's hits while it was on `node`: see cache/near-samples.ts. */
+  /** Samples of this thread's hits while it was on `node`: see cache/hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void
   /** Nothing goes through it any more. */
   readonly isEnded: boolean

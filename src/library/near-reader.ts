@@ -1,7 +1,7 @@
 /** The path of a hit on a machine of several NUMA nodes, where pages may have replicas: tells now and then what it has found, and on which node it was. */
 
 import type { Lookup } from '../cache/lookup.ts'
-import { NearSampler } from '../cache/near-samples.ts'
+import { HitSampler } from '../cache/hit-samples.ts'
 import type { Shortcuts } from '../cache/shared-entries.ts'
 import type { Arena } from './arena.ts'
 import type { FileLayout } from './layout.ts'
@@ -16,13 +16,13 @@ export interface Nearness {
 
 export class NearReader extends PageReader {
   readonly #nearness: Nearness
-  readonly #sampler: NearSampler
+  readonly #sampler: HitSampler
   #node = 0
 
   constructor(lookup: Lookup, arena: Arena, nearness: Nearness, shortcuts?: Shortcuts) {
     super(lookup, arena, shortcuts)
     this.#nearness = nearness
-    this.#sampler = new NearSampler((samples) => nearness.send(this.#node, samples))
+    this.#sampler = new HitSampler((samples) => nearness.send(this.#node, samples))
     this.#look()
   }
 
