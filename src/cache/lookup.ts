@@ -105,6 +105,11 @@ export class Lookup {
     return this.#load(this.#frames, frameAt(frame)) === generation
   }
 
+  /** No load before this comes after it: what {@link isStill} does for bytes of frames, for bytes from elsewhere. */
+  fence(): void {
+    if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 1)
+  }
+
   /** The size in bytes of what `mapping` maps, as far as this cache knows. */
   sizeOf(mapping: number): number {
     const mappings = this.#mappings

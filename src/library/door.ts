@@ -43,6 +43,8 @@ export interface Door extends GrantDoor {
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   /** Samples of this thread's hits while it was on `node`: see cache/hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void
+  /** Samples of this thread's reads of pages that were read where they lie: see direct-reader.ts. */
+  sampledDirect(samples: Int32Array): void
   /** Nothing goes through it any more. */
   readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */

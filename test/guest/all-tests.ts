@@ -2,6 +2,7 @@
 import './machine.guest.ts'
 import './mount-node.guest.ts'
 import './placement.guest.ts'
+import './dax.guest.ts'
 import './replicas.guest.ts'
 import './by-node.guest.ts'
 import './plugged.guest.ts'
