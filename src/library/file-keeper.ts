@@ -22,9 +22,10 @@ import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { isFileAtRest } from './at-rest.ts'
 import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
+import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import { systemError, withPath } from './errors.ts'
 import { cacheWritten, piecesOf, wholeOf } from './file-pieces.ts'
-import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import { FileGrants } from './grants/file-grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -32,7 +33,6 @@ import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
-const writeFile = promisify(fs.write)
 
 /** Inodes remembered that nobody has open. */
 const IDLE_MAX = 1024
@@ -228,16 +228,11 @@ export class FileKeeper {
   async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
-      let done = 0
-      const write = async () => {
-        while (done < bytes.length)
-          done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
-      }
-      await write().catch(async (error: unknown) => {
-        if (this.#homes === undefined || !isNoSpace(error)) throw error
-        await this.#makeSpace()
-        await write()
-      })
+      inode.writes ??= new CombinedWrites(
+        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
+        () => this.#makeSpace(),
+      )
+      await inode.writes.write(bytes, position)
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
