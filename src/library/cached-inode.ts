@@ -5,6 +5,7 @@ import type fs from 'node:fs'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
 import type { RunMap } from '../cache/run-map.ts'
+import type { CombinedWrites } from './combined-writes.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { PageSource } from './page-source.ts'
 import type { WindowHandle } from './windows.ts'
@@ -38,6 +39,8 @@ export class CachedInode implements PageSource {
   refusesDirect = false
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
+  /** What is on its way to {@link writeFd}; undefined before the first write. */
+  writes: CombinedWrites | undefined
   size = 0
   stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */

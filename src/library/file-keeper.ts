@@ -20,10 +20,11 @@ import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { CachedInode, NO_STAMP } from './cached-inode.ts'
 import { CachedInodes } from './cached-inodes.ts'
+import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import type { DirectMemory } from './direct-memory.ts'
 import { systemError, withPath } from './errors.ts'
 import { cacheWritten, piecesOf } from './file-pieces.ts'
-import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import { FileGrants } from './grants/file-grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -31,7 +32,6 @@ import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
-const writeFile = promisify(fs.write)
 
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
@@ -211,16 +211,11 @@ export class FileKeeper {
   async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
-      let done = 0
-      const write = async () => {
-        while (done < bytes.length)
-          done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
-      }
-      await write().catch(async (error: unknown) => {
-        if (this.#homes === undefined || !isNoSpace(error)) throw error
-        await this.#makeSpace()
-        await write()
-      })
+      inode.writes ??= new CombinedWrites(
+        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
+        () => this.#makeSpace(),
+      )
+      await inode.writes.write(bytes, position)
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {

@@ -1,6 +1,7 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
 import { fallocate } from '../linux/change.ts'
-import { daxDevice, isDax } from '../linux/dax.ts'
+import { isDax } from '../linux/dax.ts'
+import { daxDevice } from '../linux/dax-device.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'

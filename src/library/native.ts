@@ -29,7 +29,7 @@ export interface WindowSystem {
   view(window: { readonly address: number; readonly capacity: number }): Uint8Array[]
 }
 
-/** A device DAX: see linux/dax.ts. */
+/** A device DAX: see linux/dax-device.ts. */
 export interface DaxDevice {
   readonly bytes: number
   readonly alignBytes: number

@@ -1,30 +1,16 @@
-/** DAX: files and devices whose bytes a processor reads and writes where they lie. */
-import fs from 'node:fs'
+/** Files that lie in memory which the processor addresses itself (persistent memory): the kernel reads and writes them there, without its page cache. */
+import { SystemError } from './errors.ts'
 import { STATX_ATTR, Statx } from './statx.ts'
 
 const stat = new Statx()
 
-/** Whether what `fd` is open on is read and written in place: STATX_ATTR_DAX, never the mount option. */
+/**
+ * Whether what `fd` (O_PATH will do) is open on is accessed directly now: STATX_ATTR_DAX, which the kernel sets from the inode's own state (S_DAX). The mount option does
+ * not tell it: with `dax=inode` each file has a flag of its own, which is heeded when its inode is next loaded, and where the device cannot do DAX the kernel mounts without it
+ * and says so in its log only. Throws a SystemError where `fd` is none. Kernels before 5.8 do not tell: false.
+ */
 export function isDax(fd: number): boolean {
-  return stat.ofFd(fd) === 0 && (stat.attributesLow & STATX_ATTR.DAX) !== 0
-}
-
-/** A device DAX: `/dev/daxX.Y`. */
-export interface DaxDevice {
-  readonly bytes: number
-  /** Mappings begin and end at multiples of this. */
-  readonly alignBytes: number
-}
-
-/** What `fd` is open on, if that is a device DAX. */
-export function daxDevice(fd: number): DaxDevice | undefined {
-  if (stat.ofFd(fd) !== 0 || !stat.isSpecial) return undefined
-  const directory = `/sys/dev/char/${stat.rdevMajor}:${stat.rdevMinor}`
-  try {
-    if (!fs.realpathSync(`${directory}/subsystem`).endsWith('/dax')) return undefined
-    const read = (name: string) => Number(fs.readFileSync(`${directory}/${name}`, 'latin1'))
-    return { bytes: read('size'), alignBytes: fs.existsSync(`${directory}/align`) ? read('align') : 2 ** 21 }
-  } catch {
-    return undefined
-  }
+  const result = stat.ofFd(fd, 0)
+  if (result < 0) throw new SystemError(-result, 'statx')
+  return (stat.attributesLow & STATX_ATTR.DAX) !== 0
 }
