@@ -7,7 +7,7 @@
 import type { Frames } from './frames.ts'
 import { NO_FRAME } from './frames.ts'
 
-/** Frames that are passed over, having been read since, before one goes all the same. */
+/** Frames that are passed over, having been read since, before one goes all the same; or none. */
 const LOOKS_MAX = 64
 
 export class SpareFrames {
@@ -47,20 +47,21 @@ export class SpareFrames {
 
   /** One that is beyond the budget, preferably one that was not read since the last look; {@link NO_FRAME} where there is none that may go. */
   surplus(mayGo: (frame: number) => boolean): number {
-    return this.count > this.budget ? this.#pick(mayGo, LOOKS_MAX) : NO_FRAME
+    return this.count > this.budget ? this.#pick(mayGo, true) : NO_FRAME
   }
 
-  /** One that was not read since the last look; {@link NO_FRAME} where there is none among those that are looked at. */
+  /** One of the next that was not read since the last look; {@link NO_FRAME} where all were. */
   cold(mayGo: (frame: number) => boolean): number {
-    return this.#pick((frame) => this.#frames.age(frame) === 0 && mayGo(frame), Number.POSITIVE_INFINITY)
+    return this.#pick(mayGo, false)
   }
 
-  /** The first that may go and is cold; after `looksMax` looks, that may go. */
-  #pick(mayGo: (frame: number) => boolean, looksMax: number): number {
+  /** The first that may go and is cold; `mustGo`: after some looks, that may go. */
+  #pick(mayGo: (frame: number) => boolean, mustGo: boolean): number {
+    const looksMax = LOOKS_MAX + (mustGo ? this.#clock.size : 0)
     let looks = 0
     for (const frame of this.#clock) {
-      if (looks++ >= this.#clock.size + LOOKS_MAX) break
-      if (mayGo(frame) && (this.#frames.age(frame) === 0 || looks > looksMax)) return frame
+      if (looks++ >= looksMax) break
+      if (mayGo(frame) && (this.#frames.age(frame) === 0 || looks > LOOKS_MAX)) return frame
       this.#onLook(frame, this.#frames.age(frame))
       this.#frames.setAge(frame, 0)
       // To the end: the loop comes to it again.
