@@ -86,15 +86,19 @@ export class DirectPages {
     return this.#isUnknown(mapping, page) && this.#set(mapping, page, EntryKind.ZERO, 0, 0)
   }
 
+  /** Whether the page is read on its device. */
+  has(mapping: number, page: number): boolean {
+    return page < PAGES_MAX && entryKind(this.#index.get(mapping, page)) === EntryKind.DIRECT
+  }
+
   /** Copies the page to a frame, on `near` if it can be, where readers find it from now on. {@link NO_FRAME} where none is free, or the page is not direct. */
   promote(mapping: number, page: number, near: number): number {
     const frames = this.#frames
-    const word = this.#index.get(mapping, page)
-    if (entryKind(word) !== EntryKind.DIRECT) return NO_FRAME
+    if (!this.has(mapping, page)) return NO_FRAME
     const frame = frames.take(mapping, page, frames.nodes.nearest(near))
     if (frame === NO_FRAME) return NO_FRAME
     this.#copy(mapping, page, frame)
-    this.#entries[2 * frame] = word
+    this.#entries[2 * frame] = this.#index.get(mapping, page)
     this.#entries[2 * frame + 1] = this.#index.generation(mapping, page)
     this.#reads[frame] = 0
     // There is an entry already, so there is room for it.

@@ -12,7 +12,8 @@
  * to try again costs next to nothing where nothing has changed. A promotion that pays ends that, and all is tried soon.
  *
  * **Room**: promoted pages take free frames, and the places of promoted pages that are read no more. Where all are read, nobody is replaced: a set that does not fit stays in part. From
- * pages that came from a disk they take frames only up to a *budget*, which each page that comes back after it was evicted lowers.
+ * pages that came from a disk they take frames only up to a *budget*. It grows step by step; a round in which a page came back after it was evicted halves it, and it grows no more for some rounds, twice
+ * as many each time.
  *
  * It is the idea of replica-policy.ts, where a copy is far cheaper than a miss and the one that has it near by pays.
  *
@@ -34,6 +35,9 @@ const ROUNDS_TO_PAY = 4
 const PATIENCE_MAX = 1024
 /** Of the frames, what promoted pages may hold although others want them. */
 const BUDGET_SHARE_MAX = 1 / 8
+/** Rounds in which the budget does not grow after pages came back; twice as many after the next time. */
+const PAUSE = 4
+const PAUSE_MAX = 1024
 
 /** A promoted page that has not paid yet. */
 interface Debt {
@@ -60,6 +64,9 @@ export class DirectPolicy {
   #paid = 0
   #lost = 0
   #refaultsBefore = 0
+  /** Rounds to go until the budget may grow, and how many that were the last time. */
+  #pause = 0
+  #pauseLast = PAUSE / 2
 
   /** `keeper` has direct pages. */
   constructor(keeper: PageKeeper) {
@@ -79,11 +86,13 @@ export class DirectPolicy {
   }
 
   #wanted(node: number, mapping: number, page: number): void {
+    const direct = this.#keeper.direct!
+    // It was promoted since, or is not known any more.
+    if (!direct.has(mapping, page)) return
     const key = keyOf(mapping, page)
     const samples = this.#samples.add(key)
     if (samples < SAMPLES_MIN * this.#caution * 2 ** this.#losses.get(key)) return
     this.#samples.delete(key)
-    const direct = this.#keeper.direct!
     let frame = direct.promote(mapping, page, node)
     if (frame === NO_FRAME && this.#makeRoom(node)) frame = direct.promote(mapping, page, node)
     if (frame === NO_FRAME) return
@@ -141,7 +150,10 @@ export class DirectPolicy {
     const { spare } = direct!
     const hasRefaults = counts.refaults > this.#refaultsBefore
     this.#refaultsBefore = counts.refaults
-    if (hasRefaults) spare.budget >>= 1
+    if (hasRefaults) {
+      spare.budget >>= 1
+      this.#pause = this.#pauseLast = Math.min(PAUSE_MAX, this.#pauseLast * 2)
+    } else if (this.#pause > 0) this.#pause--
     else spare.budget = Math.min(Math.floor(frames.limit * BUDGET_SHARE_MAX), Math.max(1, spare.budget * 2))
   }
 }

@@ -222,8 +222,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a promoted page that is found before it was copied',
     DIRECT,
-    'this.#copy(mapping, page, frame); this.#entries[2 * frame] = word',
-    'queueMicrotask(() => this.#copy(mapping, page, frame)); this.#entries[2 * frame] = word',
+    'this.#copy(mapping, page, frame); this.#entries[2 * frame] = this',
+    'queueMicrotask(() => this.#copy(mapping, page, frame)); this.#entries[2 * frame] = this',
   ),
   without(
     "a promoted page whose frame is another page's, and its entry stays",
