@@ -37,8 +37,8 @@ export const FOUND = {
   /** Zeros. */
   ZERO: -2,
   /**
-   * In the memory of a device. It is a hint: nothing says that the entry was of this page. Who reads there what the mapping is of gets the right bytes all the same, for they
-   * never change.
+   * In the memory of a device. It is a hint: nothing says that the entry was of this page, for a node may be another index's by now. Who reads there what the mapping is of gets the
+   * right bytes all the same, for they never change.
    */
   DIRECT: -3,
 } as const
@@ -146,8 +146,14 @@ export class Lookup {
   #findOther(mapping: number, page: number, word: number, generation: number): number {
     const kind = entryKind(word)
     if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), generation)
-    if (kind === DIRECT) return FOUND.DIRECT
+    if (kind === DIRECT) return this.#isReached(mapping, page) ? FOUND.DIRECT : NOTHING
     return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
+  }
+
+  /** Whether the index is high enough for the page; else what was found is another page's. */
+  #isReached(mapping: number, page: number): boolean {
+    const root = this.#mappings[mappingAt(mapping) + ROOT]!
+    return rootHeight(root) > 0 && page >>> topShift(rootHeight(root)) < NODE_SLOTS
   }
 
   /** This node's replica of the page in `home`, or that itself. */
