@@ -212,12 +212,6 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
 
   // ---- pages of devices
   without('loads from a device that come after the look at the layout', DIRECT_READER, 'this.#lookup.fence()'),
-  instead(
-    "a direct entry of another index, of a page that is the file's own by now",
-    READER,
-    'frame >= 0 || frame === ZERO || layout.map === undefined',
-    'frame !== NOTHING || layout.map === undefined',
-  ),
   without('a promoted page that was not copied', DIRECT, 'this.#copy(mapping, page, frame)'),
   instead(
     'a promoted page that is found before it was copied',
