@@ -24,6 +24,12 @@ import { findProgram } from '../../support/requires.ts'
 import { ROOT } from '../../support/sources.ts'
 import type { GuestResult } from './guest-test.ts'
 
+/** What a test needs to boot one. */
+export const GUEST_REQUIRES = [
+  'guest-kernel',
+  ...['qemu-system-x86_64', 'busybox', 'cpio', 'mkfs.xfs'].map((name) => `program:${name}` as const),
+] as const
+
 export const NODES = 4
 const CPUS = 3
 const NODE_MIB = 640
