@@ -9,8 +9,11 @@ import { Statfs } from '../../linux/statfs.ts'
 import { Statx } from '../../linux/statx.ts'
 import { hasDaxFlag } from '../../linux/xfs.ts'
 import { about, type Finding } from './finding.ts'
+import { isKernelOlder } from './kernel.ts'
 
 const PAGE_BYTES = 4096
+/** XFS gives DAX to files that share storage also when it loads their inodes anew, not only while they stay in memory. */
+const KERNEL_WITH_CLONES = [6, 2] as const
 
 /** What is known of a directory. */
 export interface DaxFacts {
@@ -25,6 +28,8 @@ export interface DaxFacts {
   readonly blockSize: number
   /** The directory hands the flag for DAX (FS_XFLAG_DAX) on to files that are made in it. */
   readonly isFlagged: boolean
+  /** Files that share storage lose it when their inodes are loaded anew. */
+  readonly isLostByClones: boolean
 }
 
 /** `scratch`: a file that was made in the directory. */
@@ -43,13 +48,19 @@ export function examineDax(directoryFd: number, scratch: number): Finding | unde
     isDeviceDax: readQueueDax(mount.device),
     blockSize: statfs.bsize,
     isFlagged: hasDaxFlag(directoryFd),
+    isLostByClones: mount.type === 'xfs' && isKernelOlder(KERNEL_WITH_CLONES),
   })
 }
 
 /** undefined: nobody meant to have it, and nobody could. */
 export function explainDax(facts: DaxFacts): Finding | undefined {
-  const { isDax, option, device, isDeviceDax, blockSize, isFlagged } = facts
+  const { isDax, option, device, isDeviceDax, blockSize, isFlagged, isLostByClones } = facts
   const here = about('dax', 'DAX')
+  if (isDax && isLostByClones)
+    return here.limited(
+      'had by new files; files that share storage lose it when their inodes are loaded anew (after a mount, or under memory pressure), and are cached like others then',
+      'Linux 6.2 or newer',
+    )
   if (isDax)
     return here.ok(
       'files are read where the device has them, without the page cache: clones cost no memory natively, and none through a mount. The library can keep hot pages in main memory (option dax)',

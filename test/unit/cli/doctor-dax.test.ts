@@ -3,7 +3,15 @@ import { type DaxFacts, explainDax } from '../../../src/cli/doctor/dax.ts'
 import { STATE } from '../../../src/cli/doctor/finding.ts'
 
 const DISK: DaxFacts = {
-  ...{ isDax: false, option: undefined, device: '/dev/vda1', isDeviceDax: false, blockSize: 4096, isFlagged: false },
+  ...{
+    isDax: false,
+    option: undefined,
+    device: '/dev/vda1',
+    isDeviceDax: false,
+    blockSize: 4096,
+    isFlagged: false,
+    isLostByClones: false,
+  },
 }
 const PMEM: DaxFacts = { ...DISK, device: '/dev/pmem0', isDeviceDax: true }
 
@@ -14,6 +22,11 @@ test('nobody meant to have it on a disk', () => {
 
 test('it is there', () => {
   expect(explainDax({ ...PMEM, isDax: true, option: 'dax=always' })).toMatchObject({ id: 'dax', state: STATE.OK })
+})
+
+test('clones lose it with an older kernel', () => {
+  const finding = explainDax({ ...PMEM, isDax: true, option: 'dax=always', isLostByClones: true })
+  expect(finding).toMatchObject({ state: STATE.LIMITED, remedy: 'Linux 6.2 or newer' })
 })
 
 test.each<[string, DaxFacts, RegExp, RegExp]>([
