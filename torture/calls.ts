@@ -17,6 +17,8 @@ export interface Desk {
   readRoot: string
   /** Is what only looks kept apart from what changes something? */
   isSplit: boolean
+  /** Do some work through the mount and some below it? */
+  isMixed: boolean
   /** Make a copy of what is opened for reading, to know later what it was? */
   remembers: boolean
   /** A fault to commit, for a test of the tester. */
@@ -28,7 +30,7 @@ export interface Desk {
 export type Place = Omit<Desk, 'files' | 'mappings'>
 
 /** Where somebody is who has nothing to do. */
-export const AWAY: Place = { root: '/', readRoot: '/', isSplit: false, remembers: false, fault: '' }
+export const AWAY: Place = { root: '/', readRoot: '/', isSplit: false, isMixed: false, remembers: false, fault: '' }
 
 interface OpenFile {
   readonly fd: number
@@ -406,7 +408,12 @@ const CALLS: Record<string, Performer> = {
   },
   munmap: (desk, mapping: number) => unmap(desk, mapping),
 
-  flock: (desk, slot: number, operation: number) => withFile(desk, slot, (fd) => sys.flock(fd, operation)),
+  flock: (desk, slot: number, operation: number) =>
+    withFile(desk, slot, (fd) => {
+      // The kernel asks no FUSE server about a directory's: whoever works below knows nothing of it.
+      if (desk.isMixed && stat.ofFd(fd) === 0 && stat.isDirectory) return 'a directory'
+      return sys.flock(fd, operation)
+    }),
   lock: (desk, slot: number, command: number, type: number, start: number, length: number) =>
     withFile(desk, slot, (fd) => sys.fcntl(fd, command, flockOf(type, start, length))),
   getLock: (desk, slot: number, command: number, type: number, start: number, length: number) =>
