@@ -3,7 +3,7 @@
  */
 import { cloneFile, dedupeRange } from '../src/linux/clone.ts'
 import { errnoName } from '../src/linux/errors.ts'
-import { addressOf } from '../src/linux/native.ts'
+import { addressOf, cString } from '../src/linux/native.ts'
 import { S_ISGID, S_ISUID, Statx } from '../src/linux/statx.ts'
 import { fill, pageHashes } from './bytes.ts'
 import { ANY, ANY_SUCCESS, MAPPINGS, type Outcome, SLOTS } from './program.ts'
@@ -326,8 +326,11 @@ const CALLS: Record<string, Performer> = {
   fdatasync: (desk, slot: number) => withFile(desk, slot, (fd) => sys.fdatasync(fd)),
   syncfs: (desk, slot: number) => withFile(desk, slot, (fd) => sys.syncfs(fd)),
 
-  rename: (desk, from: string, to: string, flags: number) =>
-    sys.renameat2(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
+  rename: (desk, from: string, to: string, flags: number) => {
+    // Where a directory was moved below the kernel moves its own entry when it meets it, which it cannot in the middle of a rename (ESTALE).
+    if (desk.isMixed) for (const path of [from, to]) stat.at(AT_FDCWD, cString(at(desk, path)))
+    return sys.renameat2(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags)
+  },
   link: (desk, from: string, to: string, flags: number) =>
     sys.linkat(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
   linkOpen: (desk, slot: number, to: string) =>
