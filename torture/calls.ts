@@ -35,6 +35,7 @@ export const AWAY: Place = { root: '/', readRoot: '/', isSplit: false, isMixed: 
 interface OpenFile {
   readonly fd: number
   readonly writable: boolean
+  readonly isDirect: boolean
   /** What it held when it was opened. */
   readonly earlier?: Buffer
 }
@@ -58,6 +59,9 @@ export function clearDesk(desk: Desk): void {
 
 const O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 const O_CLOEXEC = 0o2000000
+const O_DIRECT = 0o40000
+/** Of the device: what O_DIRECT wants positions to be multiples of. */
+const BLOCK = 512
 const REMEMBERED_MAX = 8 << 20
 const AT_FDCWD = -100
 const BUFFER_SIZE = 4 << 20
@@ -108,6 +112,7 @@ function keep(desk: Desk, slot: number, fd: number, flags: number): string {
   desk.files[slot] = {
     fd,
     writable: (flags & O_WRITES) !== 0,
+    isDirect: (flags & O_DIRECT) !== 0,
     ...(remembers ? { earlier: contentOf(fd, stat.size) } : {}),
   }
   return 'open'
@@ -166,11 +171,15 @@ function isZero(fd: number, from: number, to: number): boolean {
   return true
 }
 
-function reading(got: number, offset: number, earlier: Buffer | undefined, length: number): Outcome {
+function reading(got: number, offset: number, earlier: Buffer | undefined, length: number, isDirect = false): Outcome {
   if (got < 0) return plain(got)
   const now = said(buffer.subarray(0, got), offset)
   if (earlier === undefined) return now
-  const before = said(earlier.subarray(Math.min(offset, earlier.length), offset + length), offset)
+  // What is read directly begins with a block, but for what is read behind the end; and what was longer when it was opened has its end elsewhere.
+  const isRefused = isDirect && offset % BLOCK !== 0 && offset < earlier.length
+  const before = isRefused
+    ? 'EINVAL'
+    : said(earlier.subarray(Math.min(offset, earlier.length), offset + length), offset)
   return before === now ? now : [now, before]
 }
 
@@ -284,11 +293,13 @@ const CALLS: Record<string, Performer> = {
   },
   close: (desk, slot: number) => (desk.files[slot] === undefined ? NO_SLOT : drop(desk, slot)),
   pread: (desk, slot: number, offset: number, length: number) =>
-    withFile(desk, slot, (fd, { earlier }) => reading(sys.pread(fd, buffer, length, offset), offset, earlier, length)),
+    withFile(desk, slot, (fd, { earlier, isDirect }) =>
+      reading(sys.pread(fd, buffer, length, offset), offset, earlier, length, isDirect),
+    ),
   read: (desk, slot: number, length: number) =>
-    withFile(desk, slot, (fd, { earlier, writable }) => {
+    withFile(desk, slot, (fd, { earlier, writable, isDirect }) => {
       const position = sys.lseek(fd, 0, 1)
-      const outcome = reading(sys.read(fd, buffer, length), Math.max(0, position), earlier, length)
+      const outcome = reading(sys.read(fd, buffer, length), Math.max(0, position), earlier, length, isDirect)
       // Who read an older, shorter file goes on from the same place all the same.
       if (!writable) sys.lseek(fd, position + length, 0)
       return outcome
