@@ -1,6 +1,6 @@
 /** Files that lie in memory which the processor addresses itself (persistent memory): the kernel reads and writes them there, without its page cache. */
 import { SystemError } from './errors.ts'
-import { STATX_ATTR, Statx } from './statx.ts'
+import { Statx } from './statx.ts'
 
 const stat = new Statx()
 
@@ -12,5 +12,5 @@ const stat = new Statx()
 export function isDax(fd: number): boolean {
   const result = stat.ofFd(fd, 0)
   if (result < 0) throw new SystemError(-result, 'statx')
-  return (stat.attributesLow & STATX_ATTR.DAX) !== 0
+  return stat.isDax
 }
