@@ -163,7 +163,13 @@ export class CachedInodes {
     const { dev, ino } = stamp
     let serving: Serving<LinuxHome> | undefined
     try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain, wantsHome: inode.isDax })
+      serving = await this.#homes?.homes.serve({
+        path,
+        dev,
+        ino,
+        domain: inode.domain,
+        wantsHome: inode.isDax ? this.#dax!.homesFor : undefined,
+      })
     } catch {
       // Without sharing it can be read all the same.
     }

@@ -69,6 +69,11 @@ export class DirectMemory {
     return this.mode !== 'cache' && this.#native.isDax(fd)
   }
 
+  /** Which files get a home that would get none otherwise. In mode `auto` none that would lose DAX by it. */
+  get homesFor(): 'all' | 'shared' {
+    return this.mode === 'direct' || this.#native.clonesKeepDax() ? 'all' : 'shared'
+  }
+
   /** The device DAX that `fd` is open on; undefined where it is none. */
   deviceOf(fd: number): DaxDevice | undefined {
     return this.#native.daxDevice(fd)

@@ -1,6 +1,6 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
 import { fallocate } from '../linux/change.ts'
-import { isDax } from '../linux/dax.ts'
+import { clonesKeepDax, isDax } from '../linux/dax.ts'
 import { daxDevice } from '../linux/dax-device.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
@@ -29,6 +29,7 @@ export const linuxNative: Native = {
   numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
   windows: { open: openWindow, close: closeWindow, view: viewWindow },
   isDax,
+  clonesKeepDax,
   daxDevice,
   readExtents: (fd, start, length) => {
     const result = readExtents(fd, start, length, extents, Number.POSITIVE_INFINITY, false)

@@ -50,6 +50,8 @@ export interface Native {
   readonly windows: WindowSystem
   /** Whether the bytes of what `fd` is open on are read where they lie. */
   isDax(fd: number): boolean
+  /** Whether a file can get a clone and go on to be read where it lies: see linux/dax.ts. */
+  clonesKeepDax(): boolean
   /** The device DAX that `fd` is open on; undefined where it is none. */
   daxDevice(fd: number): DaxDevice | undefined
   /** Where bytes of a file lie that nobody writes; it is the caller's until the next call. Throws the system's error. */

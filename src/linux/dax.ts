@@ -1,8 +1,15 @@
 /** Files that lie in memory which the processor addresses itself (persistent memory): the kernel reads and writes them there, without its page cache. */
+import os from 'node:os'
 import { SystemError } from './errors.ts'
 import { Statx } from './statx.ts'
 
 const stat = new Statx()
+
+/** Whether files that share storage keep DAX when their inodes are loaded anew: XFS from Linux 6.2 on. Before, a clone that is made costs its source DAX. */
+export function clonesKeepDax(): boolean {
+  const [major = 0, minor = 0] = os.release().split('.').map(Number.parseFloat)
+  return major > 6 || (major === 6 && minor >= 2)
+}
 
 /**
  * Whether what `fd` (O_PATH will do) is open on is accessed directly now: STATX_ATTR_DAX, which the kernel sets from the inode's own state (S_DAX). The mount option does
