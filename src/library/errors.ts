@@ -9,3 +9,9 @@ export function withPath(error: unknown, path: string): unknown {
 export function systemError(code: string, why: string, syscall: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${why}, ${syscall} '${path}'`), { code, syscall, path })
 }
+
+/** The device is full, or a quota is. */
+export function isNoSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}

@@ -16,15 +16,15 @@ import { Exclusion } from '../cache/grants/exclusion.ts'
 import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import type { LinuxHome } from '../homes/linux-home-storage.ts'
-import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
-import { isFileAtRest } from './at-rest.ts'
-import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
+import { CachedInode, NO_STAMP } from './cached-inode.ts'
+import { CachedInodes } from './cached-inodes.ts'
+import { CombinedWrites, writeBuffers } from './combined-writes.ts'
+import type { DirectMemory } from './direct-memory.ts'
 import { systemError, withPath } from './errors.ts'
-import { cacheWritten, piecesOf, wholeOf } from './file-pieces.ts'
-import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import { cacheWritten, piecesOf } from './file-pieces.ts'
+import { FileGrants } from './grants/file-grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -32,16 +32,15 @@ import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
-const writeFile = promisify(fs.write)
 
-/** Inodes remembered that nobody has open. */
-const IDLE_MAX = 1024
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
 
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
+  /** Undefined: nothing is read where it lies. */
+  readonly dax?: DirectMemory | undefined
   /** Who decides on grants. */
   readonly authority: GrantAuthority
   /** How long reads and writes wait for them. */
@@ -54,14 +53,10 @@ export class FileKeeper {
   readonly grants: FileGrants
   readonly passages: Passages
   readonly #arena: Arena
-  readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
-  readonly #options: FileKeeperOptions
-  /** By key; those that nobody has open last used last. */
-  readonly #inodes = new Map<string, CachedInode>()
+  readonly #inodes: CachedInodes
   readonly #sweeping: NodeJS.Timeout
   #merging: Promise<Merging> | undefined
-  #idle = 0
 
   constructor(
     memory: CacheMemory,
@@ -74,9 +69,9 @@ export class FileKeeper {
     this.pages = pages
     this.loader = new Loader(pages, arena)
     this.#arena = arena
-    this.#native = native
     this.#homes = homes
-    this.#options = options
+    const { dax, direct } = options
+    this.#inodes = new CachedInodes(pages, { native, homes, dax, direct }, (inode) => this.#lookAtSize(inode))
     this.passages = new Passages(options.authority, options.waitMs)
     this.grants = new FileGrants({
       authority: options.authority,
@@ -95,7 +90,7 @@ export class FileKeeper {
    * time.
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
-    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    const inode = this.#inodes.take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -108,7 +103,7 @@ export class FileKeeper {
 
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
   openSync(path: string, writable: boolean, domain: number): CachedInode {
-    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    const inode = this.#inodes.take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
       return inode
@@ -119,24 +114,12 @@ export class FileKeeper {
   }
 
   close(inode: CachedInode): void {
-    if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) fs.closeSync(fd)
-    inode.fd = inode.directFd = inode.writeFd = -1
-    // Last in the order of use.
-    this.#inodes.delete(inode.key)
-    this.#inodes.set(inode.key, inode)
-    this.#idle++
-    inode.closedAtMs = Date.now()
-    if (this.#idle > IDLE_MAX) this.#forgetOldest()
+    this.#inodes.close(inode)
   }
 
-  /** Inodes that nobody has had open since `sinceMs` let their homes go; how they are served is decided anew when they are opened next. */
+  /** See {@link CachedInodes.letHomesGo}. */
   letHomesGo(sinceMs: number): void {
-    for (const inode of this.#inodes.values()) {
-      if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
-      this.#serveAlone(inode)
-      inode.recheckAtMs = 0
-    }
+    this.#inodes.letHomesGo(sinceMs)
   }
 
   /** Begins to merge pages with equal bytes, unless that goes on already. */
@@ -228,16 +211,11 @@ export class FileKeeper {
   async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
     const end = this.#beginWrite(inode, bytes.length, position)
     try {
-      let done = 0
-      const write = async () => {
-        while (done < bytes.length)
-          done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
-      }
-      await write().catch(async (error: unknown) => {
-        if (this.#homes === undefined || !isNoSpace(error)) throw error
-        await this.#makeSpace()
-        await write()
-      })
+      inode.writes ??= new CombinedWrites(
+        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
+        () => this.#makeSpace(),
+      )
+      await inode.writes.write(bytes, position)
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
@@ -299,8 +277,7 @@ export class FileKeeper {
 
   /** How the file of that key is served is to be decided anew when it is opened next. */
   reconsider(key: string): void {
-    const inode = this.#inodes.get(key)
-    if (inode !== undefined) inode.recheckAtMs = 0
+    this.#inodes.reconsider(key)
   }
 
   /** Forgets what is cached of the pages [page, page + count) of the file alone: a home's pages are others', too. */
@@ -316,125 +293,15 @@ export class FileKeeper {
     await this.#homes?.close()
   }
 
-  /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  #take(path: string, fd: number, domain: number): CachedInode {
-    let keep = false
-    try {
-      const stat = fs.fstatSync(fd, { bigint: true })
-      if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
-      const stamp = CachedInode.stampOf(stat)
-      const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
-      if (inode.uses++ === 0) {
-        this.#idle--
-        inode.fd = fd
-        inode.directFd = this.#options.direct && this.#native !== undefined ? this.#native.reopenDirect(fd) : -1
-        keep = true
-      }
-      if (!isSameFileStamp(inode.stamp, stamp)) this.#renew(inode, stamp.size)
-      else if (Date.now() < inode.recheckAtMs) return inode
-      inode.stamp = stamp
-      inode.deciding = this.#decide(inode, path, stamp).finally(() => {
-        inode.deciding = undefined
-      })
-      // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
-      return inode
-    } finally {
-      if (!keep) fs.closeSync(fd)
-    }
-  }
-
-  /** The inode of that key as it is known in `domain`. */
-  #known(key: string, path: string, domain: number): CachedInode | undefined {
-    const inode = this.#inodes.get(key)
-    if (inode === undefined || inode.domain === domain) return inode
-    if (inode.uses > 0) throw systemError('EBUSY', `open in domain ${inode.domain}`, 'open', path)
-    this.#forget(inode)
-    return undefined
-  }
-
-  #create(key: string, path: string, domain: number): CachedInode {
-    let mapping = this.pages.mappings.create(domain)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.mappings.create(domain)
-    if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
-    const inode = new CachedInode(key, path, mapping, domain, (it) => this.#lookAtSize(it))
-    this.#inodes.set(key, inode)
-    this.#idle++
-    return inode
-  }
-
   #openForWriting(inode: CachedInode, path: string): void {
+    // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
+    if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
     if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR)
     const { key } = CachedInode.stampOf(fs.fstatSync(inode.writeFd, { bigint: true }))
     if (key === inode.key) return
     fs.closeSync(inode.writeFd)
     inode.writeFd = -1
     throw systemError('ESTALE', 'another file has taken the name', 'open', path)
-  }
-
-  /** The file is not what it was: nothing that is known of it counts any more. */
-  #renew(inode: CachedInode, size: number): void {
-    this.pages.drop(inode.mapping, 0, PAGES_MAX)
-    this.#serveAlone(inode)
-    inode.size = size
-    this.pages.mappings.setSize(inode.mapping, size)
-  }
-
-  #serveAlone(inode: CachedInode): void {
-    this.#homes?.release(inode.homes)
-    inode.homes = []
-    inode.serveAlone(this.pages.mappings.changeLayout(inode.mapping))
-  }
-
-  async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
-    const { dev, ino } = stamp
-    let serving: Serving<LinuxHome> | undefined
-    try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain })
-    } catch {
-      // Without sharing it can be read all the same.
-    }
-    // It may have been closed and forgotten meanwhile.
-    if (serving === undefined || this.#inodes.get(inode.key) !== inode) return
-    inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
-    // Since it was asked the file may have been changed, or opened anew.
-    if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
-    const { ctimeSec, ctimeNsec, size } = serving.stamp
-    if (!isSameFileStamp(stamp, { ctimeNs: BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec), size })) return
-    this.#serveByHomes(inode, serving)
-  }
-
-  #serveByHomes(inode: CachedInode, serving: Exclude<Serving<LinuxHome>, { kind: 'private' }>): void {
-    const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
-    const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
-    for (const home of homes) {
-      const mapping = this.#homes!.acquire(home, inode.domain)
-      if (mapping < 0) {
-        this.#serveAlone(inode)
-        return
-      }
-      inode.homes = [...inode.homes, home.number]
-      mappings[home.number] = mapping
-    }
-    const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, this.pages.mappings.changeLayout(inode.mapping))
-  }
-
-  /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
-  #forgetOldest(): boolean {
-    for (const inode of this.#inodes.values()) {
-      if (inode.uses > 0) continue
-      this.#forget(inode)
-      return true
-    }
-    return false
-  }
-
-  #forget(inode: CachedInode): void {
-    this.#inodes.delete(inode.key)
-    this.#idle--
-    this.#homes?.release(inode.homes)
-    this.pages.deleteMapping(inode.mapping)
   }
 
   /** The inode's descriptors stay open until `run` has ended. */
@@ -483,10 +350,4 @@ export class FileKeeper {
     inode.size = size
     this.pages.mappings.setSize(inode.mapping, size)
   }
-}
-
-function notAFile(path: string, isDirectory: boolean): Error {
-  return isDirectory
-    ? systemError('EISDIR', 'illegal operation on a directory', 'open', path)
-    : systemError('EINVAL', 'not a regular file', 'open', path)
 }

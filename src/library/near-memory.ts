@@ -74,7 +74,7 @@ export class NearMemory {
     return { mode: this.mode, plan: this.plan, replicaMappings: this.#replicaMappings }
   }
 
-  /** A reader on `node` has sampled its hits: see near-samples.ts. */
+  /** A reader on `node` has sampled its hits: see hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void {
     this.#policy?.take(node, samples)
   }

@@ -14,134 +14,34 @@ import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
-import { Arena, type ArenaHandle } from './arena.ts'
+import { Arena } from './arena.ts'
 import { outOfRange } from './arguments.ts'
-import { type AsyncOptions, CachedFile } from './cached-file.ts'
+import { CachedFile } from './cached-file.ts'
+import { type DaxMode, DirectMemory } from './direct-memory.ts'
+import { DirectReader } from './direct-reader.ts'
 import type { Door } from './door.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { Holder } from './grants/holder.ts'
 import { HomeSources } from './home-sources.ts'
-import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
+import { mergeOptionsOf } from './merging.ts'
 import { loadNative, type Native } from './native.ts'
-import { type NearHandle, NearMemory, type NumaStats } from './near-memory.ts'
+import { type NearHandle, NearMemory } from './near-memory.ts'
 import { NearReader } from './near-reader.ts'
-import { type NumaMode, nearOf } from './numa.ts'
+import { nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
+import type {
+  GrantOptions,
+  MergeNowOptions,
+  OpenOptions,
+  PageCacheHandle,
+  PageCacheOptions,
+  PageCacheStats,
+} from './page-cache-options.ts'
 import { NEEDS_FENCE, PageReader } from './page-reader.ts'
 import { watchPressure } from './pressure.ts'
 import { RemoteDoor, serveDoor } from './remote-door.ts'
-
-/** Of {@link PageCache.create}. */
-export interface PageCacheOptions {
-  /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
-  readonly memory: number | string
-  /** Read past the kernel's own cache where the file system can, so that no page is in memory twice. Default true. */
-  readonly direct?: boolean
-  /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
-  readonly share?: boolean
-  /**
-   * Let pages with equal bytes share memory, whatever files and file systems they are of, and whatever `share` says: `'content'`, or how. Default false: that takes time for each page that is
-   * read, see {@link MergeOptions.cpu}.
-   */
-  readonly merge?: false | 'content' | MergeOptions
-  /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
-  readonly minShareBytes?: number
-  /**
-   * Near memory, on a machine of several NUMA nodes: pages are loaded into memory of the node from which they are asked for. `replicate`: clean pages that are read often
-   * from another node get a replica there. `inode`: each node has pages of its own for each file. On a machine of one node nothing of it is there.
-   * Default `off`.
-   */
-  readonly numa?: NumaMode
-  /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
-  readonly yieldUnderPressure?: boolean
-  /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
-  readonly debug?: boolean
-  /** Threads that can be attached at once, this one included. Default 64. */
-  readonly threads?: number
-  /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
-  readonly pinsPerThread?: number
-  /** How long anybody waits for ranges that are exclusively somebody's. */
-  readonly grants?: GrantOptions
-}
-
-/** See {@link CachedFile.exclusive}. All in milliseconds. */
-export interface GrantOptions {
-  /** Reads and writes wait for so long, then they reject with `ETIMEDOUT`. Default 30,000. */
-  readonly waitMs?: number
-  /** A holder for whom others wait is asked to give up after so long. Default 10,000. */
-  readonly holdMs?: number
-  /** Then its grant is taken after so long. Default 5,000. */
-  readonly revokeMs?: number
-}
-
-/** Of {@link PageCache.open}. */
-export interface OpenOptions {
-  /**
-   * A number, 0 or more, for whom the file belongs to: files of different domains share no memory, neither by address nor by content. A file is of one domain at a time. Default 0.
-   */
-  readonly domain?: number
-}
-
-/** Of {@link PageCache.merge}. */
-export interface MergeNowOptions extends AsyncOptions {
-  /** Called after each step, of up to 1 MiB. */
-  readonly onProgress?: (progress: MergeProgress) => void
-}
-
-/** What {@link PageCache.stats} tells. Counts are since the cache was made. */
-export interface PageCacheStats {
-  /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
-  readonly arena: 'memfd' | 'buffer'
-  /** Whether files that share storage can share memory here. */
-  readonly shares: boolean
-  /** Bytes that pages and their indexes may take now: less than was asked for under memory pressure. */
-  readonly memoryMax: number
-  /** Bytes of cached pages. */
-  readonly pageBytes: number
-  /** Bytes of indexes. */
-  readonly indexBytes: number
-  /** With {@link PageCacheOptions.numa}, on a machine of several nodes. */
-  readonly numa?: NumaStats
-  /** Bytes of pages that have been evicted while somebody had them pinned. */
-  readonly limboBytes: number
-  /** Open files, of all threads; each {@link PageCache.open} counts. */
-  readonly filesOpen: number
-  /** Threads that are attached, the one that made the cache included. */
-  readonly threads: number
-  /** Bytes read from files and homes into the cache. */
-  readonly bytesLoaded: number
-  /** System calls that read them. */
-  readonly reads: number
-  /** Pages that had to go to make room. */
-  readonly evicted: number
-  /** Loads of pages that had been evicted not long before: many say that memory is short. */
-  readonly refaults: number
-  /** Homes: hidden clones that own the pages which files share. */
-  readonly homes: number
-  /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
-  readonly sharedBytes: number
-  /** What merging has done; undefined where nothing is merged. */
-  readonly merge: MergeStats | undefined
-}
-
-/** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
-export interface PageCacheHandle {
-  /** @internal */
-  readonly memory: CacheMemory
-  /** @internal */
-  readonly arena: ArenaHandle
-  /** @internal */
-  readonly near: NearHandle | undefined
-  /** @internal */
-  readonly thread: number
-  /** @internal */
-  readonly port: MessagePort
-  /** @internal */
-  readonly isDebug: boolean
-  /** What must be moved to the other thread, not copied: the `transferList` of `postMessage`, or of the worker. */
-  readonly transferList: readonly [MessagePort]
-}
+import { Windows } from './windows.ts'
 
 /** The least that a cache can do something with. */
 const MEMORY_MIN = 64 * PAGE_BYTES
@@ -188,6 +88,7 @@ export class PageCache implements AsyncDisposable {
         `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
       )
     const merge = mergeOptionsOf(options.merge)
+    checkDax(options.dax)
     const keeping = new Keeping(bytes, options, await loadNative())
     if (merge !== undefined) await keeping.files.beginMerging(merge)
     return new PageCache(keeping.attachOwn(options.debug === true), keeping)
@@ -199,7 +100,7 @@ export class PageCache implements AsyncDisposable {
     const near = nearOf(handle.near?.plan, native?.numa)
     const door = new RemoteDoor(handle.port, near)
     return new PageCache(
-      contextOf(handle.memory, Arena.attach(handle.arena, native), handle.thread, door, handle.isDebug, {
+      contextOf(handle.memory, Arena.attach(handle.arena, native), native, handle.thread, door, handle.isDebug, {
         handle: handle.near,
         near,
       }),
@@ -293,6 +194,11 @@ export class PageCache implements AsyncDisposable {
     this.#here('checkInvariants').checkInvariants()
   }
 
+  /** @internal Shows all entries. For tests. */
+  eachEntry(visit: (mapping: number, page: number, word: number, generation: number) => void): void {
+    this.#here('eachEntry').pages.each(visit)
+  }
+
   #here(method: string): Keeping {
     if (this.#keeper === undefined) throw notHere(method)
     return this.#keeper
@@ -311,6 +217,8 @@ class Keeping {
   readonly files: FileKeeper
   readonly #arena: Arena
   readonly #near: NearMemory | undefined
+  readonly #native: Native | undefined
+  readonly #dax: DirectMemory | undefined
   readonly #currentNode: () => number
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
@@ -343,15 +251,19 @@ class Keeping {
       near?.nodes,
     )
     near?.start(this.pages, this.#arena)
+    this.#native = native
+    const dax = native && new DirectMemory(options.dax ?? 'auto', native, this.pages, this.#arena)
+    this.#dax = dax
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
-      native === undefined || options.share === false
+      native === undefined || dax === undefined || options.share === false
         ? undefined
-        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.files.reconsider(key))
+        : new HomeSources(this.pages, native, direct, dax, options.minShareBytes, (key) => this.files.reconsider(key))
     const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
     const authority = new GrantTable(TIMERS, limits)
     this.files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
       direct,
+      dax,
       authority,
       waitMs,
     })
@@ -364,6 +276,7 @@ class Keeping {
     return contextOf(
       this.#memory,
       this.#arena,
+      this.#native,
       thread,
       this.#doors.get(thread)!.door,
       isDebug,
@@ -396,7 +309,7 @@ class Keeping {
       arena: this.#arena.handle.kind,
       shares: this.#homes !== undefined,
       memoryMax: pages.bytesMax,
-      pageBytes: pages.counts.resident * PAGE_BYTES,
+      pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
       indexBytes: pages.indexBytes,
       limboBytes: pages.frames.inLimbo * PAGE_BYTES,
       filesOpen: [...this.#doors.values()].reduce((sum, { door }) => sum + door.filesOpen, 0),
@@ -406,6 +319,7 @@ class Keeping {
       evicted: pages.counts.evicted,
       refaults: pages.counts.refaults,
       ...(this.#near && { numa: this.#near.stats(this.#arena) }),
+      dax: this.#dax?.stats(),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
       merge: this.files.loader.merging?.stats(),
@@ -437,7 +351,7 @@ class Keeping {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near, this.#dax), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
@@ -454,6 +368,7 @@ class Keeping {
 function contextOf(
   memory: CacheMemory,
   arena: Arena,
+  native: Native | undefined,
   thread: number,
   door: Door,
   isDebug: boolean,
@@ -463,10 +378,12 @@ function contextOf(
   const lookup = new Lookup(memory, NEEDS_FENCE)
   const replicaMappings = handle?.replicaMappings ?? []
   const send = (node: number, samples: Int32Array) => door.sampled(node, samples)
+  const direct =
+    native && new DirectReader(lookup, new Windows(native.windows.view), (samples) => door.sampledDirect(samples))
   const reader =
     replicaMappings.length > 0
-      ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts)
-      : new PageReader(lookup, arena, shortcuts)
+      ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts, direct)
+      : new PageReader(lookup, arena, shortcuts, direct)
   return {
     reader,
     pins: new Pins(memory, thread),
@@ -486,6 +403,13 @@ function isWritable(flags: string): boolean {
 function domainOf({ domain = 0 }: OpenOptions): number {
   if (Number.isInteger(domain) && domain >= 0 && domain < 2 ** 31) return domain
   throw outOfRange(`domain: ${domain} is no integer from 0 on, below 2^31`)
+}
+
+function checkDax(mode: DaxMode | undefined): void {
+  if (mode === undefined || ['auto', 'direct', 'cache'].includes(mode)) return
+  throw Object.assign(new TypeError(`dax is 'auto', 'direct' or 'cache', not '${mode}'`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  })
 }
 
 function notHere(method: string): Error {

@@ -46,6 +46,7 @@ function summarizeCache(all: readonly CacheOutcome[]): string {
     `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts, ${sum((o) => o.merged)} merged`,
     `grants: ${sum((o) => o.grants)}, ${sum((o) => o.refusals)} refused; ${sum((o) => o.publishes)} publishes; ${sum((o) => o.past)} reads past the cache`,
     `replicas: ${sum((o) => o.replicas)} made, ${sum((o) => o.collapsed)} collapsed, ${sum((o) => o.nearLooks)} looks at them`,
+    `device: ${sum((o) => o.promotions)} promoted, ${sum((o) => o.demotions)} demoted, ${sum((o) => o.directLooks)} looks at its bytes`,
   ].join('\n')
 }
 
