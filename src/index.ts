@@ -16,6 +16,7 @@ export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.
 export type { NumaStats } from './library/near-memory.ts'
 export type { NumaMode } from './library/numa.ts'
 export {
+  type AttachOptions,
   type GrantOptions,
   type MergeNowOptions,
   type OpenOptions,

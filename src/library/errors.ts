@@ -9,3 +9,14 @@ export function withPath(error: unknown, path: string): unknown {
 export function systemError(code: string, why: string, syscall: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${why}, ${syscall} '${path}'`), { code, syscall, path })
 }
+
+/** Of what is opened and is no regular file. */
+export function notAFile(path: string, isDirectory: boolean): NodeJS.ErrnoException {
+  return isDirectory
+    ? systemError('EISDIR', 'illegal operation on a directory', 'open', path)
+    : systemError('EINVAL', 'not a regular file', 'open', path)
+}
+
+export function notSupported(method: string, where: string): Error {
+  return Object.assign(new Error(`${method} does not work ${where}`), { code: 'ERR_METHOD_NOT_SUPPORTED' })
+}

@@ -16,15 +16,16 @@ import { Exclusion } from '../cache/grants/exclusion.ts'
 import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import type { LinuxHome } from '../homes/linux-home-storage.ts'
-import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { isFileAtRest } from './at-rest.ts'
-import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
-import { systemError, withPath } from './errors.ts'
-import { cacheWritten, piecesOf, wholeOf } from './file-pieces.ts'
-import { FileGrants, isNoSpace } from './grants/file-grants.ts'
+import type { MountFiles } from './attached/mount-files.ts'
+import { CachedInode, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
+import { notAFile, notSupported, systemError, withPath } from './errors.ts'
+import { FileLayouts } from './file-layouts.ts'
+import { cacheWritten, piecesOf } from './file-pieces.ts'
+import { FileGrants, isNoSpace, readInside } from './grants/file-grants.ts'
+import type { Grants } from './grants/grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -33,6 +34,7 @@ import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
 const writeFile = promisify(fs.write)
+const truncateFile = promisify(fs.ftruncate)
 
 /** Inodes remembered that nobody has open. */
 const IDLE_MAX = 1024
@@ -42,8 +44,10 @@ const HOMES_IDLE_MS = 5 * 60_000
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
-  /** Who decides on grants. */
+  /** Decides on grants; in an attached cache on what it has given up. */
   readonly authority: GrantAuthority
+  /** Which the cache is attached to: all files are of it. */
+  readonly mount?: MountFiles | undefined
   /** How long reads and writes wait for them. */
   readonly waitMs: number
 }
@@ -51,11 +55,13 @@ export interface FileKeeperOptions {
 export class FileKeeper {
   readonly pages: PageKeeper
   readonly loader: Loader
-  readonly grants: FileGrants
+  readonly grants: Grants
   readonly passages: Passages
+  readonly #exclusion: Exclusion
   readonly #arena: Arena
   readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
+  readonly #layouts: FileLayouts
   readonly #options: FileKeeperOptions
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
@@ -76,17 +82,22 @@ export class FileKeeper {
     this.#arena = arena
     this.#native = native
     this.#homes = homes
+    this.#layouts = new FileLayouts(pages, homes, (inode) => this.#inodes.get(inode.key) === inode)
     this.#options = options
-    this.passages = new Passages(options.authority, options.waitMs)
-    this.grants = new FileGrants({
-      authority: options.authority,
-      exclusion: new Exclusion(memory, pages),
-      pages,
-      arena,
-      close: (inode) => this.close(inode),
-      makeSpace: () => this.#makeSpace(),
-      cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
-    })
+    const { mount, authority, waitMs } = options
+    this.#exclusion = new Exclusion(memory, pages)
+    this.passages = new Passages(mount?.leases ?? authority, waitMs)
+    this.grants =
+      mount?.grants ??
+      new FileGrants({
+        authority,
+        exclusion: this.#exclusion,
+        pages,
+        arena,
+        close: (inode) => this.close(inode),
+        makeSpace: () => this.#makeSpace(),
+        cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
+      })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
@@ -95,7 +106,10 @@ export class FileKeeper {
    * time.
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
-    const inode = this.#take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    const { mount } = this.#options
+    const attended = await mount?.open(path)
+    const fd = attended?.fd ?? (await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+    const inode = this.#take(path, fd, domain, attended?.end)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -108,6 +122,8 @@ export class FileKeeper {
 
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
   openSync(path: string, writable: boolean, domain: number): CachedInode {
+    // The mount has to be asked, and to answer.
+    if (this.#options.mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
     const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
@@ -120,7 +136,9 @@ export class FileKeeper {
 
   close(inode: CachedInode): void {
     if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) fs.closeSync(fd)
+    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
+    inode.unattend?.()
+    inode.unattend = undefined
     inode.fd = inode.directFd = inode.writeFd = -1
     // Last in the order of use.
     this.#inodes.delete(inode.key)
@@ -134,7 +152,7 @@ export class FileKeeper {
   letHomesGo(sinceMs: number): void {
     for (const inode of this.#inodes.values()) {
       if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
-      this.#serveAlone(inode)
+      this.#layouts.serveAlone(inode)
       inode.recheckAtMs = 0
     }
   }
@@ -181,7 +199,7 @@ export class FileKeeper {
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
           near,
         )
-      return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
+      return passage.hasWaited ? await readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
@@ -267,9 +285,14 @@ export class FileKeeper {
   async truncate(inode: CachedInode, length: number): Promise<void> {
     await this.#using(inode, async () => {
       const leave = await this.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
+      const end = this.#beginTruncate(inode, length)
       try {
-        this.#truncate(inode, length)
+        await truncateFile(inode.writeFd, length)
+      } catch (error) {
+        throw withPath(error, inode.path)
       } finally {
+        end()
+        this.#lookAtSize(inode)
         leave()
       }
     })
@@ -278,15 +301,7 @@ export class FileKeeper {
   /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
     const leave = this.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
-    try {
-      this.#truncate(inode, length)
-    } finally {
-      leave()
-    }
-  }
-
-  #truncate(inode: CachedInode, length: number): void {
-    const end = this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
+    const end = this.#beginTruncate(inode, length)
     try {
       fs.ftruncateSync(inode.writeFd, length)
     } catch (error) {
@@ -294,7 +309,12 @@ export class FileKeeper {
     } finally {
       end()
       this.#lookAtSize(inode)
+      leave()
     }
+  }
+
+  #beginTruncate(inode: CachedInode, length: number): () => void {
+    return this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
   }
 
   /** How the file of that key is served is to be decided anew when it is opened next. */
@@ -317,13 +337,17 @@ export class FileKeeper {
   }
 
   /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  #take(path: string, fd: number, domain: number): CachedInode {
+  #take(path: string, fd: number, domain: number, unattend?: () => void): CachedInode {
     let keep = false
+    let isTaken = false
     try {
       const stat = fs.fstatSync(fd, { bigint: true })
       if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
       const stamp = CachedInode.stampOf(stat)
       const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
+      isTaken = true
+      if (inode.unattend === undefined) inode.unattend = unattend
+      else unattend?.()
       if (inode.uses++ === 0) {
         this.#idle--
         inode.fd = fd
@@ -333,15 +357,28 @@ export class FileKeeper {
       if (!isSameFileStamp(inode.stamp, stamp)) this.#renew(inode, stamp.size)
       else if (Date.now() < inode.recheckAtMs) return inode
       inode.stamp = stamp
-      inode.deciding = this.#decide(inode, path, stamp).finally(() => {
+      inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
         inode.deciding = undefined
       })
       // What is being changed now may have got its ctime already, and its bytes will come later.
       if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
-      if (!keep) fs.closeSync(fd)
+      if (!keep) this.#closeFd(fd)
+      if (!isTaken) unattend?.()
     }
+  }
+
+  #closeFd(fd: number): void {
+    const { mount } = this.#options
+    if (mount === undefined) fs.closeSync(fd)
+    else mount.closeFd(fd)
+  }
+
+  /** Nothing of pages [from, to) of the file of that key is cached, and who reads past the cache on another thread reads again. */
+  dropGranted(key: string, from: number, to: number): void {
+    const inode = this.#inodes.get(key)
+    if (inode !== undefined) this.#exclusion.drop(inode.mapping, from, Math.min(to, PAGES_MAX))
   }
 
   /** The inode of that key as it is known in `domain`. */
@@ -364,10 +401,10 @@ export class FileKeeper {
   }
 
   #openForWriting(inode: CachedInode, path: string): void {
-    if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR)
+    if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK)
     const { key } = CachedInode.stampOf(fs.fstatSync(inode.writeFd, { bigint: true }))
     if (key === inode.key) return
-    fs.closeSync(inode.writeFd)
+    this.#closeFd(inode.writeFd)
     inode.writeFd = -1
     throw systemError('ESTALE', 'another file has taken the name', 'open', path)
   }
@@ -375,49 +412,9 @@ export class FileKeeper {
   /** The file is not what it was: nothing that is known of it counts any more. */
   #renew(inode: CachedInode, size: number): void {
     this.pages.drop(inode.mapping, 0, PAGES_MAX)
-    this.#serveAlone(inode)
+    this.#layouts.serveAlone(inode)
     inode.size = size
     this.pages.mappings.setSize(inode.mapping, size)
-  }
-
-  #serveAlone(inode: CachedInode): void {
-    this.#homes?.release(inode.homes)
-    inode.homes = []
-    inode.serveAlone(this.pages.mappings.changeLayout(inode.mapping))
-  }
-
-  async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
-    const { dev, ino } = stamp
-    let serving: Serving<LinuxHome> | undefined
-    try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain })
-    } catch {
-      // Without sharing it can be read all the same.
-    }
-    // It may have been closed and forgotten meanwhile.
-    if (serving === undefined || this.#inodes.get(inode.key) !== inode) return
-    inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
-    // Since it was asked the file may have been changed, or opened anew.
-    if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
-    const { ctimeSec, ctimeNsec, size } = serving.stamp
-    if (!isSameFileStamp(stamp, { ctimeNs: BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec), size })) return
-    this.#serveByHomes(inode, serving)
-  }
-
-  #serveByHomes(inode: CachedInode, serving: Exclude<Serving<LinuxHome>, { kind: 'private' }>): void {
-    const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
-    const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
-    for (const home of homes) {
-      const mapping = this.#homes!.acquire(home, inode.domain)
-      if (mapping < 0) {
-        this.#serveAlone(inode)
-        return
-      }
-      inode.homes = [...inode.homes, home.number]
-      mappings[home.number] = mapping
-    }
-    const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, this.pages.mappings.changeLayout(inode.mapping))
   }
 
   /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
@@ -483,10 +480,4 @@ export class FileKeeper {
     inode.size = size
     this.pages.mappings.setSize(inode.mapping, size)
   }
-}
-
-function notAFile(path: string, isDirectory: boolean): Error {
-  return isDirectory
-    ? systemError('EISDIR', 'illegal operation on a directory', 'open', path)
-    : systemError('EINVAL', 'not a regular file', 'open', path)
 }

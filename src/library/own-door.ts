@@ -6,7 +6,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
-import type { ExclusiveWish } from './grants/file-grants.ts'
+import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { NearMemory } from './near-memory.ts'
@@ -135,7 +135,7 @@ export class OwnDoor implements Door, DoorNow {
     this.#grants.abandon(grant)
   }
 
-  async revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
+  revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
     return this.#keeper.grants.revoke(this.#inode(id), position, length, deadlineMs)
   }
 

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 
 const [dist, file, seed, seconds] = process.argv.slice(2)
 const { GrantClient } = await import(`${dist}/exclusive/grant-client.js`)
-const { grantSockets } = await import(`${dist}/daemon/control-socket.js`)
+const { grantSockets } = await import(`${dist}/exclusive/mounts.js`)
 const GROUP_BYTES = 64 * 4096
 const GROUPS = 4
 
