@@ -26,7 +26,9 @@ export async function attachedClient(
   who: { readonly uid?: number; readonly gid?: number } = {},
 ): Promise<CacheClient> {
   const args = [CLIENT, path.dirname(path.dirname(PROGRAM)), mount, JSON.stringify({ memory: '16MiB', ...options })]
-  const client = new CacheClient(spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/', ...who }))
+  const client = new CacheClient(
+    spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'], cwd: '/', ...who }),
+  )
   await client.attached
   return client
 }
@@ -111,7 +113,11 @@ export class CacheClient implements AsyncDisposable {
 
   /** What a grant is filled with, and published. */
   publish(grant: string, fill: string, options: Record<string, unknown> = {}): Promise<void> {
-    return this.run('kept[grant].bytes.fill(fill.charCodeAt(0)); await kept[grant].publish(options)', { grant, fill, options })
+    return this.run('kept[grant].bytes.fill(fill.charCodeAt(0)); await kept[grant].publish(options)', {
+      grant,
+      fill,
+      options,
+    })
   }
 
   abandon(grant: string): Promise<void> {
