@@ -4,7 +4,7 @@
  * ```
  *   open    stat → known and as it was? its pages are still good : all is dropped → which homes?
  *   load    file pages → pieces (own, or a home's) → loader
- *   write   pages become the file's own → are dropped → the file is written → whole pages are cached anew
+ *   write   see file-writer.ts
  *   merge   load → equal pages become one
  * ```
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
@@ -24,7 +24,8 @@ import { CachedInode, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import { notAFile, notSupported, systemError, withPath } from './errors.ts'
 import { FileLayouts } from './file-layouts.ts'
 import { cacheWritten, piecesOf } from './file-pieces.ts'
-import { FileGrants, isNoSpace, readInside } from './grants/file-grants.ts'
+import { FileWriter } from './file-writer.ts'
+import { FileGrants, readInside } from './grants/file-grants.ts'
 import type { Grants } from './grants/grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
@@ -33,8 +34,6 @@ import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
-const writeFile = promisify(fs.write)
-const truncateFile = promisify(fs.ftruncate)
 
 /** Inodes remembered that nobody has open. */
 const IDLE_MAX = 1024
@@ -57,6 +56,7 @@ export class FileKeeper {
   readonly loader: Loader
   readonly grants: Grants
   readonly passages: Passages
+  readonly writer: FileWriter
   readonly #exclusion: Exclusion
   readonly #arena: Arena
   readonly #native: Native | undefined
@@ -98,6 +98,15 @@ export class FileKeeper {
         makeSpace: () => this.#makeSpace(),
         cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
       })
+    this.writer = new FileWriter({
+      pages,
+      arena,
+      loader: this.loader,
+      passages: this.passages,
+      close: (inode) => this.close(inode),
+      makeSpace: homes && (() => this.#makeSpace()),
+      isRefusing: mount !== undefined,
+    })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
@@ -184,6 +193,17 @@ export class FileKeeper {
     near: number,
     wait: boolean,
   ): Promise<Uint8Array | undefined> {
+    return await this.writer.again(wait, () => this.#load(inode, page, count, wanted, near, wait))
+  }
+
+  async #load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+    wait: boolean,
+  ): Promise<Uint8Array | undefined> {
     inode.uses++
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
@@ -226,95 +246,6 @@ export class FileKeeper {
     } finally {
       passage.leave()
     }
-  }
-
-  /**
-   * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
-   * uses now are dropped, and it is tried again. Grants as for {@link load}.
-   */
-  async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    await this.#using(inode, async () => {
-      const leave = await this.passages.change(inode, position, position + bytes.length, wait)
-      try {
-        await this.#write(inode, bytes, position)
-      } finally {
-        leave()
-      }
-    })
-  }
-
-  async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
-      let done = 0
-      const write = async () => {
-        while (done < bytes.length)
-          done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
-      }
-      await write().catch(async (error: unknown) => {
-        if (this.#homes === undefined || !isNoSpace(error)) throw error
-        await this.#makeSpace()
-        await write()
-      })
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.#lookAtSize(inode)
-    }
-  }
-
-  /** The same, blocking; does not wait for grants. */
-  writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    const leave = this.passages.changeSync(inode, position, position + bytes.length)
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
-      for (let done = 0; done < bytes.length; )
-        done += fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      leave()
-      this.#lookAtSize(inode)
-    }
-    cacheWritten(this.pages, this.#arena, inode, bytes, position, near)
-  }
-
-  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
-  async truncate(inode: CachedInode, length: number): Promise<void> {
-    await this.#using(inode, async () => {
-      const leave = await this.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
-      const end = this.#beginTruncate(inode, length)
-      try {
-        await truncateFile(inode.writeFd, length)
-      } catch (error) {
-        throw withPath(error, inode.path)
-      } finally {
-        end()
-        this.#lookAtSize(inode)
-        leave()
-      }
-    })
-  }
-
-  /** The same, blocking; does not wait for grants. */
-  truncateSync(inode: CachedInode, length: number): void {
-    const leave = this.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
-    const end = this.#beginTruncate(inode, length)
-    try {
-      fs.ftruncateSync(inode.writeFd, length)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.#lookAtSize(inode)
-      leave()
-    }
-  }
-
-  #beginTruncate(inode: CachedInode, length: number): () => void {
-    return this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
   }
 
   /** How the file of that key is served is to be decided anew when it is opened next. */
@@ -375,10 +306,17 @@ export class FileKeeper {
     else mount.closeFd(fd)
   }
 
-  /** Nothing of pages [from, to) of the file of that key is cached, and who reads past the cache on another thread reads again. */
-  dropGranted(key: string, from: number, to: number): void {
+  /** Nothing of pages [from, to) of the file of that key is cached until the returned function is called; who reads past the cache on another thread at either end of that time reads again. */
+  keepOut(key: string, from: number, to: number): () => void {
     const inode = this.#inodes.get(key)
-    if (inode !== undefined) this.#exclusion.drop(inode.mapping, from, Math.min(to, PAGES_MAX))
+    if (inode === undefined) return () => {}
+    const drop = () => this.#exclusion.drop(inode.mapping, from, Math.min(to, PAGES_MAX))
+    const end = inode.beginWriting(from * PAGE_BYTES, to * PAGE_BYTES)
+    drop()
+    return () => {
+      end()
+      drop()
+    }
   }
 
   /** The inode of that key as it is known in `domain`. */
@@ -394,7 +332,7 @@ export class FileKeeper {
     let mapping = this.pages.mappings.create(domain)
     while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.mappings.create(domain)
     if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
-    const inode = new CachedInode(key, path, mapping, domain, (it) => this.#lookAtSize(it))
+    const inode = new CachedInode(key, path, mapping, domain, (it) => this.writer.lookAtSize(it))
     this.#inodes.set(key, inode)
     this.#idle++
     return inode
@@ -434,50 +372,9 @@ export class FileKeeper {
     this.pages.deleteMapping(inode.mapping)
   }
 
-  /** The inode's descriptors stay open until `run` has ended. */
-  async #using(inode: CachedInode, run: () => Promise<void>): Promise<void> {
-    inode.uses++
-    try {
-      await run()
-    } finally {
-      this.close(inode)
-    }
-  }
-
   /** Where there is no space: homes that nobody uses now are dropped. */
   async #makeSpace(): Promise<void> {
     this.letHomesGo(Date.now())
     await this.#homes?.homes.dropUnused()
-  }
-
-  #beginWrite(inode: CachedInode, length: number, position: number): () => void {
-    this.loader.merging?.pages.wrote(
-      inode.mapping,
-      Math.floor(position / PAGE_BYTES),
-      Math.ceil((position + length) / PAGE_BYTES),
-    )
-    // What lies between the file's end and a write behind it becomes zeros.
-    return this.#beginChange(inode, Math.min(position, inode.size), position + length)
-  }
-
-  /** Before bytes [start, end) of the file change. They are not cached again until the returned function is called. */
-  #beginChange(inode: CachedInode, start: number, end: number): () => void {
-    // It is not what was decided on: whoever opens it next finds that out, and whether somebody else has changed it, too.
-    inode.stamp = NO_STAMP
-    inode.own?.add(start, end)
-    this.pages.drop(inode.mapping, Math.floor(start / PAGE_BYTES), Math.min(Math.ceil(end / PAGE_BYTES), PAGES_MAX))
-    return inode.beginWriting(start, end)
-  }
-
-  #lookAtSize(inode: CachedInode): void {
-    const size = fs.fstatSync(inode.fd).size
-    // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
-    if (size !== inode.size) {
-      const end = Math.min(size, inode.size)
-      inode.own?.add(end, Number.POSITIVE_INFINITY)
-      this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
-    }
-    inode.size = size
-    this.pages.mappings.setSize(inode.mapping, size)
   }
 }

@@ -60,7 +60,7 @@ export class Keeping {
     // The mount alone takes grants from holders.
     const authority = new GrantTable(TIMERS, attach === undefined ? limits : {})
     this.#mount = attach?.(authority, {
-      drop: (key, from, to) => this.files.dropGranted(key, from, to),
+      keepOut: (key, from, to) => this.files.keepOut(key, from, to),
       close: (inode) => this.files.close(inode),
     })
     const frames = Math.ceil(bytes / PAGE_BYTES)

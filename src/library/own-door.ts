@@ -67,19 +67,19 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
-    return this.#keeper.write(this.#inode(id), bytes, position, wait)
+    return this.#keeper.writer.write(this.#inode(id), bytes, position, wait)
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
+    this.#keeper.writer.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
   }
 
   async truncate(id: number, length: number): Promise<void> {
-    await this.#keeper.truncate(this.#inode(id), length)
+    await this.#keeper.writer.truncate(this.#inode(id), length)
   }
 
   truncateSync(id: number, length: number): void {
-    this.#keeper.truncateSync(this.#inode(id), length)
+    this.#keeper.writer.truncateSync(this.#inode(id), length)
   }
 
   async sync(id: number, dataOnly: boolean): Promise<void> {

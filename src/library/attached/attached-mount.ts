@@ -2,7 +2,7 @@
  * A mount that this cache is attached to: its files are opened here, and what is granted of them is decided there.
  *
  * A file is shown to the mount before it is opened for reading, so whoever opens it is served by the mount's daemon, and nobody is granted a part of it before this cache has given that up
- * (leases.ts). All descriptors have O_NONBLOCK: a read or write waits here, in its turn, and never in the kernel, where it would hold up the thread.
+ * (leases.ts). All descriptors have O_NONBLOCK: a read or write waits here, in its turn, and never in the kernel.
  *
  * Context: the keeper's thread.
  */
@@ -138,15 +138,13 @@ export class AttachedMount implements MountFiles {
 
   #recall(message: RecallMessage): void {
     const { id, file, start, end, readers } = message
-    const given = () => this.#client.recalled(message)
     const key = this.#keys.get(file)
-    // It is open no more, and the mount is about to hear that.
-    if (key === undefined) given()
-    else
-      this.leases.recall(
-        { id, file: key, from: Math.floor(start / PAGE_BYTES), to: Math.ceil(end / PAGE_BYTES), readers },
-        given,
-      )
+    // Else it is open no more, and the mount is about to hear that.
+    if (key !== undefined) {
+      const [from, to] = [Math.floor(start / PAGE_BYTES), Math.ceil(end / PAGE_BYTES)]
+      this.leases.recall({ id, file: key, from, to, readers })
+    }
+    this.#client.recalled(message)
   }
 }
 

@@ -1,15 +1,16 @@
 /**
- * What an attached cache gives up for a while, because the mount is about to grant it to somebody: in this process or any other. Here each such range is a grant of the cache's own table, whose
- * holder is the mount: so reads and writes under way end first, those that come later wait in their order, and what is cached is dropped before the mount gets its answer.
+ * What an attached cache gives up for a while, because the mount is about to grant it to somebody: in this process or any other.
  *
  * ```
- *   recall, readers wait             granted by the table → pages dropped → answer     restore: ended
- *   recall, last-published           granted by the table → answer
- *     … and then: readers wait       readers inside leave → pages dropped → answer     restore: ended
- *     … or again: last-published     readers are let in
- *   the mount is gone                what is cached is dropped, nobody is let in any more
+ *   recall, readers wait           what is cached of the range is dropped, and nothing of it is cached any more    → the mount is answered
+ *   recall, last-published         nothing                                                                        → the mount is answered
+ *     … and then: readers wait     as above                                                                       → the mount is answered
+ *     … or again: last-published   it may be cached again
+ *   restore                        it may be cached again
+ *   the mount is gone              nothing is cached any more
  * ```
- * The mount never asks for a range twice at a time, so its grants do not wait for each other here.
+ * The answer waits for nobody. Reads and writes of the mount that are under way come before the grant there, or are refused (their descriptors have O_NONBLOCK) and made again when the range
+ * is restored. Until then they wait here, in the cache's own table: for a grant of the range, whose holder is the mount. So none is tried in vain again and again, and all have their turn in order.
  *
  * Pure. Context: the keeper's thread.
  */
@@ -25,21 +26,17 @@ export interface LeaseRecall {
 }
 
 export interface LeaseEvents {
-  /** Nothing of pages [from, to) of the file may be cached any more. */
-  readonly drop: (file: string, from: number, to: number) => void
+  /** Nothing of pages [from, to) of the file is cached from now on, until the returned function is called. */
+  readonly keepOut: (file: string, from: number, to: number) => () => void
 }
 
 interface Recalled {
-  readonly recall: LeaseRecall
-  takeBack: TakeBack
-  grant: Grant | undefined
-  /** Of readers: `leaving`, those inside are waited for. */
-  readers: 'in' | 'leaving' | 'out'
-  /** Who is to know that they have left; undefined: they are let in again then. */
-  given: (() => void) | undefined
+  recall: LeaseRecall
+  /** Lets it be cached again. */
+  letIn: (() => void) | undefined
+  /** Lets those who wait have their turn. */
+  endWait: () => void
 }
-
-const EVERYTHING = Number.POSITIVE_INFINITY
 
 /** Which passages are let in, besides. */
 export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
@@ -54,10 +51,6 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
     this.#events = events
   }
 
-  get isLost(): boolean {
-    return this.#isLost
-  }
-
   enter(wish: PassageWish): TakeBack {
     if (!this.#isLost) return this.#table.enter(wish)
     wish.onRefused('ENOTCONN')
@@ -68,31 +61,21 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
     return !this.#isLost && this.#table.isQuiet(file)
   }
 
-  /** `given`: nobody reads or writes the range through this cache any more, or with `last-published` nobody writes it. */
-  recall(recall: LeaseRecall, given: () => void): void {
+  /** When it returns nobody finds any of it in this cache any more; with `last-published`, nobody shall change it. */
+  recall(recall: LeaseRecall): void {
     const known = this.#recalls.get(recall.id)
+    const endWait = this.#makeWait(recall)
+    const recalled: Recalled = known ?? { recall, letIn: undefined, endWait }
+    this.#recalls.set(recall.id, recalled)
     if (known !== undefined) {
-      if (recall.readers === 'wait') this.#keepReadersOut(known, given)
-      else this.#letReadersIn(known)
-      return
+      // Who waits tries again, and waits again where he still has to.
+      known.endWait()
+      known.recall = recall
+      known.endWait = endWait
     }
-    const { id, file, from, to, readers } = recall
-    const recalled: Recalled = { recall, takeBack: () => false, grant: undefined, readers: 'in', given: undefined }
-    this.#recalls.set(id, recalled)
-    recalled.takeBack = this.#table.request({
-      file,
-      from,
-      to,
-      holder: `the mount ${id}`,
-      readers,
-      wait: true,
-      onGranted: (grant) => {
-        recalled.grant = grant
-        if (readers === 'wait') this.#events.drop(file, from, to)
-        given()
-      },
-      onRefused: () => {},
-    })
+    const { file, from, to, readers } = recall
+    if (readers === 'wait') recalled.letIn ??= this.#events.keepOut(file, from, to)
+    else this.#letIn(recalled)
   }
 
   /** The grant has ended. Without effect where it is not known. */
@@ -100,15 +83,8 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
     const recalled = this.#recalls.get(id)
     if (recalled === undefined) return
     this.#recalls.delete(id)
-    const { recall, grant } = recalled
-    if (grant === undefined) {
-      recalled.takeBack()
-      return
-    }
-    // Who reads past the cache on another thread, and began before now, reads again.
-    if (recall.readers === 'wait' || recalled.readers === 'out') this.#events.drop(recall.file, recall.from, recall.to)
-    if (recalled.readers === 'out') this.#table.endPublish(grant)
-    this.#table.release(grant)
+    this.#letIn(recalled)
+    recalled.endWait()
   }
 
   /** The cache has the file open no more: the mount has forgotten that it ever asked. */
@@ -116,47 +92,33 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
     for (const { recall } of [...this.#recalls.values()]) if (recall.file === file) this.restore(recall.id)
   }
 
-  /** Nobody tells this cache of grants any more: nothing of `files` may be cached. */
+  /** Nobody tells this cache of grants any more: nothing of `files` is cached. */
   lost(files: Iterable<string>): void {
     this.#isLost = true
+    for (const file of files) this.#events.keepOut(file, 0, Number.POSITIVE_INFINITY)
     for (const id of [...this.#recalls.keys()]) this.restore(id)
-    for (const file of files) {
-      this.#events.drop(file, 0, EVERYTHING)
-      // And what those bring who are still inside.
-      this.#table.request({
-        file,
-        from: 0,
-        to: EVERYTHING,
-        holder: 'the mount',
-        readers: 'wait',
-        wait: true,
-        onGranted: () => this.#events.drop(file, 0, EVERYTHING),
-        onRefused: () => {},
-      })
-    }
   }
 
-  #keepReadersOut(recalled: Recalled, given: () => void): void {
-    const { recall, grant } = recalled
-    recalled.given = given
-    if (recalled.readers !== 'in' || grant === undefined) return
-    recalled.readers = 'leaving'
-    this.#table.beginPublish(grant, () => {
-      recalled.readers = 'out'
-      this.#events.drop(recall.file, recall.from, recall.to)
-      // Not wanted any more: it has ended meanwhile, or was not published.
-      if (this.#recalls.get(recall.id) !== recalled || recalled.given === undefined) this.#endPublish(recalled, grant)
-      else recalled.given()
+  #letIn(recalled: Recalled): void {
+    recalled.letIn?.()
+    recalled.letIn = undefined
+  }
+
+  #makeWait({ id, file, from, to, readers }: LeaseRecall): () => void {
+    let held: Grant | undefined
+    const takeBack = this.#table.request({
+      file,
+      from,
+      to,
+      holder: `the mount ${id}`,
+      readers,
+      wait: true,
+      onGranted: (grant) => (held = grant),
+      onRefused: () => {},
     })
-  }
-
-  #letReadersIn(recalled: Recalled): void {
-    recalled.given = undefined
-    if (recalled.readers === 'out') this.#endPublish(recalled, recalled.grant!)
-  }
-
-  #endPublish(recalled: Recalled, grant: Grant): void {
-    recalled.readers = 'in'
-    this.#table.endPublish(grant)
+    return () => {
+      if (held === undefined) takeBack()
+      else this.#table.release(held)
+    }
   }
 }
