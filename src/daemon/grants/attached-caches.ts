@@ -151,6 +151,7 @@ export class AttachedCaches {
     const attendant = { connection, id, file }
     own.set(id, attendant)
     this.#attendants.set(connection, own)
+    connection.isCaching = true
     file.attendants.add(attendant)
     for (const recall of this.#recalls.values()) if (recall.range.key === shown.key) recall.tell(attendant)
     return true
