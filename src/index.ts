@@ -18,6 +18,7 @@ export type { NumaStats } from './library/near-memory.ts'
 export type { NumaMode } from './library/numa.ts'
 export { PageCache } from './library/page-cache.ts'
 export type {
+  AttachOptions,
   GrantOptions,
   MergeNowOptions,
   OpenOptions,

@@ -3,11 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { grantSockets } from '../daemon/control-socket.ts'
-import { FS_TYPE, UserError } from '../daemon/mounting.ts'
+import { UserError } from '../daemon/mounting.ts'
 import { GrantClient, GrantError, type HeldGrant } from '../exclusive/grant-client.ts'
 import type { Range } from '../exclusive/messages.ts'
-import { readMountInfo } from '../linux/mountinfo.ts'
+import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
 
 /** Exit statuses, beside that of the command, and those of all commands of ours. Numbers that timeout(1) and shells use mean here what they mean there. */
@@ -100,7 +99,7 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
     client = connect(file)
     await client.show(file)
     if (!flags.revoke) return await runWith(client, command, flags)
-    const taken = await client.revoke(flags.range, flags.deadline * 1000)
+    const { taken } = await client.revoke(flags.range, flags.deadline * 1000)
     if (taken > 0) process.stderr.write(`samepage: ${taken} had to be taken: their holders did not give them back\n`)
     return 0
   } catch (error) {
@@ -112,10 +111,8 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
 }
 
 function connect(file: string): GrantClient {
-  const { dev } = fs.statSync(file)
-  const device = `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`
-  const isOurs = readMountInfo().some((mount) => mount.type === FS_TYPE && mount.device === device)
-  if (!isOurs) throw new UserError('lies in no Samepage mount')
+  const device = deviceOf(file)
+  if (samepageMount(device) === undefined) throw new UserError('lies in no Samepage mount')
   const client = GrantClient.connect(grantSockets(device))
   if (client === undefined)
     throw new UserError('its mount gives no grants: it is read-only, of an older version, or of another user')

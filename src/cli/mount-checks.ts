@@ -2,9 +2,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { runtimeDirectory } from '../daemon/control-socket.ts'
-import { FS_TYPE, UserError } from '../daemon/mounting.ts'
+import { UserError } from '../daemon/mounting.ts'
+import { FS_TYPE } from '../exclusive/mounts.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
+import { runtimeDirectory } from '../util/runtime-directory.ts'
 
 /** Resolves both to absolute paths without symlinks, or throws a {@link UserError} that says what to do. */
 export function checkMount(

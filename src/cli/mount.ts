@@ -24,7 +24,7 @@ interface MountFlags {
   passthrough: boolean
   homes: boolean
   cross?: true
-  domain: 'mount' | 'uid' | 'dir'
+  domain: 'none' | 'uid' | 'dir'
   consistency: 'close-to-open' | 'strict'
   diverged: 'direct' | 'cached'
   merge?: 'content'
@@ -70,10 +70,10 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .addOption(
       new Option(
         '--domain <what>',
-        'who may share memory with whom: all of the mount, files of one owner, or files below one top-level directory',
+        'who may share memory with whom: everybody, files of one owner, or files below one top-level directory',
       )
-        .choices(['mount', 'uid', 'dir'])
-        .default('mount'),
+        .choices(['none', 'uid', 'dir'])
+        .default('none'),
     )
     .addOption(
       new Option(

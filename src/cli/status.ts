@@ -48,14 +48,15 @@ function privateReasons(counts: StatusReport['homes']['private']): [string, stri
 
 /** Grants so far, and each that is held. */
 function grantRows(grants: StatusReport['grants']): [string, string][] {
-  if (grants === undefined || grants.granted + grants.refused + grants.wanted === 0) return []
-  const { held, wanted, waiting, granted, published, taken, refused } = grants
+  if (grants === undefined || grants.granted + grants.refused + grants.wanted + grants.caches === 0) return []
+  const { held, wanted, waiting, caches, granted, published, taken, refused } = grants
   const rows: [string, string][] = [
     [
       'grants',
       `${granted} given, ${published} published, ${taken} taken back, ${refused} refused; ${wanted} wanted now`,
     ],
     ['wait for grants', `${waiting} reads and writes`],
+    ['attached caches', String(caches)],
   ]
   for (const { path, start, length, pid, uid, seconds } of held)
     rows.push([

@@ -7,15 +7,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
-import { grantSocketName } from '../exclusive/messages.ts'
-
-/** The directory of control sockets: /run/samepage for root, below XDG_RUNTIME_DIR for others. */
-export function runtimeDirectory(): string {
-  const uid = process.geteuid?.() ?? 0
-  if (uid === 0) return '/run/samepage'
-  const base = process.env.XDG_RUNTIME_DIR
-  return base !== undefined && base !== '' ? path.join(base, 'samepage') : `/tmp/samepage-${uid}`
-}
+import { runtimeDirectory } from '../util/runtime-directory.ts'
 
 /**
  * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks). The
@@ -29,18 +21,6 @@ export function controlSocket(mountpoint: string, supervisor: number): string {
 export function socketPath(mountpoint: string): string {
   const made = (socket: string) => fs.lstatSync(socket, { throwIfNoEntry: false })?.ctimeMs ?? 0
   return socketsOf(mountpoint).sort((a, b) => made(b) - made(a))[0] ?? controlSocket(mountpoint, 0)
-}
-
-/**
- * Where clients ask a mount for grants, by `major:minor` of the mount; the mounts of root are for all who are let in. Who cannot reach it can have none.
- */
-export function grantSocket(device: string, directory = runtimeDirectory()): string {
-  return path.join(directory, grantSocketName(device))
-}
-
-/** Where that can be, for who did not make the mount. */
-export function grantSockets(device: string): string[] {
-  return [...new Set(['/run/samepage', runtimeDirectory()])].map((directory) => grantSocket(device, directory))
 }
 
 /** The process id of the supervisor who made the socket. */

@@ -26,7 +26,7 @@ export interface Source {
   /** Whether other file systems below the source are shown. */
   readonly cross: boolean
   /** How files are kept apart: all together, by owner, or by top-level directory. */
-  readonly domain: 'mount' | 'uid' | 'dir'
+  readonly domain: 'none' | 'uid' | 'dir'
 }
 
 /** Descriptors of directories that are closed at once where one is needed. */
@@ -359,7 +359,7 @@ export class InodeFiles {
 
   #domainOf(parent: number, fs: number, stat: Statx): number {
     switch (this.#source.domain) {
-      case 'mount':
+      case 'none':
         return 0
       case 'uid':
         return stat.uid

@@ -4,15 +4,13 @@
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { FS_TYPE } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
-
-/** The type that the mount has in /proc/mounts; by it Samepage's mounts are told from others. */
-export const FS_TYPE = 'fuse.samepage'
 
 export interface MountOptions {
   /** Shown as the mount's source. */

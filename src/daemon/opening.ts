@@ -65,6 +65,11 @@ export function flagsBelow(flags: number): number {
 
 /** Set in the upper half of the handle of an open file that is for reading and writing: the kernel vouches for that. */
 export const OPEN_BOTH_WAYS = 0x8000_0000
+/** The same: it was opened with O_NONBLOCK, and waits for nobody's grant. */
+export const OPEN_IMPATIENT = 0x4000_0000
+
+const marksOf = (flags: number): number =>
+  ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) | ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0)
 
 /** Set in what {@link Opening.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
@@ -134,9 +139,9 @@ export class Opening {
     }
   }
 
-  /** Whether the slot's file is to be served by the daemon, because it is granted to somebody, or about to be. */
+  /** Whether the slot's file is to be served by the daemon, because it is granted to somebody, or may be while it is open. */
   isGranted(slot: number): boolean {
-    return !this.#granted.isEmpty && this.#granted.hasFile(slot)
+    return this.#granted.hasFile(slot)
   }
 
   /** The kernel was told other attributes than `stat` has, and goes on believing them for a while. */
@@ -309,7 +314,7 @@ export class Opening {
     const backing = this.#backing(slot)
     // The file handle: a descriptor, plus 1, or 0 in the lower half; what the locks of this open file are known by in the upper.
     reply.zero(at, OPEN_OUT_BYTES)
-    reply.setU32(at + 4, this.#locks.nextOpen() | ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0))
+    reply.setU32(at + 4, this.#locks.nextOpen() | marksOf(flags))
     if (backing > 0) {
       this.#inodes.set(slot, SLOT.PASSED, 1)
       if ((flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)

@@ -1,5 +1,5 @@
 /**
- * A client of a mount's grants: shows it files that it has open, asks for ranges of them, and gives them back. See messages.ts.
+ * A client of a mount's grants: shows it files that it has open, asks for ranges of them, and gives them back; and, where it caches what it reads, is told of those of others. See messages.ts.
  *
  * Context: one thread with an event loop. A connection keeps that thread's process alive, and takes one thread of its libuv pool while it lasts.
  */
@@ -7,7 +7,7 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, closeAsync, O_RDWR, open } from '../linux/file.ts'
 import { ioctl } from '../linux/ioctl.ts'
 import { connectUnix, readable, receiveWith, sendWith, shutdownSocket } from '../linux/unix-socket.ts'
-import { type FromMount, Lines, type Range, SHOW_FILE, type ToMount } from './messages.ts'
+import { type FromMount, Lines, type Range, type RecallMessage, SHOW_FILE, type ToMount } from './messages.ts'
 
 /** What a mount refuses, by the errno's name. */
 export class GrantError extends Error {
@@ -22,8 +22,28 @@ export class GrantError extends Error {
 
 const ENDED = 'the mount has ended, and with it all of its grants'
 
+/** A file that this process has open in the mount; for grants: for reading and writing. */
+export interface OpenFile {
+  readonly fd: number
+  readonly path: string
+}
+
+/** What a client that caches is told. */
+export interface CacheEvents {
+  /** A range is to be given up: answered by {@link GrantClient.recalled}. */
+  readonly onRecall: (recall: RecallMessage) => void
+  /** What was to be given up is not any more. */
+  readonly onRestore: (id: number) => void
+  /** The mount has ended, or has cut the connection off. */
+  readonly onEnded: () => void
+}
+
 export interface WantOptions {
+  /** The file that was shown last, if not given. */
+  readonly file?: OpenFile
   readonly range: Range
+  /** Holders of equal names are one; all of this client are, if not given. */
+  readonly holder?: string
   readonly readers: 'wait' | 'last-published'
   readonly wait: boolean
   /** null: no limit. */
@@ -45,6 +65,11 @@ export interface HeldGrant {
   abandon(): Promise<void>
 }
 
+interface Answer {
+  readonly answer: FromMount
+  readonly descriptor: number | undefined
+}
+
 interface Waiting {
   resolve(answer: FromMount, descriptor: number | undefined): void
   reject(error: Error): void
@@ -52,28 +77,31 @@ interface Waiting {
 
 export class GrantClient {
   readonly #fd: number
+  readonly #cache: CacheEvents | undefined
   readonly #lines = new Lines()
   readonly #waiting = new Map<number, Waiting>()
   readonly #held = new Map<number, WantOptions>()
   readonly #descriptors: number[] = []
-  #key: (key: Buffer) => void = () => {}
-  readonly #hello: Promise<Buffer>
+  #key = new Uint8Array(0)
+  #heardHello: () => void = () => {}
+  readonly #hello: Promise<void>
   #lastId = 0
   #isOpen = true
 
-  private constructor(fd: number) {
+  private constructor(fd: number, cache: CacheEvents | undefined) {
     this.#fd = fd
+    this.#cache = cache
     this.#hello = new Promise((resolve) => {
-      this.#key = resolve
+      this.#heardHello = resolve
     })
     void this.#receive()
   }
 
   /** Connects to the mount that listens at the first of `sockets` where somebody does; undefined where nobody does. */
-  static connect(sockets: readonly string[]): GrantClient | undefined {
+  static connect(sockets: readonly string[], cache?: CacheEvents): GrantClient | undefined {
     for (const socket of sockets) {
       const fd = connectUnix(socket)
-      if (fd >= 0) return new GrantClient(fd)
+      if (fd >= 0) return new GrantClient(fd, cache)
       if (fd !== -ERRNO.ENOENT && fd !== -ERRNO.ECONNREFUSED && fd !== -ERRNO.EACCES)
         throw new SystemError(-fd, 'connect', socket)
     }
@@ -82,24 +110,66 @@ export class GrantClient {
 
   /** Shows the mount the file at `path`, which everything from now on is about. Throws a SystemError: EACCES for example, as open(2) does. */
   async show(path: string): Promise<void> {
-    const key = await this.#hello
-    if (key.length === 0) throw new GrantError('ESTALE', ENDED)
+    await this.ready()
     const fd = open(path, O_RDWR)
-    const error = ioctl(fd, SHOW_FILE, key)
-    // Closing waits where a writer does.
-    void closeAsync(fd).catch(() => {})
-    if (error < 0) throw new SystemError(-error, 'ioctl', path)
+    try {
+      this.#show({ fd, path })
+    } finally {
+      // Closing waits where a writer does.
+      void closeAsync(fd).catch(() => {})
+    }
   }
 
-  /** Asks for a range of the file that was shown last. Rejects with a {@link GrantError}. `signal` takes the question back. */
+  /**
+   * From now on the client is told of grants of the file, by `id`, which is for it to choose; what is granted already it is told before this resolves. The file is shown before anything else
+   * happens, and may be closed then.
+   */
+  async attend(id: number, file: OpenFile): Promise<void> {
+    await this.#askOf(file, { type: 'attend', id })
+  }
+
+  leave(id: number): void {
+    this.#send({ type: 'leave', id })
+  }
+
+  /** The range has been given up. */
+  recalled({ id, turn }: RecallMessage): void {
+    this.#send({ type: 'recalled', id, turn })
+  }
+
+  /** Resolves when files can be shown. Rejects with a {@link GrantError}. */
+  async ready(): Promise<void> {
+    await this.#hello
+    if (!this.#isOpen) throw new GrantError('ESTALE', ENDED)
+  }
+
+  /** A number for {@link attend}. */
+  newId(): number {
+    return ++this.#lastId
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** Asks for a range of a file. Rejects with a {@link GrantError}. `signal` takes the question back. */
   async want(options: WantOptions, signal?: AbortSignal): Promise<HeldGrant> {
     const id = ++this.#lastId
-    const { range, readers, wait, timeoutMs } = options
+    const { file, range, holder, readers, wait, timeoutMs } = options
     this.#held.set(id, options)
     const takeBack = () => this.#send({ type: 'abandon', id })
     signal?.addEventListener('abort', takeBack, { once: true })
     try {
-      const { answer, descriptor } = await this.#ask({ type: 'want', id, range, readers, wait, timeoutMs })
+      const wish = {
+        type: 'want',
+        id,
+        range,
+        readers,
+        wait,
+        timeoutMs,
+        ...(holder !== undefined && { holder }),
+      } as const
+      const { answer, descriptor } = await this.#askOf(file, wish)
       if (answer.type !== 'granted' || descriptor === undefined) throw new GrantError('ECANCELED', 'taken back')
       return this.#hold(id, answer.start, answer.length, descriptor)
     } catch (error) {
@@ -110,10 +180,11 @@ export class GrantClient {
     }
   }
 
-  /** Asks the holders of a range of the file that was shown last to give it up, and takes it after `deadlineMs`. Resolves with how many had to be taken. */
-  async revoke(range: Range, deadlineMs: number): Promise<number> {
-    const { answer } = await this.#ask({ type: 'revoke', id: ++this.#lastId, range, deadlineMs })
-    return answer.type === 'ended' ? (answer.taken ?? 0) : 0
+  /** Asks the holders of a range to give it up, and takes it after `deadlineMs`. Resolves with how many have ended then, and how many of them had to be taken. `file` as in {@link WantOptions}. */
+  async revoke(range: Range, deadlineMs: number, file?: OpenFile): Promise<{ asked: number; taken: number }> {
+    const { answer } = await this.#askOf(file, { type: 'revoke', id: ++this.#lastId, range, deadlineMs })
+    const { asked = 0, taken = 0 } = answer.type === 'ended' ? answer : {}
+    return { asked, taken }
   }
 
   /** Ends the connection: what it holds is abandoned. */
@@ -130,9 +201,11 @@ export class GrantClient {
       length,
       memory,
       publish: (sync) =>
-        this.#ask({ type: 'publish', id, sync })
-          .then(() => {})
-          .finally(end),
+        this.#ask({ type: 'publish', id, sync }).then(end, (error: unknown) => {
+          // What could not be written is still held.
+          if (error instanceof GrantError && error.code === 'ESTALE') end()
+          throw error
+        }),
       abandon: () =>
         this.#ask({ type: 'abandon', id })
           .then(() => {})
@@ -140,8 +213,23 @@ export class GrantClient {
     }
   }
 
-  #ask(message: ToMount): Promise<{ answer: FromMount; descriptor: number | undefined }> {
+  /** Shows the file, and asks about it, before anything else happens. */
+  #askOf(file: OpenFile | undefined, message: ToMount): Promise<Answer> {
+    if (file !== undefined && this.#isOpen) this.#show(file)
+    return this.#ask(message)
+  }
+
+  #show({ fd, path }: OpenFile): void {
+    const error = ioctl(fd, SHOW_FILE, this.#key)
+    if (error < 0) throw new SystemError(-error, 'ioctl', path)
+  }
+
+  #ask(message: ToMount): Promise<Answer> {
     return new Promise((resolve, reject) => {
+      if (!this.#isOpen) {
+        reject(new GrantError('ESTALE', ENDED))
+        return
+      }
       this.#waiting.set(message.id, { resolve: (answer, descriptor) => resolve({ answer, descriptor }), reject })
       this.#send(message)
     })
@@ -167,9 +255,13 @@ export class GrantClient {
   }
 
   #take(message: FromMount): void {
-    if (message.type === 'hello') this.#key(Buffer.from(message.key, 'hex'))
-    else if (message.type === 'revoking') this.#held.get(message.id)?.onRevoke(message.deadlineMs)
+    if (message.type === 'hello') {
+      this.#key = Buffer.from(message.key, 'hex')
+      this.#heardHello()
+    } else if (message.type === 'revoking') this.#held.get(message.id)?.onRevoke(message.deadlineMs)
     else if (message.type === 'taken') this.#held.get(message.id)?.onTaken()
+    else if (message.type === 'recall') this.#cache?.onRecall(message)
+    else if (message.type === 'restore') this.#cache?.onRestore(message.id)
     else this.#answer(message)
   }
 
@@ -188,7 +280,8 @@ export class GrantClient {
     const error = new GrantError('ESTALE', ENDED)
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
-    for (const held of this.#held.values()) held.onTaken()
-    this.#key(Buffer.alloc(0))
+    for (const held of [...this.#held.values()]) held.onTaken()
+    this.#heardHello()
+    this.#cache?.onEnded()
   }
 }

@@ -3,7 +3,8 @@
  * gives one carries a descriptor of the memory that holds them, of exactly its size.
  *
  * Who may is found out by the kernel: the client opens the file through the mount for reading and writing, and shows that open file by an
- * ioctl(2) on it, which carries the key that the mount has given this connection. Nobody else can make that call.
+ * ioctl(2) on it, which carries the key that the mount has given this connection. Nobody else can make that call. A cache that only wants to be told may
+ * have it open in any way.
  *
  * ```
  * client                              mount
@@ -17,6 +18,18 @@
  *                                     taken { id }: the deadline is over, what was written to the memory is worth nothing
  * closing the connection abandons all that it holds, and takes back all that it waits for
  * ```
+ * A client that caches what it reads (an attached cache of the library) gives up what others are granted, before they are:
+ * ```
+ * client                              mount
+ *   ioctl(fd, SHOW_FILE, key)
+ *   attend { id }                     recall … for what is granted already, then attended { id }: it may open the file, and cache it
+ *                                     recall { id, turn, file, start, end, readers }: a range of file `file` (the id of its attend) is about to be granted
+ *   recalled { id, turn }: nobody reads or changes the range through this cache any more; with readers `last-published` nobody changes it
+ *                                     recall { id, … readers: wait }: it is about to be published; recall { … last-published }: it was not
+ *                                     restore { id }: the grant has ended
+ *   leave { id }: it has the file open no more
+ * ```
+ * What is not answered within {@link RECALL_MS} is not granted.
  */
 import { ioctlRequest } from '../linux/ioctl.ts'
 
@@ -26,19 +39,26 @@ export const KEY_BYTES = 16
 /** Its argument is the key: shows the daemon that the caller has this file open. */
 export const SHOW_FILE = ioctlRequest('write', 'S', 0x67, KEY_BYTES)
 
+/** So long a mount waits for caches to give up a range. */
+export const RECALL_MS = 10_000
+
 /** Bytes [start, end) of a file; an `end` of null: up to its end. */
 export interface Range {
   readonly start: number
   readonly end: number | null
 }
 
+/** Whether readers of a range wait, too, or take what was published last. */
+type Readers = 'wait' | 'last-published'
+
 export type ToMount =
   | {
       readonly type: 'want'
       readonly id: number
       readonly range: Range
-      /** Whether readers of the range wait, too, or take what was published last. */
-      readonly readers: 'wait' | 'last-published'
+      readonly readers: Readers
+      /** Who of the client wants it, for finding deadlocks: a name of its own choosing. Undefined: the client is one. */
+      readonly holder?: string
       readonly wait: boolean
       /** null: no limit. */
       readonly timeoutMs: number | null
@@ -46,6 +66,9 @@ export type ToMount =
   | { readonly type: 'publish'; readonly id: number; readonly sync: boolean }
   | { readonly type: 'abandon'; readonly id: number }
   | { readonly type: 'revoke'; readonly id: number; readonly range: Range; readonly deadlineMs: number }
+  | { readonly type: 'attend'; readonly id: number }
+  | { readonly type: 'leave'; readonly id: number }
+  | { readonly type: 'recalled'; readonly id: number; readonly turn: number }
 
 /** Errors of grants, by name as in errno(3). */
 export type GrantCode = string
@@ -59,11 +82,27 @@ export type FromMount =
       readonly id: number
       readonly code?: GrantCode
       readonly message?: string
-      /** Of a revoke: how many grants had to be taken, because their holders did not give them up. */
+      /** Of a revoke: how many grants have ended, and how many of them had to be taken, because their holders did not give them up. */
+      readonly asked?: number
       readonly taken?: number
     }
   | { readonly type: 'revoking'; readonly id: number; readonly deadlineMs: number }
   | { readonly type: 'taken'; readonly id: number }
+  | { readonly type: 'attended'; readonly id: number }
+  | RecallMessage
+  | { readonly type: 'restore'; readonly id: number }
+
+/** Bytes [start, end) of the file that was attended to as `file`. */
+export interface RecallMessage {
+  readonly type: 'recall'
+  readonly id: number
+  /** Which question about this range it is: the answer repeats it. */
+  readonly turn: number
+  readonly file: number
+  readonly start: number
+  readonly end: number
+  readonly readers: Readers
+}
 
 /** Longer lines are nobody's who means well. */
 export const LINE_BYTES_MAX = 4096
@@ -94,13 +133,18 @@ export function parseToMount(line: string): ToMount | undefined {
       return isRange(said.range) &&
         (said.readers === 'wait' || said.readers === 'last-published') &&
         typeof said.wait === 'boolean' &&
+        (said.holder === undefined || typeof said.holder === 'string') &&
         (said.timeoutMs === null || isCount(said.timeoutMs))
         ? (said as ToMount)
         : undefined
     case 'publish':
       return typeof said.sync === 'boolean' ? (said as ToMount) : undefined
     case 'abandon':
+    case 'attend':
+    case 'leave':
       return said as ToMount
+    case 'recalled':
+      return isCount(said.turn) ? (said as ToMount) : undefined
     case 'revoke':
       return isRange(said.range) && isCount(said.deadlineMs) ? (said as ToMount) : undefined
     default:
@@ -117,6 +161,3 @@ function isRange(value: unknown): value is Range {
     typeof range === 'object' && range !== null && isCount(range.start) && (range.end === null || isCount(range.end))
   )
 }
-
-/** The name of a mount's socket in the directory of sockets, by `major:minor` of the mount. */
-export const grantSocketName = (device: string): string => `${device}.grants`

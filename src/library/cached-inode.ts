@@ -45,6 +45,8 @@ export class CachedInode implements PageSource {
   stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
   uses = 0
+  /** In an attached cache: tells the mount that nobody has it open here any more. */
+  unattend: (() => void) | undefined
   /** When the last user left. */
   closedAtMs = 0
   /** Homes that the layout names. */

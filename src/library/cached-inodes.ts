@@ -5,17 +5,14 @@
  */
 import fs from 'node:fs'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import type { LinuxHome } from '../homes/linux-home-storage.ts'
-import type { Serving } from '../homes/serving.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { isFileAtRest } from './at-rest.ts'
-import { CachedInode, type FileIdentity, type FileStamp, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
+import { CachedInode, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
 import type { DirectMemory } from './direct-memory.ts'
-import { systemError } from './errors.ts'
-import { wholeOf } from './file-pieces.ts'
+import { notAFile, systemError } from './errors.ts'
+import { FileLayouts } from './file-layouts.ts'
 import type { HomeSources } from './home-sources.ts'
 import type { DaxDevice, Native } from './native.ts'
-import type { WindowHandle } from './windows.ts'
 
 /** Inodes remembered that nobody has open. */
 const IDLE_MAX = 1024
@@ -29,6 +26,8 @@ export interface InodeSources {
   readonly dax: DirectMemory | undefined
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
+  /** Closes a descriptor of a file. */
+  readonly closeFd: (fd: number) => void
 }
 
 export class CachedInodes {
@@ -37,6 +36,8 @@ export class CachedInodes {
   readonly #homes: HomeSources | undefined
   readonly #dax: DirectMemory | undefined
   readonly #direct: boolean
+  readonly #closeFd: (fd: number) => void
+  readonly #layouts: FileLayouts
   readonly #onShrunk: (inode: CachedInode) => void
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
@@ -49,18 +50,28 @@ export class CachedInodes {
     this.#homes = sources.homes
     this.#dax = sources.dax
     this.#direct = sources.direct
+    this.#closeFd = sources.closeFd
+    this.#layouts = new FileLayouts(pages, sources.homes, sources.dax, (inode) => this.get(inode.key) === inode)
     this.#onShrunk = onShrunk
   }
 
-  /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  take(path: string, fd: number, domain: number): CachedInode {
+  get(key: string): CachedInode | undefined {
+    return this.#inodes.get(key)
+  }
+
+  /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. `unattend`: see {@link CachedInode}; called at once where it is not needed. */
+  take(path: string, fd: number, domain: number, unattend?: () => void): CachedInode {
     let keep = false
+    let isTaken = false
     try {
       const stat = fs.fstatSync(fd, { bigint: true })
       const device = stat.isCharacterDevice() ? this.#dax?.deviceOf(fd) : undefined
       if (!stat.isFile() && device === undefined) throw notAFile(path, stat.isDirectory())
       const stamp = CachedInode.stampOf(stat)
       const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
+      isTaken = true
+      if (inode.unattend === undefined) inode.unattend = unattend
+      else unattend?.()
       if (inode.uses++ === 0) {
         this.#idle--
         inode.fd = fd
@@ -74,21 +85,24 @@ export class CachedInodes {
       if (!isSameFileStamp(inode.stamp, stamp)) this.#renew(inode, stamp.size)
       else if (Date.now() < inode.recheckAtMs) return inode
       inode.stamp = stamp
-      inode.deciding = this.#decide(inode, path, stamp).finally(() => {
+      inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
         inode.deciding = undefined
       })
       // What is being changed now may have got its ctime already, and its bytes will come later.
       if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
-      if (!keep) fs.closeSync(fd)
+      if (!keep) this.#closeFd(fd)
+      if (!isTaken) unattend?.()
     }
   }
 
   /** One user less: with the last one its descriptors go. */
   close(inode: CachedInode): void {
     if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) fs.closeSync(fd)
+    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
+    inode.unattend?.()
+    inode.unattend = undefined
     inode.fd = inode.directFd = inode.writeFd = -1
     // Last in the order of use.
     this.#inodes.delete(inode.key)
@@ -103,7 +117,7 @@ export class CachedInodes {
   letHomesGo(sinceMs: number): void {
     for (const inode of this.#inodes.values()) {
       if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
-      this.#serveAlone(inode)
+      this.#layouts.serveAlone(inode)
       inode.recheckAtMs = 0
     }
   }
@@ -136,7 +150,7 @@ export class CachedInodes {
   /** The file is not what it was: nothing that is known of it counts any more. */
   #renew(inode: CachedInode, size: number): void {
     this.pages.drop(inode.mapping, 0, PAGES_MAX)
-    this.#serveAlone(inode)
+    this.#layouts.serveAlone(inode)
     inode.size = size
     this.pages.mappings.setSize(inode.mapping, size)
   }
@@ -151,54 +165,6 @@ export class CachedInodes {
     }
     inode.mint = (mapping, page, count) => dax.mint(mapping, page, count)
     this.#renew(inode, device.bytes)
-  }
-
-  #serveAlone(inode: CachedInode): void {
-    this.#homes?.release(inode.homes)
-    inode.homes = []
-    inode.serveAlone(this.pages.mappings.changeLayout(inode.mapping))
-  }
-
-  async #decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
-    const { dev, ino } = stamp
-    let serving: Serving<LinuxHome> | undefined
-    try {
-      serving = await this.#homes?.homes.serve({
-        path,
-        dev,
-        ino,
-        domain: inode.domain,
-        wantsHome: inode.isDax ? this.#dax!.homesFor : undefined,
-      })
-    } catch {
-      // Without sharing it can be read all the same.
-    }
-    // It may have been closed and forgotten meanwhile.
-    if (serving === undefined || this.#inodes.get(inode.key) !== inode) return
-    inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
-    // Since it was asked the file may have been changed, or opened anew.
-    if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
-    const { ctimeSec, ctimeNsec, size } = serving.stamp
-    if (!isSameFileStamp(stamp, { ctimeNs: BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec), size })) return
-    this.#serveByHomes(inode, serving)
-  }
-
-  #serveByHomes(inode: CachedInode, serving: Exclude<Serving<LinuxHome>, { kind: 'private' }>): void {
-    const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
-    const windows: (WindowHandle | undefined)[] = []
-    const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
-    for (const home of homes) {
-      const mapping = this.#homes!.acquire(home, inode.domain)
-      if (mapping < 0) {
-        this.#serveAlone(inode)
-        return
-      }
-      inode.homes = [...inode.homes, home.number]
-      mappings[home.number] = mapping
-      windows[home.number] = this.#homes!.windowOf(home.number)
-    }
-    const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, windows, this.pages.mappings.changeLayout(inode.mapping))
   }
 
   /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
@@ -218,10 +184,4 @@ export class CachedInodes {
     this.pages.deleteMapping(inode.mapping)
     this.#dax?.remove(inode.mapping)
   }
-}
-
-function notAFile(path: string, isDirectory: boolean): Error {
-  return isDirectory
-    ? systemError('EISDIR', 'illegal operation on a directory', 'open', path)
-    : systemError('EINVAL', 'not a regular file', 'open', path)
 }

@@ -5,7 +5,7 @@
  */
 import type { GrantedBytes } from './grants/door-grants.ts'
 import type { GrantDoor } from './grants/exclusive-grant.ts'
-import type { ExclusiveWish } from './grants/file-grants.ts'
+import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 

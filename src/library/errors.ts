@@ -15,3 +15,14 @@ export function isNoSpace(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException
   return code === 'ENOSPC' || code === 'EDQUOT'
 }
+
+/** Of what is opened and is no regular file. */
+export function notAFile(path: string, isDirectory: boolean): NodeJS.ErrnoException {
+  return isDirectory
+    ? systemError('EISDIR', 'illegal operation on a directory', 'open', path)
+    : systemError('EINVAL', 'not a regular file', 'open', path)
+}
+
+export function notSupported(method: string, where: string): Error {
+  return Object.assign(new Error(`${method} does not work ${where}`), { code: 'ERR_METHOD_NOT_SUPPORTED' })
+}

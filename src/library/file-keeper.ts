@@ -4,7 +4,7 @@
  * ```
  *   open    stat → known and as it was? its pages are still good : all is dropped → which homes?
  *   load    file pages → pieces (own, or a home's) → loader
- *   write   pages become the file's own → are dropped → the file is written → whole pages are cached anew
+ *   write   see file-writer.ts
  *   merge   load → equal pages become one
  * ```
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
@@ -18,13 +18,15 @@ import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
-import { CachedInode, NO_STAMP } from './cached-inode.ts'
+import type { MountFiles } from './attached/mount-files.ts'
+import { CachedInode } from './cached-inode.ts'
 import { CachedInodes } from './cached-inodes.ts'
-import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import type { DirectMemory } from './direct-memory.ts'
-import { systemError, withPath } from './errors.ts'
+import { notSupported, systemError, withPath } from './errors.ts'
 import { cacheWritten, piecesOf } from './file-pieces.ts'
-import { FileGrants } from './grants/file-grants.ts'
+import { FileWriter } from './file-writer.ts'
+import { FileGrants, readInside } from './grants/file-grants.ts'
+import type { Grants } from './grants/grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
@@ -41,8 +43,10 @@ export interface FileKeeperOptions {
   readonly direct: boolean
   /** Undefined: nothing is read where it lies. */
   readonly dax?: DirectMemory | undefined
-  /** Who decides on grants. */
+  /** Decides on grants; in an attached cache on what it has given up. */
   readonly authority: GrantAuthority
+  /** Which the cache is attached to: all files are of it. */
+  readonly mount?: MountFiles | undefined
   /** How long reads and writes wait for them. */
   readonly waitMs: number
 }
@@ -50,10 +54,13 @@ export interface FileKeeperOptions {
 export class FileKeeper {
   readonly pages: PageKeeper
   readonly loader: Loader
-  readonly grants: FileGrants
+  readonly grants: Grants
   readonly passages: Passages
+  readonly writer: FileWriter
+  readonly #exclusion: Exclusion
   readonly #arena: Arena
   readonly #homes: HomeSources | undefined
+  readonly #mount: MountFiles | undefined
   readonly #inodes: CachedInodes
   readonly #sweeping: NodeJS.Timeout
   #merging: Promise<Merging> | undefined
@@ -70,17 +77,31 @@ export class FileKeeper {
     this.loader = new Loader(pages, arena)
     this.#arena = arena
     this.#homes = homes
-    const { dax, direct } = options
-    this.#inodes = new CachedInodes(pages, { native, homes, dax, direct }, (inode) => this.#lookAtSize(inode))
-    this.passages = new Passages(options.authority, options.waitMs)
-    this.grants = new FileGrants({
-      authority: options.authority,
-      exclusion: new Exclusion(memory, pages),
+    const { direct, dax, mount, authority, waitMs } = options
+    this.#mount = mount
+    const closeFd = (fd: number) => this.#closeFd(fd)
+    this.#inodes = new CachedInodes(pages, { native, homes, dax, direct, closeFd }, (it) => this.writer.lookAtSize(it))
+    this.#exclusion = new Exclusion(memory, pages)
+    this.passages = new Passages(mount?.leases ?? authority, waitMs)
+    this.grants =
+      mount?.grants ??
+      new FileGrants({
+        authority,
+        exclusion: this.#exclusion,
+        pages,
+        arena,
+        close: (inode) => this.close(inode),
+        makeSpace: () => this.#makeSpace(),
+        cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
+      })
+    this.writer = new FileWriter({
       pages,
       arena,
+      loader: this.loader,
+      passages: this.passages,
       close: (inode) => this.close(inode),
       makeSpace: () => this.#makeSpace(),
-      cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
+      isRefusing: mount !== undefined,
     })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
@@ -90,7 +111,9 @@ export class FileKeeper {
    * time.
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
-    const inode = this.#inodes.take(path, await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    const attended = await this.#mount?.open(path)
+    const fd = attended?.fd ?? (await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+    const inode = this.#inodes.take(path, fd, domain, attended?.end)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -103,6 +126,8 @@ export class FileKeeper {
 
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
   openSync(path: string, writable: boolean, domain: number): CachedInode {
+    // The mount has to be asked, and to answer.
+    if (this.#mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
     const inode = this.#inodes.take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
@@ -149,6 +174,17 @@ export class FileKeeper {
     near: number,
     wait: boolean,
   ): Promise<Uint8Array | undefined> {
+    return await this.writer.again(wait, () => this.#load(inode, page, count, wanted, near, wait))
+  }
+
+  async #load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+    wait: boolean,
+  ): Promise<Uint8Array | undefined> {
     inode.uses++
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
@@ -164,7 +200,7 @@ export class FileKeeper {
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
           near,
         )
-      return passage.hasWaited ? await this.grants.readInside(inode, page, wanted) : undefined
+      return passage.hasWaited ? await readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
@@ -193,88 +229,6 @@ export class FileKeeper {
     }
   }
 
-  /**
-   * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
-   * uses now are dropped, and it is tried again. Grants as for {@link load}.
-   */
-  async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    await this.#using(inode, async () => {
-      const leave = await this.passages.change(inode, position, position + bytes.length, wait)
-      try {
-        await this.#write(inode, bytes, position)
-      } finally {
-        leave()
-      }
-    })
-  }
-
-  async #write(inode: CachedInode, bytes: Uint8Array, position: number): Promise<void> {
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
-      inode.writes ??= new CombinedWrites(
-        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
-        () => this.#makeSpace(),
-      )
-      await inode.writes.write(bytes, position)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.#lookAtSize(inode)
-    }
-  }
-
-  /** The same, blocking; does not wait for grants. */
-  writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    const leave = this.passages.changeSync(inode, position, position + bytes.length)
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
-      for (let done = 0; done < bytes.length; )
-        done += fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      leave()
-      this.#lookAtSize(inode)
-    }
-    cacheWritten(this.pages, this.#arena, inode, bytes, position, near)
-  }
-
-  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
-  async truncate(inode: CachedInode, length: number): Promise<void> {
-    await this.#using(inode, async () => {
-      const leave = await this.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
-      try {
-        this.#truncate(inode, length)
-      } finally {
-        leave()
-      }
-    })
-  }
-
-  /** The same, blocking; does not wait for grants. */
-  truncateSync(inode: CachedInode, length: number): void {
-    const leave = this.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
-    try {
-      this.#truncate(inode, length)
-    } finally {
-      leave()
-    }
-  }
-
-  #truncate(inode: CachedInode, length: number): void {
-    const end = this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
-    try {
-      fs.ftruncateSync(inode.writeFd, length)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.#lookAtSize(inode)
-    }
-  }
-
   /** How the file of that key is served is to be decided anew when it is opened next. */
   reconsider(key: string): void {
     this.#inodes.reconsider(key)
@@ -293,61 +247,38 @@ export class FileKeeper {
     await this.#homes?.close()
   }
 
+  #closeFd(fd: number): void {
+    if (this.#mount === undefined) fs.closeSync(fd)
+    else this.#mount.closeFd(fd)
+  }
+
+  /** Nothing of pages [from, to) of the file of that key is cached until the returned function is called; who reads past the cache on another thread at either end of that time reads again. */
+  keepOut(key: string, from: number, to: number): () => void {
+    const inode = this.#inodes.get(key)
+    if (inode === undefined) return () => {}
+    const drop = () => this.#exclusion.drop(inode.mapping, from, Math.min(to, PAGES_MAX))
+    const end = inode.beginWriting(from * PAGE_BYTES, to * PAGE_BYTES)
+    drop()
+    return () => {
+      end()
+      drop()
+    }
+  }
+
   #openForWriting(inode: CachedInode, path: string): void {
     // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
     if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
-    if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR)
+    if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK)
     const { key } = CachedInode.stampOf(fs.fstatSync(inode.writeFd, { bigint: true }))
     if (key === inode.key) return
-    fs.closeSync(inode.writeFd)
+    this.#closeFd(inode.writeFd)
     inode.writeFd = -1
     throw systemError('ESTALE', 'another file has taken the name', 'open', path)
-  }
-
-  /** The inode's descriptors stay open until `run` has ended. */
-  async #using(inode: CachedInode, run: () => Promise<void>): Promise<void> {
-    inode.uses++
-    try {
-      await run()
-    } finally {
-      this.close(inode)
-    }
   }
 
   /** Where there is no space: homes that nobody uses now are dropped. */
   async #makeSpace(): Promise<void> {
     this.letHomesGo(Date.now())
     await this.#homes?.homes.dropUnused()
-  }
-
-  #beginWrite(inode: CachedInode, length: number, position: number): () => void {
-    this.loader.merging?.pages.wrote(
-      inode.mapping,
-      Math.floor(position / PAGE_BYTES),
-      Math.ceil((position + length) / PAGE_BYTES),
-    )
-    // What lies between the file's end and a write behind it becomes zeros.
-    return this.#beginChange(inode, Math.min(position, inode.size), position + length)
-  }
-
-  /** Before bytes [start, end) of the file change. They are not cached again until the returned function is called. */
-  #beginChange(inode: CachedInode, start: number, end: number): () => void {
-    // It is not what was decided on: whoever opens it next finds that out, and whether somebody else has changed it, too.
-    inode.stamp = NO_STAMP
-    inode.own?.add(start, end)
-    this.pages.drop(inode.mapping, Math.floor(start / PAGE_BYTES), Math.min(Math.ceil(end / PAGE_BYTES), PAGES_MAX))
-    return inode.beginWriting(start, end)
-  }
-
-  #lookAtSize(inode: CachedInode): void {
-    const size = fs.fstatSync(inode.fd).size
-    // What was beyond the end is not there, even if it comes back; and what is there now, whoever put it there, is the file's own.
-    if (size !== inode.size) {
-      const end = Math.min(size, inode.size)
-      inode.own?.add(end, Number.POSITIVE_INFINITY)
-      this.pages.drop(inode.mapping, Math.floor(end / PAGE_BYTES), PAGES_MAX)
-    }
-    inode.size = size
-    this.pages.mappings.setSize(inode.mapping, size)
   }
 }

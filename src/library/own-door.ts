@@ -7,7 +7,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
-import type { ExclusiveWish } from './grants/file-grants.ts'
+import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { NearMemory } from './near-memory.ts'
@@ -70,19 +70,19 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
-    return this.#keeper.write(this.#inode(id), bytes, position, wait)
+    return this.#keeper.writer.write(this.#inode(id), bytes, position, wait)
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
+    this.#keeper.writer.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
   }
 
   async truncate(id: number, length: number): Promise<void> {
-    await this.#keeper.truncate(this.#inode(id), length)
+    await this.#keeper.writer.truncate(this.#inode(id), length)
   }
 
   truncateSync(id: number, length: number): void {
-    this.#keeper.truncateSync(this.#inode(id), length)
+    this.#keeper.writer.truncateSync(this.#inode(id), length)
   }
 
   async sync(id: number, dataOnly: boolean): Promise<void> {
@@ -138,7 +138,7 @@ export class OwnDoor implements Door, DoorNow {
     this.#grants.abandon(grant)
   }
 
-  async revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
+  revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
     return this.#keeper.grants.revoke(this.#inode(id), position, length, deadlineMs)
   }
 

@@ -46,6 +46,12 @@ export interface PageCacheOptions {
   readonly grants?: GrantOptions
 }
 
+/**
+ * Of {@link PageCache.attach} to a mount. Files share memory by content there ({@link PageCacheOptions.merge}); by storage the mount does it. Of {@link GrantOptions} only `waitMs` counts: the mount
+ * asks holders to give up when somebody revokes, never by itself.
+ */
+export type AttachOptions = Omit<PageCacheOptions, 'direct' | 'share' | 'minShareBytes' | 'dax'>
+
 /** See {@link CachedFile.exclusive}. All in milliseconds. */
 export interface GrantOptions {
   /** Reads and writes wait for so long, then they reject with `ETIMEDOUT`. Default 30,000. */
@@ -76,6 +82,11 @@ export interface PageCacheStats {
   readonly arena: 'memfd' | 'buffer'
   /** Whether files that share storage can share memory here. */
   readonly shares: boolean
+  /**
+   * Who decides on grants ({@link CachedFile.exclusive}): this cache, and then nobody else knows of them; the mount that it is attached to, and they hold for all who use that; or nobody, for that mount
+   * has ended.
+   */
+  readonly grantedBy: 'cache' | 'mount' | 'nobody'
   /** Bytes that pages and their indexes may take now: less than was asked for under memory pressure. */
   readonly memoryMax: number
   /** Bytes of cached pages. */

@@ -1,61 +1,29 @@
 /** The cache as its users see it: made on one thread, attached to by others. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { ExclusionReader } from '../cache/grants/exclusion.ts'
-import type { Timers } from '../cache/grants/grant-authority.ts'
-import { GrantTable } from '../cache/grants/grant-table.ts'
-import { Lookup } from '../cache/lookup.ts'
-import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
-import { PageKeeper } from '../cache/page-keeper.ts'
-import { Pins } from '../cache/pins.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
-import type { Ages } from '../cache/reclaim/policy.ts'
-import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
-import { Shortcuts } from '../cache/shared-entries.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
 import { outOfRange } from './arguments.ts'
+import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
-import { type DaxMode, DirectMemory } from './direct-memory.ts'
-import { DirectReader } from './direct-reader.ts'
-import type { Door } from './door.ts'
-import { FileKeeper } from './file-keeper.ts'
-import { Holder } from './grants/holder.ts'
-import { HomeSources } from './home-sources.ts'
-import { mergeOptionsOf } from './merging.ts'
+import type { DaxMode } from './direct-memory.ts'
+import { notSupported } from './errors.ts'
+import { contextOf } from './file-context.ts'
+import { Keeping, MEMORY_MIN } from './keeping.ts'
+import { type MergeOptions, mergeOptionsOf } from './merging.ts'
 import { loadNative, type Native } from './native.ts'
-import { type NearHandle, NearMemory } from './near-memory.ts'
-import { NearReader } from './near-reader.ts'
 import { nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
-import { OwnDoor } from './own-door.ts'
 import type {
-  GrantOptions,
+  AttachOptions,
   MergeNowOptions,
   OpenOptions,
   PageCacheHandle,
   PageCacheOptions,
   PageCacheStats,
 } from './page-cache-options.ts'
-import { NEEDS_FENCE, PageReader } from './page-reader.ts'
-import { watchPressure } from './pressure.ts'
-import { RemoteDoor, serveDoor } from './remote-door.ts'
-import { Windows } from './windows.ts'
-
-/** The least that a cache can do something with. */
-const MEMORY_MIN = 64 * PAGE_BYTES
-const MAPPINGS_MAX = 16_384
-const GRANT_OPTIONS: Required<GrantOptions> = { waitMs: 30_000, holdMs: 10_000, revokeMs: 5000 }
-const TIMERS: Timers = {
-  now: () => performance.now(),
-  after: (ms, run) => {
-    const timer = setTimeout(run, ms)
-    return () => clearTimeout(timer)
-  },
-}
-/** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
-const HUGE_PAGES_MIN = 2 ** 29
+import { RemoteDoor } from './remote-door.ts'
 
 /**
  * A page cache in which files that share storage share memory.
@@ -75,37 +43,34 @@ export class PageCache implements AsyncDisposable {
   readonly #keeper: Keeping | undefined
   #isClosed = false
 
-  private constructor(context: FileContext, keeper: Keeping | undefined) {
+  /** @internal */
+  constructor(context: FileContext, keeper: Keeping | undefined) {
     this.#context = context
     this.#keeper = keeper
   }
 
-  /** Makes a cache. Rejects with a RangeError where the options make no sense, or with the system's error where there is no memory. */
+  /**
+   * Makes a cache. Its grants are its own: other processes, and mounts, know nothing of them. Rejects with a RangeError where the options make no sense, or with the system's error where there is
+   * no memory.
+   */
   static async create(options: PageCacheOptions): Promise<PageCache> {
-    const bytes = typeof options.memory === 'number' ? options.memory : parseBytes(options.memory)
-    if (bytes === undefined || !(bytes >= MEMORY_MIN) || !Number.isFinite(bytes))
-      throw outOfRange(
-        `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
-      )
-    const merge = mergeOptionsOf(options.merge)
-    checkDax(options.dax)
-    const keeping = new Keeping(bytes, options, await loadNative())
-    if (merge !== undefined) await keeping.files.beginMerging(merge)
-    return new PageCache(keeping.attachOwn(options.debug === true), keeping)
+    return await made(options, (bytes, native) => new Keeping(bytes, options, native))
   }
 
   /** Attaches this thread to a cache that another one made. */
-  static async attach(handle: PageCacheHandle): Promise<PageCache> {
-    const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
-    const near = nearOf(handle.near?.plan, native?.numa)
-    const door = new RemoteDoor(handle.port, near)
-    return new PageCache(
-      contextOf(handle.memory, Arena.attach(handle.arena, native), native, handle.thread, door, handle.isDebug, {
-        handle: handle.near,
-        near,
-      }),
-      undefined,
-    )
+  static attach(handle: PageCacheHandle): Promise<PageCache>
+  /**
+   * Makes a cache that is a client of a Samepage mount: `mount` is its mountpoint, a path in it, or its socket. What is granted of its files is granted to one holder at a time in all of them: caches that
+   * are attached, `samepage exclusive`, and whoever reads and writes through the mount. Files are opened by their paths in the mount, others are refused (`EXDEV`); `openSync` does not work.
+   *
+   * When the mount ends, what is cached is dropped, grants are abandoned (`publish` rejects with `ESTALE`), and all other calls reject with `ENOTCONN`: make a new cache. A cache that is attached keeps
+   * the process alive until it is closed.
+   *
+   * Rejects as {@link PageCache.create}; with `ENOTCONN` where there is no such mount, or it gives no grants to this user, and with `ERR_METHOD_NOT_SUPPORTED` where there are no mounts.
+   */
+  static attach(mount: string, options: AttachOptions): Promise<PageCache>
+  static async attach(to: PageCacheHandle | string, options?: AttachOptions): Promise<PageCache> {
+    return typeof to === 'string' ? await attachToMount(to, options!) : await attachToThread(to)
   }
 
   /**
@@ -209,188 +174,48 @@ export class PageCache implements AsyncDisposable {
   }
 }
 
-/** What the thread that made a cache has of it besides. */
-class Keeping {
-  readonly bytesMax: number
-  readonly pages: PageKeeper
-  readonly #memory: CacheMemory
-  readonly files: FileKeeper
-  readonly #arena: Arena
-  readonly #near: NearMemory | undefined
-  readonly #native: Native | undefined
-  readonly #dax: DirectMemory | undefined
-  readonly #currentNode: () => number
-  readonly #homes: HomeSources | undefined
-  readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
-  readonly #stopWatching: () => void
-  #bytes: number
-
-  constructor(bytes: number, options: PageCacheOptions, native: Native | undefined) {
-    const frames = Math.ceil(bytes / PAGE_BYTES)
-    const near = NearMemory.create(options.numa ?? 'off', frames, native)
-    this.bytesMax = this.#bytes = bytes
-    this.#memory = allocateMemory({
-      frames,
-      // One leaf for each page, and what leads to them: untouched nodes take no memory.
-      nodes: frames + Math.ceil(frames / 16) + 256,
-      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
-      threads: options.threads ?? 64,
-      pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
-    })
-    if (bytes >= HUGE_PAGES_MIN)
-      for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
-    this.#near = near
-    this.#currentNode = nearOf(near?.plan, native?.numa)
-    this.#arena = Arena.create(frames, native, near?.plan)
-    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
-    this.pages = new PageKeeper(
-      this.#memory,
-      (ages) => near?.clocks(ages, clock) ?? clock(frames, ages),
-      bytes,
-      (frames) => this.#arena.giveBack(frames),
-      near?.nodes,
+async function made(
+  options: PageCacheOptions,
+  make: (bytes: number, native: Native | undefined) => Keeping,
+): Promise<PageCache> {
+  const bytes = typeof options.memory === 'number' ? options.memory : parseBytes(options.memory)
+  if (bytes === undefined || !(bytes >= MEMORY_MIN) || !Number.isFinite(bytes))
+    throw outOfRange(
+      `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
     )
-    near?.start(this.pages, this.#arena)
-    this.#native = native
-    const dax = native && new DirectMemory(options.dax ?? 'auto', native, this.pages, this.#arena)
-    this.#dax = dax
-    const direct = options.direct !== false && this.#arena.isAligned
-    this.#homes =
-      native === undefined || dax === undefined || options.share === false
-        ? undefined
-        : new HomeSources(this.pages, native, direct, dax, options.minShareBytes, (key) => this.files.reconsider(key))
-    const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
-    const authority = new GrantTable(TIMERS, limits)
-    this.files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
-      direct,
-      dax,
-      authority,
-      waitMs,
-    })
-    this.#stopWatching =
-      options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
-  }
-
-  attachOwn(isDebug: boolean): FileContext {
-    const thread = this.#attach(undefined, this.#currentNode)
-    return contextOf(
-      this.#memory,
-      this.#arena,
-      this.#native,
-      thread,
-      this.#doors.get(thread)!.door,
-      isDebug,
-      { handle: this.#near?.handle, near: this.#currentNode },
-      new Shortcuts(this.pages),
-    )
-  }
-
-  attachOther(isDebug: boolean): PageCacheHandle {
-    const { port1, port2 } = new MessageChannel()
-    const thread = this.#attach(port1, () => 0)
-    const { door } = this.#doors.get(thread)!
-    serveDoor(port1, door)
-    port1.on('close', () => this.#detach(thread))
-    port1.unref()
-    const [memory, arena, near] = [this.#memory, this.#arena.handle, this.#near?.handle]
-    return { memory, arena, near, thread, port: port2, isDebug, transferList: [port2] }
-  }
-
-  resize(bytes: number): void {
-    this.#bytes = bytes
-    this.#resizeTo(bytes)
-  }
-
-  stats(): PageCacheStats {
-    const { pages } = this
-    const { bytesLoaded, reads } = this.files.loader.counts
-    const homes = this.#homes?.homes.statistics()
-    return {
-      arena: this.#arena.handle.kind,
-      shares: this.#homes !== undefined,
-      memoryMax: pages.bytesMax,
-      pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
-      indexBytes: pages.indexBytes,
-      limboBytes: pages.frames.inLimbo * PAGE_BYTES,
-      filesOpen: [...this.#doors.values()].reduce((sum, { door }) => sum + door.filesOpen, 0),
-      threads: this.#doors.size,
-      bytesLoaded,
-      reads,
-      evicted: pages.counts.evicted,
-      refaults: pages.counts.refaults,
-      ...(this.#near && { numa: this.#near.stats(this.#arena) }),
-      dax: this.#dax?.stats(),
-      homes: homes?.homes ?? 0,
-      sharedBytes: homes?.runBytes ?? 0,
-      merge: this.files.loader.merging?.stats(),
-    }
-  }
-
-  checkInvariants(): void {
-    this.pages.checkInvariants()
-    this.files.loader.merging?.pages.checkInvariants()
-  }
-
-  async close(): Promise<void> {
-    this.#stopWatching()
-    // First of all: other threads may be in the middle of a hit.
-    this.pages.end()
-    for (const { door, port } of this.#doors.values()) {
-      port?.close()
-      door.closeAll()
-    }
-    await this.files.dispose()
-    this.#arena.destroy()
-  }
-
-  #resizeTo(bytes: number): void {
-    this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
-  }
-
-  #attach(port: MessagePort | undefined, near: () => number): number {
-    for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
-      if (this.#doors.has(thread)) continue
-      this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near, this.#dax), port })
-      return thread
-    }
-    throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)
-  }
-
-  /** The thread is no more, or wants nothing more. */
-  #detach(thread: number): void {
-    this.#doors.get(thread)?.door.closeAll()
-    this.#doors.delete(thread)
-    this.pages.pinned.detach(thread)
-  }
+  const merge = mergeOptionsOf(options.merge)
+  checkDax(options.dax)
+  const keeping = make(bytes, await loadNative())
+  if (merge !== undefined) await keeping.files.beginMerging(merge)
+  return new PageCache(keeping.attachOwn(options.debug === true), keeping)
 }
 
-function contextOf(
-  memory: CacheMemory,
-  arena: Arena,
-  native: Native | undefined,
-  thread: number,
-  door: Door,
-  isDebug: boolean,
-  { handle, near }: { readonly handle: NearHandle | undefined; readonly near: () => number },
-  shortcuts?: Shortcuts,
-): FileContext {
-  const lookup = new Lookup(memory, NEEDS_FENCE)
-  const replicaMappings = handle?.replicaMappings ?? []
-  const send = (node: number, samples: Int32Array) => door.sampled(node, samples)
-  const direct =
-    native && new DirectReader(lookup, new Windows(native.windows.view), (samples) => door.sampledDirect(samples))
-  const reader =
-    replicaMappings.length > 0
-      ? new NearReader(lookup, arena, { near, replicaMappings, send }, shortcuts, direct)
-      : new PageReader(lookup, arena, shortcuts, direct)
-  return {
-    reader,
-    pins: new Pins(memory, thread),
-    exclusion: new ExclusionReader(memory),
-    door,
-    holder: new Holder(door),
-    isDebug,
+async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
+  const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
+  const near = nearOf(handle.near?.plan, native?.numa)
+  const door = new RemoteDoor(handle.port, near)
+  const arena = Arena.attach(handle.arena, native)
+  const nearness = { handle: handle.near, near }
+  return new PageCache(
+    contextOf(handle.memory, arena, native, handle.thread, door, handle.isDebug, nearness),
+    undefined,
+  )
+}
+
+async function attachToMount(at: string, options: AttachOptions): Promise<PageCache> {
+  if ((await loadNative()) === undefined)
+    throw notSupported('attach', 'here: there are mounts on Linux only, with koffi')
+  const { AttachedMount } = await import('./attached/attached-mount.ts')
+  let mount: MountFiles | undefined
+  try {
+    // None of that has to be found out here: the mount's daemon shares storage, keeps out of the kernel's cache, and reads what lies on a device.
+    const own: PageCacheOptions = { ...options, share: false, direct: false, dax: 'cache' }
+    return await made(own, (bytes, native) => {
+      return new Keeping(bytes, own, native, (table, files) => (mount = new AttachedMount(at, table, files)))
+    })
+  } catch (error) {
+    mount?.close()
+    throw error
   }
 }
 
@@ -405,15 +230,15 @@ function domainOf({ domain = 0 }: OpenOptions): number {
   throw outOfRange(`domain: ${domain} is no integer from 0 on, below 2^31`)
 }
 
+function notHere(method: string): Error {
+  return Object.assign(new Error(`${method} works on the thread that made the cache only`), {
+    code: 'ERR_METHOD_NOT_SUPPORTED',
+  })
+}
+
 function checkDax(mode: DaxMode | undefined): void {
   if (mode === undefined || ['auto', 'direct', 'cache'].includes(mode)) return
   throw Object.assign(new TypeError(`dax is 'auto', 'direct' or 'cache', not '${mode}'`), {
     code: 'ERR_INVALID_ARG_VALUE',
-  })
-}
-
-function notHere(method: string): Error {
-  return Object.assign(new Error(`${method} works on the thread that made the cache only`), {
-    code: 'ERR_METHOD_NOT_SUPPORTED',
   })
 }

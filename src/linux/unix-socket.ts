@@ -16,6 +16,7 @@ const SCM_RIGHTS = 1
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x40000000
+const SHUT_WR = 1
 const SHUT_RDWR = 2
 /** sizeof sun_path. */
 const PATH_BYTES_MAX = 108
@@ -87,9 +88,9 @@ export function acceptUnix(fd: number): number {
   return errnoOf(acceptCall(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC))
 }
 
-/** The other end reads the end of the stream, and so does whoever waits here. */
-export function shutdownSocket(fd: number): void {
-  shutdownCall(fd, SHUT_RDWR)
+/** The other end reads the end of the stream, and so does whoever waits here, unless it is for writing alone. */
+export function shutdownSocket(fd: number, what: 'both' | 'writing' = 'both'): void {
+  shutdownCall(fd, what === 'both' ? SHUT_RDWR : SHUT_WR)
 }
 
 /** Who connected, as the kernel saw it then; pid 0: a process that cannot be seen from here. */

@@ -33,7 +33,7 @@ export interface MountFlags {
   passthrough?: false
   homes?: false
   cross?: true
-  domain?: 'mount' | 'uid' | 'dir'
+  domain?: 'none' | 'uid' | 'dir'
   minShare?: number | string
   maxHomes?: number
   homeIdle?: number

@@ -81,7 +81,7 @@ describeWith(['program:bash'], 'in bash', () => {
 
   test('--option=value, which bash takes apart, is completed too', () => {
     expect(bash(['mount', '--domain', '=', 'u'])).toEqual(['uid'])
-    expect(bash(['mount', '--domain', '='])).toEqual(['mount', 'uid', 'dir'])
+    expect(bash(['mount', '--domain', '='])).toEqual(['none', 'uid', 'dir'])
     expect(bash(['mount', '--domain', '=', 'uid', 'o'])).toEqual(['other'])
   })
 

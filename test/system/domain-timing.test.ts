@@ -58,7 +58,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       const shares: number[] = []
       // A machine that is busy with other things hides it at times.
       while (shares.length < 3 && !shares.some((share) => share >= LEAK_MIN))
-        shares.push(await guess(SEED + shares.length, ['--domain', 'mount'], 'clones'))
+        shares.push(await guess(SEED + shares.length, ['--domain', 'none'], 'clones'))
       expect(Math.max(...shares), shares.join(', ')).toBeGreaterThanOrEqual(LEAK_MIN)
     })
 

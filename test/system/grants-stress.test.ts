@@ -1,6 +1,7 @@
 /**
  * Eight processes read, write, map and hold the same file through a mount, for SAMEPAGE_STRESS_SECONDS (20 if not given); some holders are killed. Each published
- * range has one stamp in all of its words, so a range that is seen torn is noticed; holders count, so is a publish that is lost.
+ * range has one stamp in all of its words, so a range that is seen torn is noticed; holders count, so is a publish that is lost; and they say on a board what they hold, so is who does
+ * not wait for them.
  */
 import { execFile, spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -49,13 +50,16 @@ for (const kind of ['xfs', 'ext4'] as const)
         fs.writeFileSync(`${below.path}/f`, Buffer.alloc(GROUPS * GROUP_BYTES))
         await using mount = await mounted(below.path, { flags: { passthrough: false } })
         const file = `${mount.path}/f`
+        const board = path.join(below.path, 'board')
+        fs.writeFileSync(board, Buffer.alloc(GROUPS * 8))
         const until = Date.now() + SECONDS * 1000
         /** Of each counted group, how often it was published. */
         const published = new Array<number>(GROUPS).fill(0)
         let killed = 0
 
         const others = OTHERS[kind].map(async (role, i) => {
-          const { stdout } = await run(PYTHON, ['-B', STRESS, role, file, String((seed & 0xffff) + i), String(SECONDS)])
+          const args = [role, file, String((seed & 0xffff) + i), String(SECONDS), board]
+          const { stdout } = await run(PYTHON, ['-B', STRESS, ...args])
           return JSON.parse(stdout) as Found
         })
         const commands = [0, 1].map(async (number) => {
@@ -66,11 +70,13 @@ for (const kind of ['xfs', 'ext4'] as const)
             const range = `${group * GROUP_BYTES}-${(group + 1) * GROUP_BYTES}`
             const readers = random.pick(['wait', 'last-published'])
             const options = ['exclusive', file, '--range', range, '--readers', readers, '--fd', '3']
-            const child = spawn(process.execPath, [PROGRAM, ...options, '--', PYTHON, '-B', STRESS, 'hold'], {
+            const dies = random.below(5) === 0
+            // Who is killed could not say that he holds it no more.
+            const says = dies ? [] : [board, String(group), readers]
+            const child = spawn(process.execPath, [PROGRAM, ...options, '--', PYTHON, '-B', STRESS, 'hold', ...says], {
               stdio: ['ignore', 'ignore', 'inherit'],
             })
             const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-            const dies = random.below(5) === 0
             if (dies) setTimeout(() => child.kill('SIGKILL'), random.below(1500))
             const status = await ended
             if (status === 0) published[group]!++
@@ -82,7 +88,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         })
         const holders = [0, 1].map(async (number) => {
           const args = [HOLDER, path.dirname(path.dirname(PROGRAM)), file, String((seed & 0xffff) + 9 + number)]
-          const { stdout } = await run(process.execPath, [...args, String(SECONDS)])
+          const { stdout } = await run(process.execPath, [...args, String(SECONDS), board])
           return JSON.parse(stdout) as number[]
         })
 

@@ -44,6 +44,13 @@ export class Exclusion {
     return isTaken
   }
 
+  /** What is cached of the pages is dropped, and who reads past the cache just now reads again. */
+  drop(mapping: number, from: number, to: number): void {
+    this.#pages.drop(mapping, from, to)
+    for (const each of this.#pages.mappings.ofFile(mapping))
+      Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
+  }
+
   giveBack({ mapping }: ExclusiveFile, from: number, to: number): void {
     this.#pages.exclusive.end(mapping, from, to)
   }

@@ -20,9 +20,9 @@ export interface PageRange {
 
 /**
  * Why a wish is refused: `EAGAIN` it would have had to wait, `ETIMEDOUT` it has waited long enough, `EDEADLK` those whom it would wait for wait for its holder,
- * `ECANCELED` it was taken back, or its holder is gone.
+ * `ECANCELED` it was taken back, or its holder is gone, `ENOTCONN` whoever decides is gone.
  */
-export type RefusalCode = 'EAGAIN' | 'ETIMEDOUT' | 'EDEADLK' | 'ECANCELED'
+export type RefusalCode = 'EAGAIN' | 'ETIMEDOUT' | 'EDEADLK' | 'ECANCELED' | 'ENOTCONN'
 
 /** What readers do while the pages are granted: wait, or read what was published last. */
 export type GrantReaders = 'wait' | 'last-published'

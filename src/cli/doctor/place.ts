@@ -1,8 +1,9 @@
 /** What a file system can do for sharing: tried on the directory itself, by what the mount uses, leaving nothing behind. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { FS_TYPE, UserError } from '../../daemon/mounting.ts'
+import { UserError } from '../../daemon/mounting.ts'
 import { openWatch, whyNotWatched } from '../../daemon/watch.ts'
+import { FS_TYPE } from '../../exclusive/mounts.ts'
 import { type LinuxHome, LinuxHomeStorage } from '../../homes/linux-home-storage.ts'
 import { openUnnamed } from '../../linux/clone.ts'
 import { SystemError } from '../../linux/errors.ts'

@@ -1,7 +1,7 @@
 /**
  * Connections of those who hold grants or want some: what they say comes in as messages, and their end is told. Context: the grants' thread.
  *
- * Whoever lets a line pile up, or says what is none of the protocol's, is cut off.
+ * Whoever lets a line pile up, or says what is none of the protocol's, is cut off. Who caches what he reads is not gone by that: he is when he has heard of it, and has closed his end.
  */
 import { randomBytes } from 'node:crypto'
 import { type FromMount, KEY_BYTES, Lines, parseToMount, type ToMount } from '../../exclusive/messages.ts'
@@ -30,6 +30,10 @@ export class Connection {
   readonly key = randomBytes(KEY_BYTES).toString('hex')
   readonly lines = new Lines()
   readonly fd: number
+  /** The client caches what is not to be granted before he has given it up. */
+  isCaching = false
+  /** Nothing that it says counts any more. */
+  isCut = false
   /** Then its descriptor may be another's. */
   isClosed = false
 
@@ -40,14 +44,16 @@ export class Connection {
 
   /** Sends a message, with a descriptor that stays the caller's. Who does not read what he is sent is cut off. */
   send(message: FromMount, descriptor?: number): void {
-    if (this.isClosed) return
+    if (this.isClosed || this.isCut) return
     const line = Buffer.from(`${JSON.stringify(message)}\n`)
     const sent = sendWith(this.fd, line, descriptor === undefined ? [] : [descriptor])
     if (sent < line.length) this.cutOff()
   }
 
   cutOff(): void {
-    if (!this.isClosed) shutdownSocket(this.fd)
+    if (this.isClosed || this.isCut) return
+    this.isCut = true
+    shutdownSocket(this.fd, this.isCaching ? 'writing' : 'both')
   }
 }
 
@@ -98,13 +104,15 @@ export class Connections {
     // Descriptors are taken from nobody: closing that of a file of this mount can make who closes it wait.
     const received = receiveWith(connection.fd, this.#buffer)
     if (received === -ERRNO.EAGAIN || received === -ERRNO.EINTR) return
-    if (received <= 0 || !this.#take(connection, received)) this.#close(connection)
+    if (received <= 0) this.#close(connection)
+    else if (!connection.isCut && !this.#take(connection, received)) connection.cutOff()
   }
 
   /** False where it is none of the protocol's. */
   #take(connection: Connection, received: number): boolean {
     const lines = connection.lines.take(Buffer.from(this.#buffer.subarray(0, received)).toString('latin1'))
     for (const line of lines ?? []) {
+      if (connection.isCut) return true
       const message = parseToMount(line)
       if (message === undefined) return false
       this.#events.message(connection, message)

@@ -5,10 +5,12 @@
  * ```
  * header  8 words   @0 used        records up to the last that is in use; 0: there are none
  *                   @1 served      1: there is a thread for grants
- * record 12 words   @0 state       FREE → OPENING → WAITING → FREE                         written by the grants' thread, all of it
+ *                   @2 cached      the same as @0, of files that attached caches have open
+ * record 12 words   @0 state       FREE → TAKEN → FREE                         written by the grants' thread, all of it
  *                   @1 fs  @2 inoLow  @3 inoHigh   the inode
  *                   @4 flags       who passes: a bit for each {@link TOUCHER}
  *                   @6 start  @8 end   bytes, as floats
+ * file    4 words   @0 state  @1 … as above: whoever opens it is served by the daemon, so that it can be granted
  * ```
  * A record is written before its state is. A worker may still see a part of what stood there before: so the thread lets all requests end that
  * were in hand before it relies on a change (see {@link Crew.inHand}). A worker has stored that it is busy, and loaded with order after
@@ -16,14 +18,9 @@
  */
 import { type InodeTable, SLOT } from '../inode-table.ts'
 
-/** What a record asks of others. */
-export const RANGE_STATE = {
-  FREE: 0,
-  /** Who opens the file is served by the daemon. */
-  OPENING: 1,
-  /** Requests that touch the range are handed to the grants' thread, too. */
-  WAITING: 2,
-} as const
+const FREE = 0
+/** Who opens the file is served by the daemon, and requests that touch the range, where it has one, are handed to the grants' thread, too. */
+const TAKEN = 1
 
 /** Who touches a range. What the kernel reads to fill pages that somebody has mapped holds them meanwhile: it does not wait for the holder, only while he publishes. */
 export const TOUCHER = { WRITER: 0, READER: 1, MAPPING: 2 } as const
@@ -35,8 +32,11 @@ const passes = (who: Toucher): number => 1 << who
 const HEADER_WORDS = 8
 const RECORD_WORDS = 12
 const RECORDS_MAX = 1024
+const FILE_WORDS = 4
+const FILES_MAX = 16_384
 const USED = 0
 const SERVED = 1
+const CACHED = 2
 const STATE = 0
 const FS = 1
 const INO_LOW = 2
@@ -59,7 +59,7 @@ export class GrantedRanges {
   readonly #inodes: InodeTable
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer((HEADER_WORDS + RECORDS_MAX * RECORD_WORDS) * 4)
+    return new SharedArrayBuffer((HEADER_WORDS + RECORDS_MAX * RECORD_WORDS + FILES_MAX * FILE_WORDS) * 4)
   }
 
   constructor(buffer: SharedArrayBuffer, inodes: InodeTable) {
@@ -73,11 +73,13 @@ export class GrantedRanges {
     return this.#words[USED] === 0
   }
 
-  /** Whether the file in a slot is to be opened through the daemon, or is about to be granted. */
+  /** Whether the file in a slot is to be opened through the daemon: a part of it is granted, or about to be, or a cache that gives up what is granted has it open. */
   hasFile(slot: number): boolean {
     const used = this.#words[USED]!
-    for (let i = 0; i < used; i++)
-      if (this.#words[at(i) + STATE] !== RANGE_STATE.FREE && this.#isOf(i, slot)) return true
+    for (let i = 0; i < used; i++) if (this.#words[at(i) + STATE] !== FREE && this.#isOf(at(i), slot)) return true
+    const cached = this.#words[CACHED]!
+    for (let i = 0; i < cached; i++)
+      if (this.#words[fileAt(i) + STATE] !== FREE && this.#isOf(fileAt(i), slot)) return true
     return false
   }
 
@@ -91,7 +93,7 @@ export class GrantedRanges {
     const used = this.#words[USED]!
     for (let i = 0; i < used; i++) {
       const record = at(i)
-      if (this.#words[record + STATE] !== RANGE_STATE.WAITING || !this.#isOf(i, slot)) continue
+      if (this.#words[record + STATE] === FREE || !this.#isOf(record, slot)) continue
       if (this.#words[record + FLAGS]! & passes(who)) continue
       if (start < this.#floats[record / 2 + END]! && this.#floats[record / 2 + START]! < end) return true
     }
@@ -101,24 +103,25 @@ export class GrantedRanges {
   // The grants' thread.
 
   /** A record of bytes [start, end) of an inode, or -1 where there is none left. */
-  add({ fs, inoLow, inoHigh }: InodeNumber, start: number, end: number, state: number): number {
-    let i = 0
-    while (i < RECORDS_MAX && this.#words[at(i) + STATE] !== RANGE_STATE.FREE) i++
-    if (i === RECORDS_MAX) return -1
+  add(inode: InodeNumber, start: number, end: number): number {
+    const i = this.#free(RECORDS_MAX, at)
+    if (i < 0) return -1
     const record = at(i)
-    this.#words[record + FS] = fs
-    this.#words[record + INO_LOW] = inoLow
-    this.#words[record + INO_HIGH] = inoHigh
+    this.#setInode(record, inode)
     this.#words[record + FLAGS] = passes(TOUCHER.MAPPING)
     this.#floats[record / 2 + START] = start
     this.#floats[record / 2 + END] = end
-    Atomics.store(this.#words, record + STATE, state)
-    if (i >= this.#words[USED]!) Atomics.store(this.#words, USED, i + 1)
+    this.#use(i, at, USED)
     return i
   }
 
-  setState(i: number, state: number): void {
-    Atomics.store(this.#words, at(i) + STATE, state)
+  /** A record of an inode that an attached cache has open, or -1 where there is none left. */
+  addFile(inode: InodeNumber): number {
+    const i = this.#free(FILES_MAX, fileAt)
+    if (i < 0) return -1
+    this.#setInode(fileAt(i), inode)
+    this.#use(i, fileAt, CACHED)
+    return i
   }
 
   /** Says who is let pass without being handed over. */
@@ -134,14 +137,37 @@ export class GrantedRanges {
   }
 
   remove(i: number): void {
-    this.setState(i, RANGE_STATE.FREE)
-    let used = this.#words[USED]!
-    while (used > 0 && this.#words[at(used - 1) + STATE] === RANGE_STATE.FREE) used--
-    Atomics.store(this.#words, USED, used)
+    this.#release(i, at, USED)
   }
 
-  #isOf(i: number, slot: number): boolean {
-    const record = at(i)
+  removeFile(i: number): void {
+    this.#release(i, fileAt, CACHED)
+  }
+
+  #free(max: number, at: (i: number) => number): number {
+    for (let i = 0; i < max; i++) if (this.#words[at(i) + STATE] === FREE) return i
+    return -1
+  }
+
+  #setInode(record: number, { fs, inoLow, inoHigh }: InodeNumber): void {
+    this.#words[record + FS] = fs
+    this.#words[record + INO_LOW] = inoLow
+    this.#words[record + INO_HIGH] = inoHigh
+  }
+
+  #use(i: number, at: (i: number) => number, used: number): void {
+    Atomics.store(this.#words, at(i) + STATE, TAKEN)
+    if (i >= this.#words[used]!) Atomics.store(this.#words, used, i + 1)
+  }
+
+  #release(i: number, at: (i: number) => number, used: number): void {
+    Atomics.store(this.#words, at(i) + STATE, FREE)
+    let last = this.#words[used]!
+    while (last > 0 && this.#words[at(last - 1) + STATE] === FREE) last--
+    Atomics.store(this.#words, used, last)
+  }
+
+  #isOf(record: number, slot: number): boolean {
     const inodes = this.#inodes
     return (
       this.#words[record + INO_LOW] === inodes.get(slot, SLOT.INO_LOW) &&
@@ -152,3 +178,4 @@ export class GrantedRanges {
 }
 
 const at = (i: number): number => HEADER_WORDS + i * RECORD_WORDS
+const fileAt = (i: number): number => HEADER_WORDS + RECORDS_MAX * RECORD_WORDS + i * FILE_WORDS

@@ -4,9 +4,10 @@
  */
 import fs from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
+import { grantSocket } from '../../exclusive/mounts.ts'
 import { SystemError } from '../../linux/errors.ts'
 import { listenUnix, readable } from '../../linux/unix-socket.ts'
-import { grantSocket, makeRuntimeDirectory } from '../control-socket.ts'
+import { makeRuntimeDirectory } from '../control-socket.ts'
 import type { Threads } from '../threads.ts'
 import type { FromGrants, GrantsReport } from './grants-thread.ts'
 
@@ -50,6 +51,7 @@ const NOTHING: GrantsReport = {
   held: [],
   wanted: 0,
   waiting: 0,
+  caches: 0,
   granted: 0,
   published: 0,
   refused: 0,

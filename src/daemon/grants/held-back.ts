@@ -5,7 +5,6 @@ import type { Request } from '../../fuse/messages.ts'
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { OPEN_BOTH_WAYS } from '../opening.ts'
 import { type GrantedRanges, TOUCHER, type Toucher } from './granted-ranges.ts'
 import { isOfMapping, TOUCHING, touched } from './touched.ts'
 
@@ -41,6 +40,5 @@ export function heldBack(
   return wrapped
 }
 
-/** A file is shown that its owner has open for reading and writing. */
-const isShown = (request: Request): boolean =>
-  request.u32(12) === SHOW_FILE && (request.u32(4) & OPEN_BOTH_WAYS) !== 0 && request.u32(24) === KEY_BYTES
+/** Somebody shows a file that he has open. */
+const isShown = (request: Request): boolean => request.u32(12) === SHOW_FILE && request.u32(24) === KEY_BYTES

@@ -4,10 +4,10 @@
  * ```
  * queued      its range stands in shared memory: opens go through the daemon, requests that touch it are handed over and take their turn
  *   │
- * preparing   requests that workers had in hand have ended → nobody is in the way (in-the-way.ts) → the bytes are copied
+ * preparing   attached caches give it up (attached-caches.ts) → requests that workers had in hand have ended → nobody is in the way (in-the-way.ts) → the bytes are copied
  *   │
  * held        readers who take the last published bytes pass, and so does what the kernel reads for mapped pages
- *   │           publish: nobody passes any more → requests in hand have ended → all bytes are written, or none → the kernel drops what it has of them
+ *   │           publish: attached caches let nobody read → nobody passes any more → requests in hand have ended → all bytes are written, or none → the kernel drops what it has of them
  * ended       its range leaves shared memory, the others have their turn
  * ```
  * Context: the grants' thread.
@@ -19,10 +19,11 @@ import type { GrantTable } from '../../cache/grants/grant-table.ts'
 import type { ToMount } from '../../exclusive/messages.ts'
 import { errnoName } from '../../linux/errors.ts'
 import type { Crew } from '../crew.ts'
+import type { AttachedCaches, Recall } from './attached-caches.ts'
 import type { Connection } from './connections.ts'
 import { answered } from './grace.ts'
 import { GrantedBytes } from './granted-bytes.ts'
-import { RANGE_STATE, TOUCHER } from './granted-ranges.ts'
+import { TOUCHER } from './granted-ranges.ts'
 import { whatIsInTheWay } from './in-the-way.ts'
 import { forgetCopies, type Publisher, publish } from './publishing.ts'
 import type { ShownFile } from './shown-file.ts'
@@ -40,6 +41,7 @@ type Want = Extract<ToMount, { type: 'want' }>
 export interface HoldingParts extends Publisher {
   readonly table: GrantTable
   readonly crew: Crew
+  readonly caches: AttachedCaches
   /** `major:minor` of the mount. */
   readonly device: string
   readonly counts: GrantCounts
@@ -66,7 +68,7 @@ export interface HoldingReport {
 export class Holding {
   readonly connection: Connection
   readonly id: number
-  /** As the table knows it: one connection is one holder. */
+  /** As the table knows it: a connection is one holder, unless it tells several apart. */
   readonly holder: string
   readonly #parts: HoldingParts
   readonly #want: Want
@@ -78,6 +80,9 @@ export class Holding {
   #grant: Grant | undefined
   #bytes: GrantedBytes | undefined
   #grantedAtMs = 0
+  #recall: Recall | undefined
+  /** Who has given it up, attached caches included: these are not let in until it ends. */
+  #closedTo: 'nobody' | 'writers' | 'all' = 'nobody'
   #isPublishing = false
   #isEnded = false
   #isTakenIfEnded = false
@@ -91,7 +96,7 @@ export class Holding {
     this.#file = file
     this.#done = done
     this.id = want.id
-    this.holder = connection.key
+    this.holder = want.holder === undefined ? connection.key : `${connection.key} ${want.holder}`
     this.#pages = { file: file.key, from: 0, to: 0 }
   }
 
@@ -127,7 +132,7 @@ export class Holding {
     }
     this.#pages = { file: this.#file.key, from: range.start / PAGE_BYTES, to: Math.ceil(end / PAGE_BYTES) }
     const { from, to } = this.#pages
-    this.#record = context.granted.add(this.#file.number, from * PAGE_BYTES, to * PAGE_BYTES, RANGE_STATE.WAITING)
+    this.#record = context.granted.add(this.#file.number, from * PAGE_BYTES, to * PAGE_BYTES)
     if (this.#record < 0) {
       this.#refuse('ENFILE', 'too many grants are held or waited for')
       return
@@ -153,7 +158,15 @@ export class Holding {
   }
 
   async #prepare(grant: Grant, start: number, end: number): Promise<void> {
-    const { context, crew, device } = this.#parts
+    const { context, crew, caches, device } = this.#parts
+    const { readers } = this.#want
+    const { file, from, to } = this.#pages
+    const { recall, silent } = caches.recall({ key: file, start: from * PAGE_BYTES, end: to * PAGE_BYTES }, readers)
+    this.#recall = recall
+    const unheard = await silent
+    if (this.#isEnded) return
+    if (unheard.length > 0) return this.#giveUp(grant, 'EBUSY', withoutAnswer(unheard))
+    this.#closedTo = readers === 'wait' ? 'all' : 'writers'
     await answered(crew)
     const inTheWay = this.#isEnded ? undefined : await whatIsInTheWay(context, device, this.#file)
     // Given up, or taken, meanwhile.
@@ -177,7 +190,17 @@ export class Holding {
     const bytes = this.#bytes
     if (grant === undefined || bytes === undefined || this.#isPublishing) return this.connection.cutOff()
     this.#isPublishing = true
-    context.granted.setPassing(this.#record)
+    const unheard = await this.#recall!.askReaders()
+    if (unheard.length > 0 && !this.#isEnded) {
+      this.#isPublishing = false
+      this.#letRead()
+      this.#answer({ code: 'EBUSY', message: withoutAnswer(unheard) })
+      return
+    }
+    if (!this.#isEnded) {
+      this.#closedTo = 'all'
+      context.granted.setPassing(this.#record)
+    }
     await answered(crew)
     this.#isPublishing = false
     // Its own connection or its deadline has ended it meanwhile.
@@ -208,7 +231,10 @@ export class Holding {
     const file = this.#file.share()
     table.endPublish(grant)
     if (failure === undefined) table.release(grant)
-    else if (!this.#isEnded) this.#letPass()
+    else if (!this.#isEnded) {
+      this.#letRead()
+      this.#letPass()
+    }
     // Whoever has his turn now may be what the kernel waits for before it drops a page; what it fills from now on is new.
     if (failure === undefined) await forgetCopies(context, file, start, length)
     file.release()
@@ -238,6 +264,18 @@ export class Holding {
     return end
   }
 
+  /** Whether a request that waits for nobody is refused, for the holder has the range, or is about to get it. One that comes before is let in, however many wait: it holds up nobody. */
+  keepsOut(writes: boolean): boolean {
+    return this.#closedTo === 'all' || (writes && this.#closedTo === 'writers')
+  }
+
+  /** It was not published: who reads what was published last may go on. */
+  #letRead(): void {
+    if (this.#want.readers === 'wait') return
+    this.#closedTo = 'writers'
+    this.#recall!.letReaders()
+  }
+
   /** From now on, until it is published, who may read what was published last does. */
   #letPass(): void {
     const passing = this.#want.readers === 'wait' ? [TOUCHER.MAPPING] : [TOUCHER.MAPPING, TOUCHER.READER]
@@ -265,6 +303,8 @@ export class Holding {
   #ended(): void {
     if (this.#isEnded) return
     this.#isEnded = true
+    this.#closedTo = 'nobody'
+    this.#recall?.end()
     const how = this.#isTakenIfEnded ? 'taken' : 'given back'
     if (how === 'taken') {
       this.#parts.counts.taken++
@@ -279,11 +319,17 @@ export class Holding {
   }
 }
 
+function withoutAnswer(caches: readonly Connection[]): string {
+  const pids = caches.map(({ peer }) => peer.pid).join(', ')
+  return `a cache of process ${pids} has the file open and does not give the range up: let that go on, or end it`
+}
+
 const WHY = {
   EAGAIN: 'somebody else has it, and this was not to wait',
   ETIMEDOUT: 'somebody else has had it for all the time that this was to wait',
   EDEADLK: 'who has it waits for this one',
   ECANCELED: 'it is not waited for any more',
+  ENOTCONN: 'the mount has ended',
 } as const
 
 function whatIsWrong(start: number, end: number, size: number): [code: string, message: string] | undefined {

@@ -4,6 +4,7 @@ import type { Request } from '../../fuse/messages.ts'
 import { FATTR, OPCODE_ROWS, type OpcodeName, READ_LOCKOWNER, WRITE_CACHE } from '../../fuse/protocol.ts'
 import { O_NONBLOCK } from '../../linux/file.ts'
 import { slotOf } from '../inode-table.ts'
+import { OPEN_IMPATIENT } from '../opening.ts'
 
 /** Is told of bytes [start, end) of the file in a slot; says whether it has heard enough. */
 export type Tell = (slot: number, start: number, end: number, writes: boolean) => boolean
@@ -50,9 +51,10 @@ export function touchedBy(request: Request, tell: Tell): boolean {
   return name !== undefined && name in touches && touches[name as Touching](request, tell)
 }
 
-/** How the request of an open file that was opened so is to be treated where it would have to wait. */
+/** Whether the request is of an open file with O_NONBLOCK: where it would have to wait for a holder it fails. Of truncation that counts which was given to open(2). */
 export function wouldNotWait(request: Request): boolean {
   const name = nameOf.get(request.opcode)
+  if (name === 'SETATTR') return (request.u32(0) & FATTR.FH) !== 0 && (request.u32(12) & OPEN_IMPATIENT) !== 0
   return (name === 'READ' || name === 'WRITE') && (request.u32(32) & O_NONBLOCK) !== 0
 }
 

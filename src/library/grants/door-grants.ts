@@ -2,7 +2,7 @@
 import type { TakeBack } from '../../cache/grants/grant-authority.ts'
 import type { CachedInode } from '../cached-inode.ts'
 import { systemError } from '../errors.ts'
-import type { ExclusiveWish, FileGrants, HeldGrant } from './file-grants.ts'
+import type { ExclusiveWish, Grants, HeldGrant } from './grants.ts'
 
 /** A grant as its holder gets it; can be sent. */
 export interface GrantedBytes {
@@ -19,13 +19,13 @@ interface Entry {
 }
 
 export class DoorGrants {
-  readonly #grants: FileGrants
+  readonly #grants: Grants
   readonly #thread: number
   /** Calls the holder: others want grant `number`. */
   readonly #onRevoke: (number: number, deadlineMs: number) => void
   readonly #entries = new Map<number, Entry>()
 
-  constructor(grants: FileGrants, thread: number, onRevoke: (number: number, deadlineMs: number) => void) {
+  constructor(grants: Grants, thread: number, onRevoke: (number: number, deadlineMs: number) => void) {
     this.#grants = grants
     this.#thread = thread
     this.#onRevoke = onRevoke
@@ -50,7 +50,7 @@ export class DoorGrants {
       entry.takeBack = undefined
       if (!this.#entries.has(number)) {
         // Nobody wants it any more.
-        this.#grants.release(held)
+        held.release()
         throw systemError('ECANCELED', 'it was taken back, or its holder is gone', 'exclusive', inode.path)
       }
       entry.held = held
@@ -64,7 +64,7 @@ export class DoorGrants {
   async publish(number: number, bytes: Uint8Array, sync: boolean): Promise<void> {
     const held = this.#entries.get(number)?.held
     if (held === undefined) throw staleError()
-    await this.#grants.publish(held, bytes, sync)
+    await held.publish(bytes, sync)
     this.#entries.delete(number)
   }
 
@@ -74,7 +74,7 @@ export class DoorGrants {
     if (entry === undefined) return
     this.#entries.delete(number)
     entry.takeBack?.()
-    if (entry.held !== undefined) this.#grants.release(entry.held)
+    entry.held?.release()
   }
 
   /** The open file is closed, or with no number all are: so end its grants. */

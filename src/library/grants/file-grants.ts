@@ -14,41 +14,23 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { Exclusion } from '../../cache/grants/exclusion.ts'
-import type { Grant, GrantAuthority, GrantReaders, TakeBack } from '../../cache/grants/grant-authority.ts'
+import type { Grant, GrantAuthority } from '../../cache/grants/grant-authority.ts'
 import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import type { Arena } from '../arena.ts'
 import { type CachedInode, NO_STAMP } from '../cached-inode.ts'
 import { isNoSpace, systemError, withPath } from '../errors.ts'
+import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from './grants.ts'
 import { refusedError } from './refused.ts'
 
 const readFile = promisify(fs.read)
 const syncFile = promisify(fs.fdatasync)
 
-/** What is asked for; can be sent to the keeper's thread. */
-export interface ExclusiveWish {
-  /** In the file, in bytes. */
-  readonly position: number
-  readonly length: number
-  readonly readers: GrantReaders
-  readonly wait: boolean
-  readonly timeoutMs: number
-}
-
-/** A grant that somebody has. */
-export interface HeldGrant {
+/** A grant, and what it is of. */
+interface Granted {
   readonly inode: CachedInode
   readonly grant: Grant
   readonly position: number
-  /** What the holder may change. */
-  readonly bytes: Uint8Array
-}
-
-/** What a holder is called to know. */
-export interface HolderEvents {
-  readonly onRevoke: (deadlineMs: number) => void
-  /** How to take the wish back while it waits. */
-  readonly onWaiting: (takeBack: TakeBack) => void
 }
 
 /** What is needed of the keeper of files. */
@@ -65,14 +47,13 @@ export interface FileGrantsParts {
   readonly cacheWritten: (inode: CachedInode, bytes: Uint8Array, position: number) => void
 }
 
-export class FileGrants {
+export class FileGrants implements Grants {
   readonly #parts: FileGrantsParts
 
   constructor(parts: FileGrantsParts) {
     this.#parts = parts
   }
 
-  /** Grants a range of the file, which must lie within it, to `holder`, and reads it. Rejects with why it is refused, or with the system's error. */
   async grant(inode: CachedInode, holder: string, wish: ExclusiveWish, events: HolderEvents): Promise<HeldGrant> {
     const { position, length, readers } = wish
     const end = position + length
@@ -125,18 +106,19 @@ export class FileGrants {
       if (isFull) throw systemError('ENOMEM', 'the cache has no room for the entries', 'exclusive', inode.path)
       for (const piece of missing) await readPiece(inode, bytes, position, piece)
       if (isEnded) throw staleError(inode)
-      return { inode, grant, position, bytes }
+      const granted = { inode, grant, position }
+      return {
+        bytes,
+        publish: (published, sync) => this.#publish(granted, published, sync),
+        release: () => void authority.release(grant),
+      }
     } catch (error) {
       authority.release(grant)
       throw withPath(error, inode.path)
     }
   }
 
-  /**
-   * Publishes `bytes`, which are as many as were granted, and ends the grant. Rejects with ESTALE where it has ended, or with the system's error: then the file has the old bytes, as everybody
-   * has seen throughout, and the grant goes on.
-   */
-  async publish({ inode, grant, position }: HeldGrant, bytes: Uint8Array, sync: boolean): Promise<void> {
+  async #publish({ inode, grant, position }: Granted, bytes: Uint8Array, sync: boolean): Promise<void> {
     const { authority, makeSpace } = this.#parts
     await new Promise<void>((resolve, reject) => {
       if (!authority.beginPublish(grant, resolve)) reject(staleError(inode))
@@ -165,22 +147,7 @@ export class FileGrants {
     authority.release(grant)
   }
 
-  /** Ends the grant, if it has not ended yet; what was not published is lost. */
-  release({ grant }: HeldGrant): void {
-    this.#parts.authority.release(grant)
-  }
-
-  /** The bytes of `count` pages from `page` on, as far as the file goes; for who is inside. */
-  async readInside(inode: CachedInode, page: number, count: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(count * PAGE_BYTES)
-    let done = 0
-    for (let more = 1; more > 0 && done < bytes.length; done += more)
-      more = (await readFile(inode.fd, bytes, done, bytes.length - done, page * PAGE_BYTES + done)).bytesRead
-    return bytes.subarray(0, done)
-  }
-
-  /** Asks whoever has pages of the range to give them up within so many milliseconds. Returns how many grants that are. */
-  revoke(inode: CachedInode, position: number, length: number, deadlineMs: number): number {
+  async revoke(inode: CachedInode, position: number, length: number, deadlineMs: number): Promise<number> {
     const { authority } = this.#parts
     const from = Math.floor(position / PAGE_BYTES)
     const to = Math.ceil((position + length) / PAGE_BYTES)
@@ -237,6 +204,15 @@ export class FileGrants {
     }
     return missing
   }
+}
+
+/** The bytes of `count` pages from `page` on, as far as the file goes; for who is inside. */
+export async function readInside(inode: CachedInode, page: number, count: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(count * PAGE_BYTES)
+  let done = 0
+  for (let more = 1; more > 0 && done < bytes.length; done += more)
+    more = (await readFile(inode.fd, bytes, done, bytes.length - done, page * PAGE_BYTES + done)).bytesRead
+  return bytes.subarray(0, done)
 }
 
 /** Bytes [start, stop) of the file. */

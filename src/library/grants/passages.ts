@@ -6,12 +6,15 @@
  * Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import type { GrantAuthority, PassageWish } from '../../cache/grants/grant-authority.ts'
+import type { GrantAuthority, PassageWish, RefusalCode } from '../../cache/grants/grant-authority.ts'
 import type { CachedInode } from '../cached-inode.ts'
 import { refusedError } from './refused.ts'
 
 /** Ends a passage. */
 export type Leave = () => void
+
+/** Who lets reads and writes through. */
+export type Gate = Pick<GrantAuthority, 'enter' | 'isQuiet'>
 
 /** A load may go through its first `count` pages. */
 export interface LoadPassage {
@@ -22,11 +25,11 @@ export interface LoadPassage {
 }
 
 export class Passages {
-  readonly #authority: GrantAuthority
+  readonly #authority: Gate
   readonly #waitMs: number
 
   /** `waitMs`: for so long anybody waits. */
-  constructor(authority: GrantAuthority, waitMs: number) {
+  constructor(authority: Gate, waitMs: number) {
     this.#authority = authority
     this.#waitMs = waitMs
   }
@@ -109,15 +112,22 @@ export class Passages {
   #enterSync(inode: CachedInode, from: number, to: number, writes: boolean): Leave {
     // Nobody can ask for a grant before this has left.
     if (this.#authority.isQuiet(inode.key)) return NOTHING_TO_LEAVE
-    const leave = this.#tryEnter(inode, from, to, writes)
-    if (leave === undefined) throw refusedError('EAGAIN', writes ? 'write' : 'read', inode.path)
+    let why: RefusalCode = 'EAGAIN'
+    const leave = this.#tryEnter(inode, from, to, writes, (code) => (why = code))
+    if (leave === undefined) throw refusedError(why, writes ? 'write' : 'read', inode.path)
     return leave
   }
 
-  #tryEnter(inode: CachedInode, from: number, to: number, writes = false): Leave | undefined {
+  #tryEnter(
+    inode: CachedInode,
+    from: number,
+    to: number,
+    writes = false,
+    onRefused: (code: RefusalCode) => void = () => {},
+  ): Leave | undefined {
     let entered: Leave | undefined
     const onEntered = (leave: Leave) => (entered = leave)
-    this.#authority.enter({ ...rangeOf(inode, from, to), writes, wait: false, onEntered, onRefused: () => {} })
+    this.#authority.enter({ ...rangeOf(inode, from, to), writes, wait: false, onEntered, onRefused })
     return entered
   }
 }

@@ -7,6 +7,7 @@ const WHY: Record<RefusalCode, string> = {
   ETIMEDOUT: 'the range was exclusively somebody else’s for too long',
   EDEADLK: 'those who have the range wait, in the end, for this holder',
   ECANCELED: 'it was taken back, or its holder is gone',
+  ENOTCONN: 'the mount that the cache is attached to has ended',
 }
 
 export function refusedError(code: RefusalCode, syscall: string, path: string): NodeJS.ErrnoException {

@@ -1,11 +1,14 @@
 """
 One of several processes that read, write and map the same file through a mount while others hold ranges of it alone.
 
-grants_stress.py ROLE FILE SEED SECONDS: does so as a reader, writer or mapper, and prints what it found as JSON.
-grants_stress.py hold: run by `samepage exclusive`.
+grants_stress.py ROLE FILE SEED SECONDS BOARD: does so as a reader, writer or mapper, and prints what it found as JSON.
+grants_stress.py hold [BOARD GROUP READERS]: run by `samepage exclusive`.
 
 Each page of the file belongs to one *group* of GROUP pages. Whoever changes a group, changes all of it, to one stamp in all of its words; so a group
 with two stamps was read torn. The first COUNTED groups only holders change, each to one stamp more: those never go back.
+
+The board is a file with a word for each group, which its holder changes when he has got it and before he gives it back: a count, whether readers may go on, whether
+it is held. Who finds the same word of a held group before and after he has read or written it has not waited, as he should have.
 """
 
 import json, mmap, os, random, struct, sys, time
@@ -13,6 +16,24 @@ import json, mmap, os, random, struct, sys, time
 PAGE, GROUP, GROUPS, COUNTED = 4096, 64, 4, 2
 BYTES = PAGE * GROUP
 WORDS = BYTES // 8
+
+
+class Board:
+    def __init__(self, path):
+        fd = os.open(path, os.O_RDWR)
+        self.words = mmap.mmap(fd, 0)
+        os.close(fd)
+
+    def word(self, group):
+        return struct.unpack_from("<Q", self.words, group * 8)[0]
+
+    def set(self, group, held, readers_may):
+        word = ((self.word(group) >> 2) + 1) << 2 | readers_may << 1 | held
+        struct.pack_into("<Q", self.words, group * 8, word)
+
+
+def keeps_out(word, writes):
+    return word & 1 == 1 and (writes or word & 2 == 0)
 
 
 def stamps(data):
@@ -28,12 +49,14 @@ def main():
     done, wrong, seen = 0, [], {}
     fd = os.open(path, os.O_RDWR if role == "writer" else os.O_RDONLY)
     mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if role == "mapper" else None
+    board = Board(sys.argv[5])
     while time.monotonic() < end:
         group = rng.randrange(COUNTED if role == "writer" else 0, GROUPS)
         at, length = group * BYTES, BYTES
         if role == "mapper":
             # Page by page: each is of one moment.
             at, length = at + rng.randrange(GROUP) * PAGE, PAGE
+        before = board.word(group)
         if role == "writer":
             os.pwrite(fd, struct.pack("<Q", (seed << 24) | (done + 1)) * WORDS, at)
         else:
@@ -41,6 +64,9 @@ def main():
             if len(found) != 1 or (group < COUNTED and min(found) < seen.get(at, 0)):
                 wrong.append([role, at, seen.get(at, 0), sorted(found)])
             seen[at] = max(found)
+        # What is mapped does not wait.
+        if role != "mapper" and board.word(group) == before and keeps_out(before, role == "writer"):
+            wrong.append([role, at, "has not waited", before])
         done += 1
         # Readers leave no moment out.
         if role != "reader":
@@ -56,10 +82,15 @@ def hold():
         print("torn", flush=True)
         sys.exit(9)
     value = found.pop() + 1
+    board, group = (Board(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 2 else (None, 0)
+    if board:
+        board.set(group, True, sys.argv[4] == "last-published")
     for i in range(0, len(data), PAGE):
         data[i : i + PAGE] = struct.pack("<Q", value) * (PAGE // 8)
         # Long enough for somebody to see a half of it, could he.
         time.sleep(0.0005)
+    if board:
+        board.set(group, False, False)
     print(value, flush=True)
 
 

@@ -1,0 +1,203 @@
+/**
+ * Caches of other processes that are clients of this mount: which files they have open, and how they give up ranges of them before somebody is granted those. What NFSv4 calls the recall of a
+ * delegation, and SMB the break of a lease; only that a cache which does not answer is not overruled: then nobody is granted the range.
+ *
+ * Context: the grants' thread.
+ */
+import type { GrantReaders } from '../../cache/grants/grant-authority.ts'
+import { RECALL_MS } from '../../exclusive/messages.ts'
+import type { Connection } from './connections.ts'
+import type { GrantedRanges } from './granted-ranges.ts'
+import type { ShownFile } from './shown-file.ts'
+
+/** A cache has a file open. */
+interface Attendant {
+  readonly connection: Connection
+  /** The connection's name for it. */
+  readonly id: number
+  readonly file: CachedFile
+}
+
+/** A file that caches have open. */
+interface CachedFile {
+  readonly shown: ShownFile
+  /** In the granted ranges: who opens it is served by the daemon. */
+  readonly record: number
+  readonly attendants: Set<Attendant>
+}
+
+/** Bytes [start, end) of the file `key`. */
+interface Bytes {
+  readonly key: string
+  readonly start: number
+  readonly end: number
+}
+
+/** A range that caches are to give up, until {@link end}. */
+export class Recall {
+  readonly id: number
+  readonly range: Bytes
+  readers: GrantReaders
+  /** Who have to answer yet. */
+  readonly #waited = new Set<Attendant>()
+  readonly #told = new Set<Attendant>()
+  readonly #ended: () => void
+  #answered: () => void = () => {}
+  /** Of the question that was asked last: late answers to others count for nothing. */
+  #turn = 0
+
+  constructor(id: number, range: Bytes, readers: GrantReaders, ended: () => void) {
+    this.id = id
+    this.range = range
+    this.readers = readers
+    this.#ended = ended
+  }
+
+  /** From now on also of an attendant that has cached nothing yet, so there is nothing to wait for. */
+  tell(attendant: Attendant): void {
+    const { id, range, readers } = this
+    const turn = this.#turn
+    const { start, end } = range
+    this.#told.add(attendant)
+    attendant.connection.send({ type: 'recall', id, turn, file: attendant.id, start, end, readers })
+  }
+
+  /** Resolves when all of them have answered; with those who have not within {@link RECALL_MS}. */
+  async ask(attendants: Iterable<Attendant>): Promise<Connection[]> {
+    this.#turn++
+    for (const attendant of attendants) {
+      this.#waited.add(attendant)
+      this.tell(attendant)
+    }
+    if (this.#waited.size === 0) return []
+    await new Promise<void>((resolve) => {
+      const late = setTimeout(resolve, RECALL_MS)
+      this.#answered = () => {
+        if (this.#waited.size > 0) return
+        clearTimeout(late)
+        resolve()
+      }
+    })
+    const silent = [...this.#waited].map(({ connection }) => connection)
+    this.#waited.clear()
+    return silent
+  }
+
+  /** It is about to be published: readers give it up, too. Resolves as {@link ask}. */
+  askReaders(): Promise<Connection[]> {
+    if (this.readers === 'wait') return Promise.resolve([])
+    this.readers = 'wait'
+    return this.ask([...this.#told])
+  }
+
+  /** It was not published: readers may read what was published last. */
+  letReaders(): void {
+    this.readers = 'last-published'
+    this.#turn++
+    for (const attendant of this.#told) this.tell(attendant)
+  }
+
+  answered(connection: Connection, turn: number): void {
+    if (turn !== this.#turn) return
+    for (const attendant of this.#waited) if (attendant.connection === connection) this.#waited.delete(attendant)
+    this.#answered()
+  }
+
+  /** The attendant is no more. */
+  gone(attendant: Attendant): void {
+    this.#told.delete(attendant)
+    this.#waited.delete(attendant)
+    this.#answered()
+  }
+
+  /** The grant has ended, or is not wanted any more. */
+  end(): void {
+    this.#waited.clear()
+    this.#answered()
+    for (const { connection } of this.#told) connection.send({ type: 'restore', id: this.id })
+    this.#told.clear()
+    this.#ended()
+  }
+}
+
+export class AttachedCaches {
+  readonly #records: GrantedRanges
+  readonly #files = new Map<string, CachedFile>()
+  /** By connection, and its name for the file. */
+  readonly #attendants = new Map<Connection, Map<number, Attendant>>()
+  readonly #recalls = new Map<number, Recall>()
+  #lastRecall = 0
+
+  constructor(records: GrantedRanges) {
+    this.#records = records
+  }
+
+  get count(): number {
+    return this.#attendants.size
+  }
+
+  has(connection: Connection): boolean {
+    return this.#attendants.has(connection)
+  }
+
+  /** `shown` passes to it. False: there is no room, or the connection has given that name already. */
+  attend(connection: Connection, id: number, shown: ShownFile): boolean {
+    const own = this.#attendants.get(connection) ?? new Map<number, Attendant>()
+    const file = own.has(id) ? undefined : this.#fileOf(shown)
+    if (file === undefined) {
+      shown.release()
+      return false
+    }
+    const attendant = { connection, id, file }
+    own.set(id, attendant)
+    this.#attendants.set(connection, own)
+    connection.isCaching = true
+    file.attendants.add(attendant)
+    for (const recall of this.#recalls.values()) if (recall.range.key === shown.key) recall.tell(attendant)
+    return true
+  }
+
+  leave(connection: Connection, id: number): void {
+    const own = this.#attendants.get(connection)
+    const attendant = own?.get(id)
+    if (own === undefined || attendant === undefined) return
+    own.delete(id)
+    if (own.size === 0) this.#attendants.delete(connection)
+    const { file } = attendant
+    file.attendants.delete(attendant)
+    for (const recall of this.#recalls.values()) recall.gone(attendant)
+    if (file.attendants.size > 0) return
+    this.#files.delete(file.shown.key)
+    this.#records.removeFile(file.record)
+    file.shown.release()
+  }
+
+  closed(connection: Connection): void {
+    for (const id of [...(this.#attendants.get(connection)?.keys() ?? [])]) this.leave(connection, id)
+  }
+
+  answered(connection: Connection, recall: number, turn: number): void {
+    this.#recalls.get(recall)?.answered(connection, turn)
+  }
+
+  /** Has all caches give up a range. `silent` resolves as {@link Recall.ask}. */
+  recall(range: Bytes, readers: GrantReaders): { readonly recall: Recall; readonly silent: Promise<Connection[]> } {
+    const id = ++this.#lastRecall
+    const recall = new Recall(id, range, readers, () => this.#recalls.delete(id))
+    this.#recalls.set(id, recall)
+    return { recall, silent: recall.ask(this.#files.get(range.key)?.attendants ?? []) }
+  }
+
+  #fileOf(shown: ShownFile): CachedFile | undefined {
+    const known = this.#files.get(shown.key)
+    if (known !== undefined) {
+      shown.release()
+      return known
+    }
+    const record = this.#records.addFile(shown.number)
+    if (record < 0) return undefined
+    const file = { shown, record, attendants: new Set<Attendant>() }
+    this.#files.set(shown.key, file)
+    return file
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A mount that this cache is attached to: its files are opened here, and what is granted of them is decided there.
+ *
+ * A file is shown to the mount before it is opened for reading, so whoever opens it is served by the mount's daemon, and nobody is granted a part of it before this cache has given that up
+ * (leases.ts). All descriptors have O_NONBLOCK: a read or write waits here, in its turn, and never in the kernel.
+ *
+ * Context: the keeper's thread.
+ */
+import fs from 'node:fs'
+import { promisify } from 'node:util'
+import { PAGE_BYTES } from '../../cache/entry.ts'
+import type { GrantAuthority } from '../../cache/grants/grant-authority.ts'
+import { GrantClient } from '../../exclusive/grant-client.ts'
+import type { RecallMessage } from '../../exclusive/messages.ts'
+import { deviceName, deviceOf, deviceOfSocket, grantSockets, samepageMount } from '../../exclusive/mounts.ts'
+import { CachedInode } from '../cached-inode.ts'
+import { notAFile, systemError } from '../errors.ts'
+import { AttachedGrants } from './attached-grants.ts'
+import { Leases } from './leases.ts'
+import type { AttendedFile, MountEvents, MountFiles } from './mount-files.ts'
+
+const openFile = promisify(fs.open)
+
+/** A name that is given to other files again and again. */
+const OPEN_TRIES = 5
+
+/** The mount is told that a file is open here, as often as it is. */
+interface Attended {
+  readonly id: number
+  users: number
+  /** Settles when the file may be opened. */
+  readonly ready: Promise<void>
+}
+
+export class AttachedMount implements MountFiles {
+  readonly grants: AttachedGrants
+  readonly leases: Leases
+  readonly #client: GrantClient
+  readonly #device: string
+  readonly #attended = new Map<string, Attended>()
+  /** What files are called in messages. */
+  readonly #keys = new Map<number, string>()
+
+  /**
+   * Connects to the mount that `at` names, by its mountpoint, by a path in it, or by its socket. `table`: of this cache. Throws the system's error, with ENOTCONN where
+   * there is no such mount, or it gives no grants.
+   */
+  constructor(at: string, table: GrantAuthority, files: MountEvents) {
+    const device = deviceOfSocket(at) ?? deviceOf(at)
+    if (samepageMount(device) === undefined) throw notAttached(at, 'is no Samepage mount, and lies in none')
+    const sockets = deviceOfSocket(at) === undefined ? grantSockets(device) : [at]
+    this.leases = new Leases(table, files)
+    const client = GrantClient.connect(sockets, {
+      onRecall: (message) => this.#recall(message),
+      onRestore: (id) => this.leases.restore(id),
+      onEnded: () => this.leases.lost(this.#attended.keys()),
+    })
+    if (client === undefined)
+      throw notAttached(at, 'its mount gives no grants: it is read-only, of an older version, or of another user')
+    this.#client = client
+    this.#device = device
+    this.grants = new AttachedGrants(client, (inode) => files.close(inode))
+  }
+
+  async open(path: string): Promise<AttendedFile> {
+    for (let tries = 0; tries < OPEN_TRIES; tries++) {
+      const key = await this.#attend(path)
+      try {
+        const fd = await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+        if (CachedInode.stampOf(fs.fstatSync(fd, { bigint: true })).key === key)
+          return { fd, end: () => this.#leave(key) }
+        this.closeFd(fd)
+      } catch (error) {
+        this.#leave(key)
+        throw error
+      }
+      this.#leave(key)
+    }
+    throw systemError('ESTALE', 'other files take its name all the time', 'open', path)
+  }
+
+  closeFd(fd: number): void {
+    fs.close(fd, () => {})
+  }
+
+  get isConnected(): boolean {
+    return this.#client.isOpen
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  /** Tells the mount of the file that has this name now: which it is. To be taken back by {@link #leave}. */
+  async #attend(path: string): Promise<string> {
+    if (!this.#client.isOpen) throw notConnected('open', path)
+    const fd = await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+    let key: string
+    let attended: Attended | undefined
+    try {
+      const stat = fs.fstatSync(fd, { bigint: true })
+      if (deviceName(Number(stat.dev)) !== this.#device)
+        throw systemError('EXDEV', 'it does not lie in the mount that this cache is attached to', 'open', path)
+      if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
+      await this.#client.ready()
+      key = CachedInode.stampOf(stat).key
+      attended = this.#attended.get(key) ?? this.#begin(key, { fd, path })
+      attended.users++
+    } finally {
+      this.closeFd(fd)
+    }
+    try {
+      await attended.ready
+    } catch (error) {
+      this.#leave(key)
+      throw this.#client.isOpen ? error : notConnected('open', path)
+    }
+    return key
+  }
+
+  #begin(key: string, file: { readonly fd: number; readonly path: string }): Attended {
+    const id = this.#client.newId()
+    const attended = { id, users: 0, ready: this.#client.attend(id, file) }
+    attended.ready.catch(() => {})
+    this.#attended.set(key, attended)
+    this.#keys.set(id, key)
+    return attended
+  }
+
+  #leave(key: string): void {
+    const attended = this.#attended.get(key)
+    if (attended === undefined || --attended.users > 0) return
+    this.#attended.delete(key)
+    this.#keys.delete(attended.id)
+    this.leases.left(key)
+    this.#client.leave(attended.id)
+  }
+
+  #recall(message: RecallMessage): void {
+    const { id, file, start, end, readers } = message
+    const key = this.#keys.get(file)
+    // Else it is open no more, and the mount is about to hear that.
+    if (key !== undefined) {
+      const [from, to] = [Math.floor(start / PAGE_BYTES), Math.ceil(end / PAGE_BYTES)]
+      this.leases.recall({ id, file: key, from, to, readers })
+    }
+    this.#client.recalled(message)
+  }
+}
+
+function notConnected(syscall: string, path: string): Error {
+  return systemError('ENOTCONN', 'the mount that the cache is attached to has ended', syscall, path)
+}
+
+function notAttached(path: string, why: string): Error {
+  return systemError('ENOTCONN', why, 'attach', path)
+}
