@@ -7,7 +7,6 @@ import { checkNode } from '../daemon/near/node.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
-import type { NumaMode } from '../library/numa.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
@@ -36,7 +35,7 @@ interface MountFlags {
   homeIdle: number
   timeout: number
   node?: number
-  numa: NumaMode
+  numa: NonNullable<ContentOptions['numa']>
   readAhead: number
   workers: number
   spin: number
