@@ -38,17 +38,6 @@ export function runOnCpus(cpus: readonly number[]): void {
   check(schedSetaffinityCall(0, mask.byteLength, mask), 'sched_setaffinity')
 }
 
-/**
- * This thread goes to one of the CPUs, and may from then on run on all that are `allowed`: the scheduler seldom takes it to another node. It stays where it is where the system refuses. Takes as long as the scheduler
- * needs to move it.
- */
-export function visitCpus(cpus: readonly number[], allowed: readonly number[]): void {
-  for (const set of [cpus, allowed]) {
-    const mask = bitmap(set)
-    if (schedSetaffinityCall(0, mask.byteLength, mask) < 0) return
-  }
-}
-
 /** What was found of pages, and done about it. */
 export interface Placement {
   /** Pages that were asked for and are in memory. */

@@ -15,7 +15,7 @@ import { nearOf, nodesOfCpus } from '../../library/numa.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { write } from '../../linux/fuse-device.ts'
 import { allowedCpus, cpuOfThread } from '../../linux/numa.ts'
-import { visitCpus } from '../../linux/page-placement.ts'
+import { runOnCpus } from '../../linux/page-placement.ts'
 import { ClientNodes } from '../near/client-nodes.ts'
 import { OpenNodes } from '../near/open-nodes.ts'
 import { WorkerPlace } from '../near/worker-place.ts'
@@ -47,7 +47,12 @@ export class NearArenaReads {
     const allowed = allowedCpus()
     const cpus = plan.numbers.map((_, node) => allowed.filter((cpu) => nodeOfCpu[cpu] === node))
     this.#place = new WorkerPlace(this.#here, (node) => {
-      if (cpus[node]!.length > 0) visitCpus(cpus[node]!, allowed)
+      if (cpus[node]!.length === 0) return
+      try {
+        runOnCpus(cpus[node]!)
+      } catch {
+        // It was allowed to when it began. It goes on from where it is.
+      }
     })
   }
 

@@ -6,11 +6,13 @@
  * hundred kilobytes from afar does. So it goes when it has copied so many for clients of other nodes, one after the other: never at more than twice the cost of what would have been best, whatever
  * the requests are (ski rental: Karlin, Manasse, Rudolph, Sleator, "Competitive snoopy caching", 1988).
  *
+ * It stays until it goes elsewhere: left to itself the scheduler takes it away from the client's CPU, which looks busy to it, at its next breath.
+ *
  * Pure: whoever makes one says how to go. Context: the worker's thread.
  */
 
 /**
- * By published latencies (docs/numa.md) each of the two copies of a byte costs 0.09 ns more from afar; to go there and back among the CPUs takes 20 to 25 µs where they are not busy: some 128 KiB. Twice that,
+ * By published latencies (docs/numa.md) each of the two copies of a byte costs 0.09 ns more from afar; to go takes 20 to 25 µs where CPUs are not busy: some 128 KiB. Twice that,
  * for the caches that the worker leaves behind.
  */
 const GO_BYTES = 256 << 10

@@ -15,7 +15,6 @@ import {
   readCpuNodes,
   readNodes,
 } from '../../../src/linux/numa.ts'
-import { visitCpus } from '../../../src/linux/page-placement.ts'
 import { eventually } from '../../support/eventually.ts'
 import { describeWith, findProgram } from '../../support/requires.ts'
 
@@ -112,14 +111,5 @@ describeWith(['program:taskset'], 'CPUs of threads', () => {
     }
     expect(cpuOfThread(0)).toBe(-1)
     expect(cpuOfThread(2 ** 22 + 1)).toBe(-1)
-  })
-
-  test('a thread goes to a CPU, and may run on all others as before', () => {
-    const allowed = allowedCpus()
-    for (const cpu of allowed) {
-      visitCpus([cpu], allowed)
-      expect(allowed).toContain(currentCpu())
-      expect(allowedCpus()).toEqual(allowed)
-    }
   })
 })
