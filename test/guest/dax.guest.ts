@@ -225,12 +225,14 @@ guestTest('threads read on the device, and what they read often is promoted for 
     })
   })
   const ends = workers.map((worker) => once(worker, 'message'))
+  // From now on: one may be gone while the other is waited for.
+  const exits = workers.map((worker) => once(worker, 'exit'))
   for (const end of ends) assert.deepEqual(await end, [0])
   readPages(file, 7, 0, PAGES)
   const { promotedBytes, directHits } = cache.stats().dax!
   assert.ok(promotedBytes > 0, 'nothing was promoted')
   note(`${promotedBytes / PAGE} of 64 pages promoted, some ${directHits} direct hits`)
-  await Promise.all(workers.map((worker) => once(worker, 'exit')))
+  await Promise.all(exits)
   cache.checkInvariants()
 })
 

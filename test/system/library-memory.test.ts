@@ -167,7 +167,7 @@ test('a readSync of a page that is in memory leaves no garbage', () => {
       }
     }
     run(300000)
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 12; round++) {
       gc()
       const before = process.memoryUsage().heapUsed
       run(100000)
