@@ -35,7 +35,7 @@ const CASES: readonly [words: string[], offered: string[], not: string[]][] = [
   ],
   [
     ['mount', '--domain', ''],
-    ['mount', 'uid', 'dir'],
+    ['none', 'uid', 'dir'],
     ['my images', 'file'],
   ],
   [['mount', 'm'], ['my images'], ['other', 'file']],
