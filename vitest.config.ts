@@ -39,9 +39,10 @@ export default defineConfig({
         },
       },
       {
-        // One virtual machine, booted once: `npm run test:guest`.
+        // One virtual machine at a time: `npm run test:guest`.
         test: {
           name: 'guest',
+          fileParallelism: false,
           include: ['test/guest/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.guest },
         },

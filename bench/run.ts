@@ -1,10 +1,6 @@
 /**
  * `npm run bench`: measures what the project promises, against native reading and against bindfs in the same run.
- *
- *     npm run bench                                   everything: some 20 minutes, as root, on a quiet machine
- *     npm run bench -- --quick                        small files, few repetitions: does it run?
- *     npm run bench -- --only demo-set,open-close     some sections
- *     npm run bench -- --only policies --trace FILE   a trace of your own
+ * `npm run bench -- --help` lists the sections.
  *
  * Prints tables, and writes all samples as JSON. A missed target is reported and is no failure: exit status 1 means
  * that something broke.
@@ -14,7 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { Command } from 'commander'
 import { withCleanup } from '../src/demo/cleanup.ts'
 import type { Bench, Section } from './bench.ts'
 import { type Figure, reaches, toJson } from './figure.ts'
@@ -70,16 +66,31 @@ const SECTIONS: readonly Section[] = [
 /** The root of the repository: this file runs as build/bench/run.js. */
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: 'string', default: SECTIONS.map(({ name }) => name).join(',') },
-    quick: { type: 'boolean', default: false },
-    repetitions: { type: 'string' },
-    trace: { type: 'string', multiple: true, default: [] },
-    json: { type: 'string', default: path.join(ROOT, 'build/bench.json') },
-    program: { type: 'string', default: path.join(ROOT, 'dist/cli/main.js') },
-  },
-})
+const options = new Command('npm run bench --')
+  .description(
+    'Measures what the project promises, beside native reading and other programs in the same run. As root, on a quiet machine.',
+  )
+  .option('--only <sections>', 'some sections, separated by commas', SECTIONS.map(({ name }) => name).join(','))
+  .option('--quick', 'small files and few repetitions: does it run?', false)
+  .option('--repetitions <n>', 'of each figure (default: 7; with --quick 2)')
+  .option(
+    '--trace <file>',
+    'for the section policies: a trace of your own; can be given again',
+    (file, all: string[]) => [...all, file],
+    [],
+  )
+  .option('--json <file>', 'where all samples are written', path.join(ROOT, 'build/bench.json'))
+  .option('--program <file>', 'the samepage that is measured', path.join(ROOT, 'dist/cli/main.js'))
+  .addHelpText('after', `\nSections:\n${SECTIONS.map(({ name, title }) => `  ${name.padEnd(18)}${title}`).join('\n')}`)
+  .parse()
+  .opts<{
+    only: string
+    quick: boolean
+    repetitions?: string
+    trace: string[]
+    json: string
+    program: string
+  }>()
 
 const only = options.only.split(',')
 for (const name of only)

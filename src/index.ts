@@ -6,6 +6,7 @@ export {
   type StreamOptions,
   type WaitOptions,
 } from './library/cached-file.ts'
+export type { DaxMode, DaxStats } from './library/direct-memory.ts'
 export {
   ExclusiveGrant,
   type ExclusiveOptions,
@@ -15,16 +16,16 @@ export {
 export type { MergeOptions, MergeProgress, MergeStats } from './library/merging.ts'
 export type { NumaStats } from './library/near-memory.ts'
 export type { NumaMode } from './library/numa.ts'
-export {
-  type AttachOptions,
-  type GrantOptions,
-  type MergeNowOptions,
-  type OpenOptions,
-  PageCache,
-  type PageCacheHandle,
-  type PageCacheOptions,
-  type PageCacheStats,
-} from './library/page-cache.ts'
+export { PageCache } from './library/page-cache.ts'
+export type {
+  AttachOptions,
+  GrantOptions,
+  MergeNowOptions,
+  OpenOptions,
+  PageCacheHandle,
+  PageCacheOptions,
+  PageCacheStats,
+} from './library/page-cache-options.ts'
 export { View } from './library/view.ts'
 export { SystemError } from './linux/errors.ts'
 export { version } from './util/version.ts'

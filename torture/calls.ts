@@ -3,7 +3,7 @@
  */
 import { cloneFile, dedupeRange } from '../src/linux/clone.ts'
 import { errnoName } from '../src/linux/errors.ts'
-import { addressOf } from '../src/linux/native.ts'
+import { addressOf, cString } from '../src/linux/native.ts'
 import { S_ISGID, S_ISUID, Statx } from '../src/linux/statx.ts'
 import { fill, pageHashes } from './bytes.ts'
 import { ANY, ANY_SUCCESS, MAPPINGS, type Outcome, SLOTS } from './program.ts'
@@ -17,6 +17,8 @@ export interface Desk {
   readRoot: string
   /** Is what only looks kept apart from what changes something? */
   isSplit: boolean
+  /** Do some work through the mount and some below it? */
+  isMixed: boolean
   /** Make a copy of what is opened for reading, to know later what it was? */
   remembers: boolean
   /** A fault to commit, for a test of the tester. */
@@ -28,11 +30,12 @@ export interface Desk {
 export type Place = Omit<Desk, 'files' | 'mappings'>
 
 /** Where somebody is who has nothing to do. */
-export const AWAY: Place = { root: '/', readRoot: '/', isSplit: false, remembers: false, fault: '' }
+export const AWAY: Place = { root: '/', readRoot: '/', isSplit: false, isMixed: false, remembers: false, fault: '' }
 
 interface OpenFile {
   readonly fd: number
   readonly writable: boolean
+  readonly isDirect: boolean
   /** What it held when it was opened. */
   readonly earlier?: Buffer
 }
@@ -56,6 +59,9 @@ export function clearDesk(desk: Desk): void {
 
 const O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 const O_CLOEXEC = 0o2000000
+const O_DIRECT = 0o40000
+/** Of the device: what O_DIRECT wants positions to be multiples of. */
+const BLOCK = 512
 const REMEMBERED_MAX = 8 << 20
 const AT_FDCWD = -100
 const BUFFER_SIZE = 4 << 20
@@ -106,6 +112,7 @@ function keep(desk: Desk, slot: number, fd: number, flags: number): string {
   desk.files[slot] = {
     fd,
     writable: (flags & O_WRITES) !== 0,
+    isDirect: (flags & O_DIRECT) !== 0,
     ...(remembers ? { earlier: contentOf(fd, stat.size) } : {}),
   }
   return 'open'
@@ -164,11 +171,15 @@ function isZero(fd: number, from: number, to: number): boolean {
   return true
 }
 
-function reading(got: number, offset: number, earlier: Buffer | undefined, length: number): Outcome {
+function reading(got: number, offset: number, earlier: Buffer | undefined, length: number, isDirect = false): Outcome {
   if (got < 0) return plain(got)
   const now = said(buffer.subarray(0, got), offset)
   if (earlier === undefined) return now
-  const before = said(earlier.subarray(Math.min(offset, earlier.length), offset + length), offset)
+  // What is read directly begins with a block, but for what is read behind the end; and what was longer when it was opened has its end elsewhere.
+  const isRefused = isDirect && offset % BLOCK !== 0 && offset < earlier.length
+  const before = isRefused
+    ? 'EINVAL'
+    : said(earlier.subarray(Math.min(offset, earlier.length), offset + length), offset)
   return before === now ? now : [now, before]
 }
 
@@ -282,11 +293,13 @@ const CALLS: Record<string, Performer> = {
   },
   close: (desk, slot: number) => (desk.files[slot] === undefined ? NO_SLOT : drop(desk, slot)),
   pread: (desk, slot: number, offset: number, length: number) =>
-    withFile(desk, slot, (fd, { earlier }) => reading(sys.pread(fd, buffer, length, offset), offset, earlier, length)),
+    withFile(desk, slot, (fd, { earlier, isDirect }) =>
+      reading(sys.pread(fd, buffer, length, offset), offset, earlier, length, isDirect),
+    ),
   read: (desk, slot: number, length: number) =>
-    withFile(desk, slot, (fd, { earlier, writable }) => {
+    withFile(desk, slot, (fd, { earlier, writable, isDirect }) => {
       const position = sys.lseek(fd, 0, 1)
-      const outcome = reading(sys.read(fd, buffer, length), Math.max(0, position), earlier, length)
+      const outcome = reading(sys.read(fd, buffer, length), Math.max(0, position), earlier, length, isDirect)
       // Who read an older, shorter file goes on from the same place all the same.
       if (!writable) sys.lseek(fd, position + length, 0)
       return outcome
@@ -324,8 +337,11 @@ const CALLS: Record<string, Performer> = {
   fdatasync: (desk, slot: number) => withFile(desk, slot, (fd) => sys.fdatasync(fd)),
   syncfs: (desk, slot: number) => withFile(desk, slot, (fd) => sys.syncfs(fd)),
 
-  rename: (desk, from: string, to: string, flags: number) =>
-    sys.renameat2(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
+  rename: (desk, from: string, to: string, flags: number) => {
+    // Where a directory was moved below the kernel moves its own entry when it meets it, which it cannot in the middle of a rename (ESTALE).
+    if (desk.isMixed) for (const path of [from, to]) stat.at(AT_FDCWD, cString(at(desk, path)))
+    return sys.renameat2(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags)
+  },
   link: (desk, from: string, to: string, flags: number) =>
     sys.linkat(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
   linkOpen: (desk, slot: number, to: string) =>
@@ -406,7 +422,12 @@ const CALLS: Record<string, Performer> = {
   },
   munmap: (desk, mapping: number) => unmap(desk, mapping),
 
-  flock: (desk, slot: number, operation: number) => withFile(desk, slot, (fd) => sys.flock(fd, operation)),
+  flock: (desk, slot: number, operation: number) =>
+    withFile(desk, slot, (fd) => {
+      // The kernel asks no FUSE server about a directory's: whoever works below knows nothing of it.
+      if (desk.isMixed && stat.ofFd(fd) === 0 && stat.isDirectory) return 'a directory'
+      return sys.flock(fd, operation)
+    }),
   lock: (desk, slot: number, command: number, type: number, start: number, length: number) =>
     withFile(desk, slot, (fd) => sys.fcntl(fd, command, flockOf(type, start, length))),
   getLock: (desk, slot: number, command: number, type: number, start: number, length: number) =>

@@ -73,8 +73,6 @@ export class Generator {
   emit(call: string, ...args: Argument[]): void {
     const { processes, belowProcesses } = this.recipe
     if (PERMISSIONS.has(call) && this.#process >= processes - belowProcesses) return
-    // Where a directory was moved below the kernel moves its own entry when it meets it, which it cannot in the middle of a rename (ESTALE).
-    if (call === 'rename' && belowProcesses > 0 && this.names.get(String(args[0])) === 'directory') return
     // An open file may be as it was when it was opened, and nobody says so: something else is copied, and the trees stay different.
     if (isCopy({ call }) && belowProcesses > 0) return
     this.#program.push({ index: this.#program.length, process: this.#process, call, args })

@@ -149,6 +149,7 @@ export class Player implements Disposable {
             root: isBelow || readOnly ? below : through,
             readRoot: isBelow ? below : through,
             isSplit: readOnly,
+            isMixed: belowProcesses > 0,
             remembers: false,
             fault,
           },
@@ -156,7 +157,14 @@ export class Player implements Disposable {
         }),
         this.#twins[i]!.ask({
           do: 'begin',
-          place: { root: own, readRoot: own, isSplit: readOnly, remembers: closeToOpen && !isBelow, fault: '' },
+          place: {
+            root: own,
+            readRoot: own,
+            isSplit: readOnly,
+            isMixed: belowProcesses > 0,
+            remembers: closeToOpen && !isBelow,
+            fault: '',
+          },
           belowRoot: own,
         }),
       )

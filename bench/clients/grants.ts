@@ -4,7 +4,8 @@
  */
 import { once } from 'node:events'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { PageCache, type PageCacheHandle } from '../../src/library/page-cache.ts'
+import { PageCache } from '../../src/library/page-cache.ts'
+import type { PageCacheHandle } from '../../src/library/page-cache-options.ts'
 import type { GrantsAnswer, GrantsTask } from '../client.ts'
 import { answer, randomBelow, task } from './support.ts'
 

@@ -28,6 +28,8 @@ export const EntryKind = {
   REPLICATED: 6,
   /** A page that is exclusively somebody's: who has it, says the table of grants, see grants/. */
   EXCLUSIVE: 7,
+  /** A page in the memory of a device, which is read there: see direct-pages.ts. */
+  DIRECT: 8,
 } as const
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind]
 
@@ -51,6 +53,7 @@ export const ENTRY_KINDS: Readonly<Record<EntryKind, EntryKindRow>> = {
   [EntryKind.ZERO]: { name: 'zero', isRun: false, hasFrame: false, ownsFrame: false },
   [EntryKind.REPLICATED]: { name: 'replicated', isRun: false, hasFrame: true, ownsFrame: true },
   [EntryKind.EXCLUSIVE]: { name: 'exclusive', isRun: false, hasFrame: false, ownsFrame: false },
+  [EntryKind.DIRECT]: { name: 'direct', isRun: false, hasFrame: false, ownsFrame: false },
 }
 
 /** Whether the page of this entry's word is the owner of the frame that it names. */

@@ -27,7 +27,7 @@ const { MAPPING: OWNER, PAGE: PAGE_OF_OWNER, AGE } = frameRecord.FRAME
 const { MAPPING, mappingAt, PAGES_MAX, rootHeight, rootNode } = mappingRecord
 const { ROOT, END_PAGE, LAYOUT } = MAPPING
 const { NODE_SLOTS, NODE_WORDS, nextShift, slotAt, topShift } = nodes
-const { PAGE, REPLICATED, SHARED, ZERO } = EntryKind
+const { DIRECT, PAGE, REPLICATED, SHARED, ZERO } = EntryKind
 const NOTHING = -1
 
 /** What {@link Lookup.find} returns where there is no frame. */
@@ -36,6 +36,11 @@ export const FOUND = {
   NOTHING,
   /** Zeros. */
   ZERO: -2,
+  /**
+   * In the memory of a device. It is a hint: nothing says that the entry was of this page, for a node may be another index's by now. Who reads there what the mapping is of gets the
+   * right bytes all the same, for they never change.
+   */
+  DIRECT: -3,
 } as const
 
 export class Lookup {
@@ -100,6 +105,11 @@ export class Lookup {
     return this.#load(this.#frames, frameAt(frame)) === generation
   }
 
+  /** No load before this comes after it: what {@link isStill} does for bytes of frames, for bytes from elsewhere. */
+  fence(): void {
+    if (this.#needsFence) Atomics.add(this.#counters, COUNTER.FENCE, 1)
+  }
+
   /** The size in bytes of what `mapping` maps, as far as this cache knows. */
   sizeOf(mapping: number): number {
     const mappings = this.#mappings
@@ -136,7 +146,14 @@ export class Lookup {
   #findOther(mapping: number, page: number, word: number, generation: number): number {
     const kind = entryKind(word)
     if (kind === REPLICATED) return this.#findReplicated(mapping, page, entryValue(word), generation)
+    if (kind === DIRECT) return this.#isReached(mapping, page) ? FOUND.DIRECT : NOTHING
     return kind === SHARED || kind === ZERO ? this.#findForeign(mapping, page) : NOTHING
+  }
+
+  /** Whether the index is high enough for the page; else what was found is another page's. */
+  #isReached(mapping: number, page: number): boolean {
+    const root = this.#mappings[mappingAt(mapping) + ROOT]!
+    return rootHeight(root) > 0 && page >>> topShift(rootHeight(root)) < NODE_SLOTS
   }
 
   /** This node's replica of the page in `home`, or that itself. */

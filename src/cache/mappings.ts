@@ -60,6 +60,11 @@ export class Mappings {
     return this.#perFile === 1 ? [mapping] : Array.from({ length: this.#perFile }, (_, node) => mapping + node)
   }
 
+  /** The first mapping of the file that `mapping` is of. */
+  firstOf(mapping: number): number {
+    return mapping - (mapping % this.#perFile)
+  }
+
   /** Of a file's mappings the one that readers on `node` use. */
   on(mapping: number, node: number): number {
     return this.#perFile === 1 ? mapping : mapping + node

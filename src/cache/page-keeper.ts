@@ -15,9 +15,11 @@
 import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { NODE_BYTES } from '../layout/node.ts'
+import { DirectPages } from './direct-pages.ts'
 import { EntryKind, ownsFrame, PAGE_BYTES } from './entry.ts'
 import type { FrameNodes } from './frame-nodes.ts'
 import { FRAME_STATE, Frames, NO_FRAME } from './frames.ts'
+import { ExclusiveEntries } from './grants/exclusive-entries.ts'
 import { countEntries } from './keeper-check.ts'
 import { Loads } from './loads.ts'
 import { Mappings } from './mappings.ts'
@@ -49,6 +51,9 @@ export class PageKeeper {
   readonly pinned: PinnedFrames
   /** See {@link allowReplicas}. */
   replicas: Replicas | undefined
+  /** See {@link allowDirect}. */
+  direct: DirectPages | undefined
+  readonly exclusive: ExclusiveEntries
   readonly counts: KeeperCounts = { resident: 0, evicted: 0, unpublished: 0, refaults: 0 }
 
   readonly mappings: Mappings
@@ -88,6 +93,9 @@ export class PageKeeper {
     this.#inUse = this.mappings.inUse
     this.#counters = new Int32Array(memory.counters)
     this.#index = new XArray(memory)
+    this.exclusive = new ExclusiveEntries(this, this.#index, (mapping, page) =>
+      this.#set(mapping, page, EntryKind.EXCLUSIVE, 0, 0),
+    )
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
     this.#giveBack = giveBack
@@ -132,7 +140,7 @@ export class PageKeeper {
     const word = this.#wordAt(mapping, page)
     const kind = entryKind(word)
     if (kind === EntryKind.SHARED) return this.#isCurrent(word, this.#index.generation(mapping, page))
-    return ownsFrame(word) || kind === EntryKind.ZERO
+    return ownsFrame(word) || kind === EntryKind.ZERO || kind === EntryKind.DIRECT
   }
 
   isLoading(mapping: number, page: number): boolean {
@@ -214,13 +222,15 @@ export class PageKeeper {
       const kind = entryKind(word)
       if (ownsFrame(word)) {
         this.replicas?.collapse(entryValue(word))
-        this.#policy.remove(entryValue(word))
-        this.#giveUp(entryValue(word))
+        if (this.direct?.spare.has(entryValue(word))) this.direct.giveUp(entryValue(word))
+        else {
+          this.#policy.remove(entryValue(word))
+          this.#giveUp(entryValue(word))
+        }
       } else if (kind === EntryKind.SHADOW) this.#shadows--
       // That is not cached: it ends with its grant.
       else if (kind === EntryKind.EXCLUSIVE) return
-      this.#index.erase(mapping, page)
-      if (kind === EntryKind.SHARED) this.#unshare(word, generation)
+      this.#erase(mapping, page, word, generation)
     })
     this.#loads.cancel(mapping, from, to)
   }
@@ -252,28 +262,10 @@ export class PageKeeper {
     return isMade
   }
 
-  // ---- grants: what grants/exclusion.ts is built of
-
-  /**
-   * The pages [from, to) are exclusively somebody's: what is cached of them is dropped, and nothing is until {@link endExclusive}. False, and none of them is, where there is no
-   * room in the index.
-   */
-  makeExclusive(mapping: number, from: number, to: number): boolean {
-    this.drop(mapping, from, to)
-    for (const each of this.mappings.ofFile(mapping))
-      for (let page = from; page < to; page++) {
-        if (page < PAGES_MAX && this.#set(each, page, EntryKind.EXCLUSIVE, 0, 0)) continue
-        this.endExclusive(mapping, from, to)
-        return false
-      }
-    return true
-  }
-
-  endExclusive(mapping: number, from: number, to: number): void {
-    for (const each of this.mappings.ofFile(mapping))
-      this.#index.each(each, from, to, (page, word) => {
-        if (entryKind(word) === EntryKind.EXCLUSIVE) this.#index.erase(each, page)
-      })
+  /** From now on pages can be direct; `copy` copies one to a frame, to promote it. */
+  allowDirect(copy: (mapping: number, page: number, frame: number) => void): DirectPages {
+    this.direct = new DirectPages(this, this.#index, copy, this.#set.bind(this))
+    return this.direct
   }
 
   // ---- merging: what merge/merged-pages.ts is built of
@@ -288,10 +280,11 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** Whether `frame` holds a page, and that is no replica: what can be merged. */
+  /** Whether `frame` holds a page, and that is nowhere else: what can be merged. */
   holdsPage(frame: number): boolean {
     const { frames } = this
-    return frames.state(frame) === FRAME_STATE.RESIDENT && !this.replicas?.mappings.includes(frames.mapping(frame))
+    const isSpare = this.direct?.spare.has(frame) || this.replicas?.mappings.includes(frames.mapping(frame))
+    return frames.state(frame) === FRAME_STATE.RESIDENT && !isSpare
   }
 
   /** Whether the page in `frame`, which holds one, is the content mapping's. */
@@ -362,7 +355,7 @@ export class PageKeeper {
   /** Sets how many bytes pages and what leads to them may take; pages that are too many go at once, pinned ones when they are let go. */
   resize(bytesMax: number): void {
     this.#bytesMax = bytesMax
-    if (this.replicas !== undefined) this.replicas.budget = 0
+    for (const { spare } of [this.replicas, this.direct].filter((it) => it !== undefined)) spare.budget = 0
     this.#fitLimit()
   }
 
@@ -379,13 +372,14 @@ export class PageKeeper {
     const { frames } = this
     frames.checkInvariants()
     this.#index.checkInvariants(this.#inUse)
-    const { resident, shadows } = countEntries(this.#index, this.#inUse, frames, this.replicas)
+    const { resident, shadows, direct } = countEntries(this.#index, this.#inUse, frames, this.replicas, this.direct)
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
     if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
     this.replicas?.checkInvariants()
-    const replicas = this.replicas?.counts.replicas ?? 0
-    if (this.#loads.count + resident + replicas !== frames.used) throw new Error('a frame in use holds no page')
+    this.direct?.checkInvariants(direct)
+    const spare = (this.replicas?.counts.replicas ?? 0) + (this.direct?.counts.promoted ?? 0)
+    if (this.#loads.count + resident + spare !== frames.used) throw new Error('a frame in use holds no page')
     this.#policy.checkInvariants()
   }
 
@@ -395,6 +389,7 @@ export class PageKeeper {
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
     while (count > 0 && this.replicas?.drop(mayEvict)) count--
+    while (count > 0 && this.direct?.demoteSurplus(mayEvict)) count--
     for (let i = 0; i < count; i++) {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
@@ -417,6 +412,12 @@ export class PageKeeper {
     if (isIndexLarge && this.#shadows > this.frames.capacity / 8)
       this.#prune((word) => entryKind(word) !== EntryKind.SHADOW)
     if (this.frames.surplus > 0) this.#trim()
+  }
+
+  #erase(mapping: number, page: number, word: number, generation: number): void {
+    this.#index.erase(mapping, page)
+    if (entryKind(word) === EntryKind.SHARED) this.#unshare(word, generation)
+    else if (entryKind(word) === EntryKind.DIRECT) this.direct!.counts.entries--
   }
 
   #giveUp(frame: number): void {
@@ -457,6 +458,7 @@ export class PageKeeper {
       this.#prune((word) => ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
     } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
+    else if (entryKind(before) === EntryKind.DIRECT) this.direct!.counts.entries--
     this.#fitLimit()
     return true
   }
@@ -490,8 +492,7 @@ export class PageKeeper {
         const leadsNowhere = kind === EntryKind.SHARED && !this.#isCurrent(word, generation)
         if (isWorthKeeping(word) && !leadsNowhere) return
         if (kind === EntryKind.SHADOW) this.#shadows--
-        this.#index.erase(mapping, page)
-        if (kind === EntryKind.SHARED) this.#unshare(word, generation)
+        this.#erase(mapping, page, word, generation)
       })
     // Each sweep is paid for by as many evictions as it leaves shadows.
     this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)

@@ -13,12 +13,13 @@
  * **A full cache**: a replica's frame could hold another page, which would earn what a miss costs, were it asked for. So replicas get a *budget* of frames that pages
  * cannot have. It grows step by step while replicas are wanted; each page that comes back after it was evicted is charged to them, and a round that ends with a loss halves it.
  *
- * Readers sample (near-samples.ts); samples of a page fade by half each round, so it is rates that count.
+ * Readers sample (hit-samples.ts); samples of a page fade by half each round, so it is rates that count.
  *
  * Context: the keeper's thread.
  */
+import { FadingCounts } from './fading-counts.ts'
 import { FRAME_STATE } from './frames.ts'
-import { SAMPLE_HITS } from './near-samples.ts'
+import { SAMPLE_HITS } from './hit-samples.ts'
 import type { PageKeeper } from './page-keeper.ts'
 
 const LOCAL = 10
@@ -29,6 +30,7 @@ const MISS = 8000
 /** Samples in a round. */
 const ROUND = 4096
 const CAUTION_MAX = 4096
+const LOSSES_MAX = 8
 /** Of the frames, what replicas may hold although pages want them, and by how much that may grow in a round, at least. */
 const BUDGET_SHARE_MAX = 1 / 2
 const BUDGET_STEP = 1 / 64
@@ -38,10 +40,10 @@ const PAUSE_MAX = 1024
 
 export class ReplicaPolicy {
   readonly #keeper: PageKeeper
-  /** By home and node: samples, fading. */
-  readonly #samples = new Map<number, number>()
-  /** By mapping and page: how often replicas were lost, fading. */
-  readonly #losses = new Map<string, number>()
+  /** By home and node: samples. */
+  readonly #samples = new FadingCounts<number>()
+  /** By mapping and page: how often replicas were lost. */
+  readonly #losses = new FadingCounts<string>()
   #caution = 1
   /** Of this round. */
   #count = 0
@@ -88,14 +90,11 @@ export class ReplicaPolicy {
     if (this.#keeper.replicas!.has(home, node)) return
     const [mapping, page] = [frames.mapping(home), frames.page(home)]
     const key = home * frames.nodes.count + node
-    const samples = (this.#samples.get(key) ?? 0) + 1
+    const samples = this.#samples.add(key)
     const worth = samples * SAMPLE_HITS * saved
     // One sample may be of a page that is read once.
-    const price = MAKE * this.#caution * 2 ** (this.#losses.get(keyOf(mapping, page)) ?? 0)
-    if (samples < 2 || worth < price) {
-      this.#samples.set(key, samples)
-      return
-    }
+    const price = MAKE * this.#caution * 2 ** this.#losses.get(keyOf(mapping, page))
+    if (samples < 2 || worth < price) return
     this.#samples.delete(key)
     if (this.#keeper.replicate(mapping, page, node) || this.#makeRoom(mapping, page, node)) this.#spent += MAKE
   }
@@ -107,15 +106,14 @@ export class ReplicaPolicy {
     const budget = replicas.counts.replicas + 1
     const step = Math.max(frames.limit * BUDGET_STEP, this.#budgetBefore / 2)
     if (this.#pause > 0 || budget > this.#budgetBefore + step || budget > frames.limit * BUDGET_SHARE_MAX) return false
-    replicas.budget = Math.max(replicas.budget, budget)
+    replicas.spare.budget = Math.max(replicas.spare.budget, budget)
     this.#keeper.makeRoom(node)
     return this.#keeper.replicate(mapping, page, node)
   }
 
   #lost(mapping: number, page: number, count: number): void {
     this.#spent += LOSE * count
-    const key = keyOf(mapping, page)
-    this.#losses.set(key, Math.min(8, (this.#losses.get(key) ?? 0) + 1))
+    this.#losses.add(keyOf(mapping, page), LOSSES_MAX)
   }
 
   #endRound(): void {
@@ -125,23 +123,16 @@ export class ReplicaPolicy {
     else if (this.#spent * 2 < this.#earned || this.#spent === 0) this.#caution = Math.max(1, this.#caution / 2)
     const refaults = counts.refaults - this.#refaultsBefore
     if (this.#pause > 0) this.#pause--
-    else if (replicas.budget > 0 && this.#spent + refaults * MISS > this.#earned) {
-      replicas.budget = replicas.budget > 1 / BUDGET_STEP ? replicas.budget >> 1 : 0
+    else if (replicas.spare.budget > 0 && this.#spent + refaults * MISS > this.#earned) {
+      replicas.spare.budget = replicas.spare.budget > 1 / BUDGET_STEP ? replicas.spare.budget >> 1 : 0
       this.#pause = this.#pauseLast = Math.min(PAUSE_MAX, this.#pauseLast * 2)
     }
-    this.#budgetBefore = replicas.budget
+    this.#budgetBefore = replicas.spare.budget
     this.#refaultsBefore = counts.refaults
     this.#count = this.#earned = this.#spent = 0
-    fade(this.#samples)
-    fade(this.#losses)
+    this.#samples.fade()
+    this.#losses.fade()
   }
-}
-
-/** Halves all, and forgets what is less than one. */
-function fade<Key>(counts: Map<Key, number>): void {
-  for (const [key, count] of counts)
-    if (count < 2) counts.delete(key)
-    else counts.set(key, count >> 1)
 }
 
 function keyOf(mapping: number, page: number): string {

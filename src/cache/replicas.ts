@@ -25,10 +25,8 @@ import { entryKind, entryValue, makeEntry } from '../layout/entry-word.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { EntryKind } from './entry.ts'
 import { FRAME_STATE, type Frames, NO_FRAME } from './frames.ts'
+import { SpareFrames } from './spare-frames.ts'
 import type { XArray } from './xarray.ts'
-
-/** Replicas that are passed over, having been read since, before one goes all the same. */
-const LOOKS_MAX = 64
 
 export interface ReplicaCounts {
   /** Now. */
@@ -43,8 +41,7 @@ export interface ReplicaCounts {
 /** Context: the keeper's thread. */
 export class Replicas {
   readonly counts: ReplicaCounts = { replicas: 0, made: 0, collapsed: 0, dropped: 0 }
-  /** So many replicas no page takes the frames of. */
-  budget = 0
+  readonly spare: SpareFrames
   /** Tells of a page whose `count` replicas collapse. */
   onLoss: (mapping: number, page: number, count: number) => void = () => {}
   /** By node. */
@@ -55,12 +52,11 @@ export class Replicas {
   readonly #copy: (from: number, to: number) => void
   /** By home: a bit for each node that has a replica. */
   readonly #nodes: Uint16Array
-  /** All replicas, those that were made or passed over last at the end. */
-  readonly #clock = new Set<number>()
 
   /** `mappings`: one for each node, of nothing else. */
   constructor(frames: Frames, index: XArray, mappings: readonly number[], copy: (from: number, to: number) => void) {
     this.mappings = mappings
+    this.spare = new SpareFrames(frames)
     this.#frames = frames
     this.#index = index
     this.#copy = copy
@@ -92,7 +88,7 @@ export class Replicas {
       return false
     }
     this.#nodes[home]! |= 1 << node
-    this.#clock.add(replica)
+    this.spare.add(replica)
     this.#mark(home, EntryKind.REPLICATED)
     this.counts.made++
     this.counts.replicas++
@@ -111,29 +107,18 @@ export class Replicas {
       }
   }
 
-  /** Gives up one replica that is beyond the budget, preferably one that was not read since the last look; false where there is none that may go. */
+  /** Gives up one replica that is beyond the budget; false where there is none that may go. */
   drop(mayGo: (frame: number) => boolean): boolean {
-    if (this.#clock.size <= this.budget) return false
-    let looks = 0
-    for (const replica of this.#clock) {
-      if (looks++ >= this.#clock.size + LOOKS_MAX) return false
-      const isUsed = !mayGo(replica)
-      if (!isUsed && (this.#frames.age(replica) === 0 || looks > LOOKS_MAX)) {
-        this.#giveUp(replica)
-        this.counts.dropped++
-        return true
-      }
-      this.#frames.setAge(replica, 0)
-      // To the end: the loop comes to it again.
-      this.#clock.delete(replica)
-      this.#clock.add(replica)
-    }
-    return false
+    const replica = this.spare.surplus(mayGo)
+    if (replica === NO_FRAME) return false
+    this.#giveUp(replica)
+    this.counts.dropped++
+    return true
   }
 
   /** Gives up all. */
   end(): void {
-    for (const replica of this.#clock) this.#giveUp(replica)
+    for (const replica of this.spare) this.#giveUp(replica)
   }
 
   checkInvariants(): void {
@@ -145,7 +130,7 @@ export class Replicas {
         const replica = entryValue(word)
         const isSound =
           entryKind(word) === EntryKind.PAGE &&
-          this.#clock.has(replica) &&
+          this.spare.has(replica) &&
           frames.state(replica) === FRAME_STATE.RESIDENT &&
           frames.generation(replica) === generation &&
           frames.mapping(replica) === mapping &&
@@ -158,8 +143,8 @@ export class Replicas {
         if (!isSound) throw new Error(`frame ${replica} is no replica of ${home} on node ${node}`)
       })
     const bits = this.#nodes.reduce((sum, nodes) => sum + countBits(nodes), 0)
-    if (count !== bits || count !== this.#clock.size || count !== this.counts.replicas)
-      throw new Error(`${count} replicas are found, ${bits} noted, ${this.#clock.size} in the clock`)
+    if (count !== bits || count !== this.spare.count || count !== this.counts.replicas)
+      throw new Error(`${count} replicas are found, ${bits} noted, ${this.spare.count} in the clock`)
   }
 
   /** The entry of the page in `home` is of that kind from now on. */
@@ -175,7 +160,7 @@ export class Replicas {
     const home = frames.page(replica)
     this.#index.erase(frames.mapping(replica), home)
     frames.giveUp(replica)
-    this.#clock.delete(replica)
+    this.spare.delete(replica)
     this.counts.replicas--
     this.#nodes[home]! &= ~(1 << frames.nodes.nodeOf(replica))
     if (this.#nodes[home] === 0) this.#mark(home, EntryKind.PAGE)

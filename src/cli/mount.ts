@@ -35,6 +35,7 @@ interface MountFlags {
   homeIdle: number
   timeout: number
   node?: number
+  numa: NonNullable<ContentOptions['numa']>
   readAhead: number
   workers: number
   spin: number
@@ -107,6 +108,14 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
+    .addOption(
+      new Option(
+        '--numa <how>',
+        'with --merge, on a machine of several NUMA nodes: pages of its memory lie on the node of who reads them; read often from another node they get a replica there, or each node has its own pages of each file',
+      )
+        .choices(['off', 'replicate', 'inode'])
+        .default('off'),
+    )
     .option(
       '--node <number>',
       'serve from this NUMA node: run on its CPUs, keep shared pages in its memory (for containers and guests that are bound to it; one mount for each node)',
@@ -202,8 +211,14 @@ async function mountHere(
   })
 }
 
-/** What `--merge`, `--memory` and `--merge-cpu` say together. */
-function mergeOptions({ merge, memory, mergeCpu }: MountFlags): ContentOptions | undefined {
+/** What `--merge`, `--memory`, `--merge-cpu` and `--numa` say together. */
+function mergeOptions({ merge, memory, mergeCpu, numa, node }: MountFlags): ContentOptions | undefined {
+  if (numa !== 'off' && merge === undefined)
+    throw new UserError(
+      '--numa places the memory of --merge, and there is none: add "--merge content --memory SIZE"; what the kernel caches is placed by --node, one mount for each node',
+    )
+  if (numa !== 'off' && node !== undefined)
+    throw new UserError('--numa serves all nodes, --node a single one: choose either')
   if (merge === undefined) {
     if (memory !== undefined || mergeCpu !== undefined)
       throw new UserError('--memory and --merge-cpu say what --merge may take: they need it')
@@ -213,7 +228,7 @@ function mergeOptions({ merge, memory, mergeCpu }: MountFlags): ContentOptions |
     throw new UserError(
       `--merge needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
     )
-  return { memoryBytes: memory, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
+  return { memoryBytes: memory, numa, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
 }
 
 /** A source that nobody can write is shown as that. */

@@ -81,8 +81,24 @@ function describeMerge(merge: NonNullable<StatusReport['merge']>): [string, stri
   ]
 }
 
+/** Where the arena's memory lies, and from where it is read. */
+function describeNuma(numa: NonNullable<StatusReport['numa']>, bytesRead: number): [string, string][] {
+  const nodes = Object.entries(numa.bytesByNode).map(([node, bytes]) => `node ${node} ${formatBytes(bytes)}`)
+  const unused = numa.nodesUnused.length > 0 ? `; came later and not used: node ${numa.nodesUnused.join(', ')}` : ''
+  const rows: [string, string][] = [
+    ['arena on NUMA nodes', `${nodes.join(', ') || 'nothing yet'}${unused}`],
+    ['read from afar', `${formatBytes(numa.bytesReadFar)} of ${formatBytes(bytesRead)}`],
+  ]
+  if (numa.mode === 'replicate')
+    rows.push([
+      'replicas',
+      `${formatBytes(numa.replicaBytes)} now; ${numa.replicasMade} made, ${numa.replicasCollapsed} collapsed so far`,
+    ])
+  return rows
+}
+
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead, merge, watch, near } = report
+  const { homes, files, bytesRead, merge, numa, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -112,6 +128,7 @@ function describe(report: StatusReport): string {
       `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files${merge === undefined ? '' : `, ${formatBytes(bytesRead.fromArena ?? 0)} from the arena`}`,
     ],
     ...(merge === undefined ? [] : describeMerge(merge)),
+    ...(numa === undefined ? [] : describeNuma(numa, bytesRead.fromArena ?? 0)),
     ...(watch === undefined
       ? []
       : ([

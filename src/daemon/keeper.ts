@@ -238,6 +238,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined, looked = false): number {
     if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided, looked)
     const fd = reopen(request.fd, flagsBelow(request.flags))
+    this.#parts.contents?.opened?.copy(request.fd, fd)
     if (fd < 0) {
       close(request.fd)
       return fd

@@ -1,8 +1,10 @@
 /** The same figures as `samepage status`, for Prometheus; gathered at each scrape. */
 import { Counter, Gauge, Registry } from 'prom-client'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
+import type { ContentCache } from './content/content-cache.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
+import type { RequestStats } from './request-stats.ts'
 import { residentBytes, type Status } from './status.ts'
 
 export class Metrics {
@@ -76,6 +78,7 @@ export class Metrics {
       counter('arena_evicted_pages', 'Pages that had to go to make room', () => merge().evicted)
       counter('arena_loaded_bytes', 'Bytes read into the arena', () => merge().bytesLoaded)
     }
+    if (contents?.replicaStatistics() !== undefined) this.#addNuma(contents, stats)
 
     new Gauge({
       name: 'samepage_files',
@@ -118,6 +121,50 @@ export class Metrics {
             const figures = stats.opcode(code)
             if (figures.count > 0) this.inc({ operation: operation.toLowerCase() }, figures[value])
           }
+        },
+      })
+  }
+
+  #addNuma(contents: ContentCache, stats: RequestStats): void {
+    const registers = [this.#registry]
+    new Gauge({
+      name: 'samepage_arena_node_bytes',
+      help: 'Memory of the arena on each NUMA node, as the kernel says',
+      labelNames: ['node'],
+      registers,
+      collect() {
+        this.reset()
+        for (const [node, bytes] of Object.entries(contents.numaStatistics()!.bytesByNode)) this.set({ node }, bytes)
+      },
+    })
+    new Gauge({
+      name: 'samepage_replica_bytes',
+      help: 'Memory of replicas in the arena',
+      registers,
+      collect() {
+        this.set(contents.replicaStatistics()!.replicaBytes)
+      },
+    })
+    for (const [name, help, value] of [
+      ['replicas_made', 'Replicas made of pages in the arena', () => contents.replicaStatistics()!.replicasMade],
+      [
+        'replicas_collapsed',
+        'Replicas given up because their page was',
+        () => contents.replicaStatistics()!.replicasCollapsed,
+      ],
+      [
+        'arena_far_bytes',
+        'Bytes read from the arena that lay on another NUMA node than the worker',
+        () => stats.bytesFromAfar,
+      ],
+    ] as const)
+      new Counter({
+        name: `samepage_${name}_total`,
+        help,
+        registers,
+        collect() {
+          this.reset()
+          this.inc(value())
         },
       })
   }

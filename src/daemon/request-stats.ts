@@ -4,7 +4,7 @@
  *
  * ```
  * per worker, float64:  per opcode: count · errors · seconds · histogram of 24 powers of two microseconds
- *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies · failures · bytes read from the arena
+ *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies · failures · bytes read from the arena · of them from afar
  * ```
  */
 const OPCODES = 64
@@ -15,6 +15,7 @@ const BYTES_FROM_FILES = BYTES_FROM_HOMES + 1
 const BYTES_COPIED = BYTES_FROM_HOMES + 2
 const FAILURES = BYTES_FROM_HOMES + 3
 const BYTES_FROM_ARENA = BYTES_FROM_HOMES + 4
+const BYTES_FROM_AFAR = BYTES_FROM_HOMES + 5
 const PER_WORKER = BYTES_FROM_HOMES + 8
 
 export interface OpcodeStats {
@@ -58,6 +59,11 @@ export class RequestStats {
     this.#values[worker * PER_WORKER + BYTES_FROM_ARENA]! += bytes
   }
 
+  /** Of what was read from the arena: from memory of another NUMA node than the worker was on. */
+  addFromAfar(worker: number, bytes: number): void {
+    this.#values[worker * PER_WORKER + BYTES_FROM_AFAR]! += bytes
+  }
+
   addCopied(worker: number, bytes: number): void {
     this.#values[worker * PER_WORKER + BYTES_COPIED]! += bytes
   }
@@ -74,6 +80,9 @@ export class RequestStats {
   }
   get bytesFromArena(): number {
     return this.#sum(BYTES_FROM_ARENA)
+  }
+  get bytesFromAfar(): number {
+    return this.#sum(BYTES_FROM_AFAR)
   }
   get bytesCopied(): number {
     return this.#sum(BYTES_COPIED)

@@ -137,6 +137,8 @@ export interface Asked {
 export interface Loadable {
   readonly slot: number
   readonly map: number
+  /** The NUMA node that asks. */
+  readonly near: number
   /** A descriptor for this load alone: the keeper closes it. */
   readonly loadFd: number
   /** It reads past the kernel's own cache. */
@@ -166,6 +168,8 @@ export type ToKeeper =
       })
   /** The same for pages that nobody waits for. */
   | (Loadable & { readonly type: 'readAhead'; readonly page: number; readonly count: number })
+  /** Where a worker on a NUMA node has found pages in the arena: see cache/near-samples.ts. */
+  | { readonly type: 'sampled'; readonly node: number; readonly samples: Int32Array }
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */
   | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })

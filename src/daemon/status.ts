@@ -4,6 +4,8 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
+import type { NumaStats } from '../library/near-memory.ts'
+import type { NumaMode } from '../library/numa.ts'
 import { CacheStat } from '../linux/cachestat.ts'
 import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
 import type { HandedReads } from './content/handed-reads.ts'
@@ -68,6 +70,8 @@ export interface StatusReport {
     /** Names and inodes that the kernel was told to ask about again. */
     readonly notices: number
   }
+  /** Where pages of the arena lie, and are read from; absent without `--numa`, and on a machine of one node. */
+  readonly numa?: NumaReport
   /** Where the pages of homes lie; absent without `--node`. All but `node` in pages, since the mount was made. */
   readonly near?: {
     readonly node: number
@@ -84,6 +88,12 @@ export interface StatusReport {
   readonly grants?: GrantsReport
   readonly memory: { readonly residentBytes: number }
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
+}
+
+export type NumaReport = NumaStats & {
+  readonly mode: NumaMode
+  /** Of what workers have read from the arena: from memory of another node than they were on. */
+  readonly bytesReadFar: number
 }
 
 export interface RequestSummary {
@@ -124,6 +134,7 @@ export class Status {
   async report(): Promise<StatusReport> {
     const { start, source, session, keeper, watch, contents, threads, stats, grants } = this.parts
     const near = this.near()
+    const numa = this.numa()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -143,6 +154,7 @@ export class Status {
       ...(watch === undefined
         ? {}
         : { watch: { events: watch.events, overflows: watch.overflows, notices: watch.notices } }),
+      ...(numa === undefined ? {} : { numa }),
       ...(near === undefined ? {} : { near }),
       ...(grants === undefined ? {} : { grants: await grants.report() }),
       memory: { residentBytes: residentBytes() },
@@ -155,6 +167,11 @@ export class Status {
     if (start.near === undefined || placement === undefined) return undefined
     const { looked, elsewhere, moved, read } = placement
     return { node: start.near.node, looked, elsewhere, moved, readAhead: read }
+  }
+
+  numa(): NumaReport | undefined {
+    const numa = this.parts.contents?.numaStatistics()
+    return numa && { ...numa, bytesReadFar: this.parts.stats.bytesFromAfar }
   }
 
   files(): StatusReport['files'] {

@@ -15,6 +15,8 @@
  * which spares the first reader a second reading from the disk; in between the file is remembered as *first sharer*, and the
  * home is made when a second file comes along with the same addresses.
  *
+ * A file that *wants* a home (its bytes are mapped, which is safe with homes only) gets one at once, and where all of it is wanted all of its data counts, shared or not.
+ *
  * **Superseding.** The first file opened of a family may be a diverged one. Its home then has pages that nobody else
  * has, and the many pristine files that come later would for ever be served in pieces, which is slower. So a file that
  * (a) has no pages of its own, (b) is equal in at least `supersedeCoverage` to a home whose maker had some, and (c) made none
@@ -301,7 +303,10 @@ export class Families<File extends SourceFile, HomeFile> {
     const index = this.#indexOf(file)
     const extents = await this.#storage.extents(file, 0, size, this.#options.maxExtents)
     const found = index.lookup(file.key, extents)
-    if (!this.#isWorthwhile(found.shareable, size)) {
+    // What could lie in homes, and what of it does not yet.
+    const eligible = file.wantsHome === 'all' ? dataBytes(extents) : found.shareable
+    const missing = eligible - (found.shareable - found.unowned)
+    if (!this.#isWorthwhile(eligible, size)) {
       index.deleteSharer(file.key)
       const isCompressed = this.#isWorthwhile(found.shareable + extents.sharedEncodedBytes(), size)
       return this.#servePrivately(file, stamp, isCompressed ? Reason.COMPRESSED : Reason.LITTLE_SHARED)
@@ -320,7 +325,8 @@ export class Families<File extends SourceFile, HomeFile> {
 
     let reason: PrivateReason = Reason.LITTLE_SHARED
     const superseded = this.#supersededBy(file.key, runs, found, extents, size)
-    if (superseded.length > 0 || this.#isHomeWanted(found, size)) {
+    const isWanted = file.wantsHome !== undefined ? this.#isWorthwhile(missing, size) : this.#isHomeWanted(found, size)
+    if (superseded.length > 0 || isWanted) {
       const hasRoom = await this.#lives.makeRoom(new Set(runs.map((run) => run.home)))
       // Others may have made or claimed homes while this waited. From here to make() nothing does.
       const now = index.lookup(file.key, extents)

@@ -28,6 +28,8 @@ export interface SourceFile {
   readonly fileSystem: string
   /** Files of different domains never share memory. A property of the file: one key, one domain. */
   readonly domain: string | number
+  /** It is to lie in a home, for what can be mapped without danger are homes: `all` of it, or what is `shared`, however little. */
+  readonly wantsHome?: 'all' | 'shared' | undefined
 }
 
 /** File access for {@link Families}. `File` reaches a file of the source, `HomeFile` a home. */

@@ -83,7 +83,7 @@ class ContentReading implements Handler {
     this.#selection = new Selection(measurement.options, this, this.#stat)
     this.#sharing = indexByInode(measurement)
     this.#ownStretches = new Stretches(measurement)
-    this.#total = measurement.allocated - measurement.sums.potential
+    this.#total = measurement.allocated - measurement.sums.saved
   }
 
   run(): ContentReport {

@@ -49,6 +49,8 @@ export class FileProbe {
   readonly ranges = new FileRanges()
   /** In memory now. */
   cached = 0
+  /** It is accessed directly (DAX): nothing of it is ever in memory. */
+  isDirect = false
   /** Not known how much is in memory. */
   residencyUnknown = false
   /** Not known whether it shares storage. */
@@ -85,6 +87,7 @@ export class FileProbe {
    */
   measure(directoryFd: number, pointer: Pointer, filesystem: WalkedFilesystem): Outcome | number {
     this.cached = this.incomparable = this.unstable = 0
+    this.isDirect = this.stat.isDax
     this.residencyUnknown = filesystem.residency === 'unknown'
     this.sharingUnknown = filesystem.sharing === 'unknown'
     const { size, blocks } = this.stat
@@ -145,7 +148,7 @@ export class FileProbe {
       const shift = physical[i]! - start
       if (!this.#hasDetails) {
         // All pages of the file are in memory and clean, or none is.
-        const state = this.#cachedPages > 0 ? PageState.resident : PageState.absent
+        const state = this.#cachedPages > 0 ? PageState.resident : this.isDirect ? PageState.direct : PageState.absent
         ranges.add(start + shift, end + shift, start, state)
         continue
       }
@@ -198,13 +201,15 @@ export class FileProbe {
 
   /** Finds out how much of the file is in memory, and whether its pages differ from one another in that. */
   #countCached(best: ResidencySource): void {
+    this.#cachedPages = 0
+    this.#hasDetails = false
+    this.#hasUnstable = false
+    // What the kernel keeps of it in the place of pages cachestat would take for evicted ones.
+    if (this.isDirect) return
     const counts = this.#counts
     const source = residencySource(this.#fd, this.stat, best, counts)
     this.residencyUnknown = source === 'unknown'
     this.#countable = source === 'cachestat'
-    this.#cachedPages = 0
-    this.#hasDetails = false
-    this.#hasUnstable = false
     if (source === 'mincore') this.#countByMincore()
     if (source !== 'cachestat') return
     this.#cachedPages = counts.cached

@@ -35,6 +35,9 @@ export interface Measurement {
   /** Blocks, counted once per file that uses them (as du does). */
   allocated: number
   cached: number
+  /** Files that are accessed directly (DAX), and their blocks: nothing of them is ever cached. */
+  directFiles: number
+  directAllocated: number
   /** Shared storage that is compressed, so that its pages cannot be compared. */
   incomparable: number
   /** Shared blocks whose pages are dirty: counted as their file's own. */
@@ -105,6 +108,8 @@ class Measuring implements Handler {
     size: 0,
     allocated: 0,
     cached: 0,
+    directFiles: 0,
+    directAllocated: 0,
     incomparable: 0,
     unstable: 0,
     changedFiles: 0,
@@ -153,6 +158,10 @@ class Measuring implements Handler {
     figures.size += size
     figures.allocated += allocated
     figures.cached += probe.cached
+    if (probe.isDirect) {
+      figures.directFiles++
+      figures.directAllocated += allocated
+    }
     figures.incomparable += probe.incomparable
     if (probe.residencyUnknown) figures.residencyUnknown++
     if (probe.sharingUnknown) figures.sharingUnknown++

@@ -7,12 +7,18 @@ import type { Report } from './report.ts'
 const NAMED = 4
 
 export function notesOn(report: Report): string[] {
-  const { changes, unknown, leftOut, unreadable, totals, content } = report
+  const { changes, direct, unknown, leftOut, unreadable, totals, content } = report
   const notes: string[] = []
   if (changes.vanished + changes.files + changes.directories > 0) {
     notes.push(
       `The tree changed during the walk: ${plural(changes.files, 'file')} and ${plural(changes.directories, 'directory')} changed, ` +
         `${formatCount(changes.vanished)} vanished. The figures are of no single moment.`,
+    )
+  }
+  if (direct.files > 0) {
+    notes.push(
+      `${plural(direct.files, 'file')} of ${formatBytes(direct.allocatedBytes)} ${direct.files === 1 ? 'is' : 'are'} read where the storage has them, without the page cache (DAX): ` +
+        'nothing of them is cached, and clones cost no memory there.',
     )
   }
   if (unknown.residencyFiles > 0) {

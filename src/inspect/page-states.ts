@@ -17,7 +17,7 @@ export const PAGE_BYTES = 4096
 export const WINDOW_PAGES = 4096
 
 /** A page in memory that is not yet on its way to the device, or has not arrived: its block may be about to change. */
-export const DIRTY = 3
+export const DIRTY = 4
 export type StateByte = PageState | typeof DIRTY
 
 /** What is asked of the kernel, so that tests can answer instead. Pages are relative to the start of the file. */

@@ -6,12 +6,14 @@ import { withRoom } from './columns.ts'
 
 /** What a file's page cache knows about a range. The order matters: a larger state includes the smaller. */
 export const PageState = {
+  /** Never in memory: the storage is accessed directly (DAX). */
+  direct: 0,
   /** Not in memory, and no trace that it ever was. */
-  absent: 0,
+  absent: 1,
   /** Was in memory and was evicted; the kernel still remembers. */
-  evicted: 1,
+  evicted: 2,
   /** In memory. */
-  resident: 2,
+  resident: 3,
 } as const
 export type PageState = (typeof PageState)[keyof typeof PageState]
 

@@ -75,6 +75,7 @@ export interface Report {
   files: FileRow[]
   divided: FileRow[]
   content: ContentReport | null
+  direct: { files: number; allocatedBytes: number }
   unknown: { residencyFiles: number; sharingFiles: number; incomparableBytes: number; dirtyBytes: number }
   changes: { vanished: number; files: number; directories: number }
   leftOut: { path: string; kind: string; why: string }[]
@@ -107,7 +108,7 @@ export function buildReport(measurement: Measurement, top: number, content: Cont
       groups: groupCount,
       sizeBytes: measurement.size,
       allocatedBytes: measurement.allocated,
-      diskBytes: measurement.allocated - sums.potential,
+      diskBytes: measurement.allocated - sums.saved,
       sharedBytes: sums.shared,
       cachedBytes: measurement.cached,
       cachedAgainBytes: sums.cachedAgain,
@@ -143,6 +144,7 @@ export function buildReport(measurement: Measurement, top: number, content: Cont
       (file) => fileRow(measurement, file),
     ),
     content,
+    direct: { files: measurement.directFiles, allocatedBytes: measurement.directAllocated },
     unknown: {
       residencyFiles: measurement.residencyUnknown,
       sharingFiles: measurement.sharingUnknown,

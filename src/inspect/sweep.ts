@@ -1,8 +1,8 @@
 /**
  * One pass over the blocks of a file system: how often is each mapped, in memory, read?
  *
- * Let k(x) be the number of users of the device byte x, over the ranges that it lies in: all of them (`mapped`), those whose file
- * was read there (`read`: resident now, or evicted), and those that are `resident`. Between two neighbouring ends of ranges k is
+ * Let k(x) be the number of users of the device byte x, over the ranges that it lies in: all of them (`mapped`), those that can be in memory at all (`cacheable`: not where storage is accessed
+ * directly), those whose file was read there (`read`: resident now, or evicted), and those that are `resident`. Between two neighbouring ends of ranges k is
  * constant, so the sums over x of (k - 1) and the like are sums over at most 2 n stretches, for n distinct ranges.
  *
  * Each file gets its part, too: a byte that is in memory k times has k - 1 copies too many, and each of the k users
@@ -21,7 +21,9 @@ import { PageState, type RangeTable } from './ranges.ts'
 export interface SweepSums {
   /** Bytes of the device that more than one place uses: each counted once. */
   shared: number
-  /** Σ (mapped - 1): what would be in memory more than once if everything were read. */
+  /** Σ (mapped - 1): what would be stored more than once without sharing. */
+  saved: number
+  /** Σ (cacheable - 1) where that is positive: what would be in memory more than once if everything were read. */
   potential: number
   /** Bytes of the device that are in memory more than once: each counted once. */
   cachedAgain: number
@@ -34,7 +36,7 @@ export interface SweepSums {
 }
 
 export function noSums(): SweepSums {
-  return { shared: 0, potential: 0, cachedAgain: 0, duplicate: 0, reread: 0, elsewhere: 0 }
+  return { shared: 0, saved: 0, potential: 0, cachedAgain: 0, duplicate: 0, reread: 0, elsewhere: 0 }
 }
 
 /** Parts by range, as a use of the range answers for them. Bytes; see FileTable for what they mean. */
@@ -64,6 +66,7 @@ export function sweep(ranges: RangeTable, files: FileTable, sums: SweepSums): vo
   const byEnd = ascendingOrder(end, count)
   // k, by kind of use
   let mapped = 0
+  let cacheable = 0
   let read = 0
   let resident = 0
   // G(x), by kind of part
@@ -89,12 +92,14 @@ export function sweep(ranges: RangeTable, files: FileTable, sums: SweepSums): vo
     if (mapped === 1) sums.elsewhere += length
     else if (mapped > 1) {
       shared += length
-      potential += (length * (mapped - 1)) / mapped
-      const surplus = length * (mapped - 1)
       sums.shared += length
-      sums.potential += surplus
+      sums.saved += length * (mapped - 1)
       files.groupShared[lastBegun]! += length
-      files.groupPotential[lastBegun]! += surplus
+      if (cacheable > 1) {
+        potential += (length * (cacheable - 1)) / cacheable
+        sums.potential += length * (cacheable - 1)
+        files.groupPotential[lastBegun]! += length * (cacheable - 1)
+      }
       if (read > 1) {
         reread += (length * (read - 1)) / read
         sums.reread += length * (read - 1)
@@ -126,7 +131,10 @@ export function sweep(ranges: RangeTable, files: FileTable, sums: SweepSums): vo
     } else ended++
     mapped += change
     parts.shared[range]! -= sign * shared
-    parts.potential[range]! -= sign * potential
+    if (state[range]! >= PageState.absent) {
+      cacheable += change
+      parts.potential[range]! -= sign * potential
+    }
     if (state[range]! >= PageState.evicted) {
       read += change
       parts.reread[range]! -= sign * reread

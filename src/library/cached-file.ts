@@ -130,7 +130,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
         return count
       }
       if (done > before) tries = 0
-      if (tries >= TRIES_MAX)
+      if (tries >= TRIES_MAX || this.#file.isPast(position + done))
         try {
           return this.#file.readPast(buffer, offset, length, position)
         } catch (error) {
@@ -182,7 +182,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     if (hit !== undefined) return hit
     for (let tries = 0; ; tries++) {
       try {
-        const view = viewPages(this.#file, position, length, tries >= TRIES_MAX)
+        const view = viewPages(this.#file, position, length, tries >= TRIES_MAX || this.#file.isPast(position))
         if (view !== undefined) return view
       } catch (error) {
         if (!wait || !isGranted(error)) throw error
@@ -200,7 +200,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
     const { now } = this.#file.context.door
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < TRIES_MAX && !this.#file.isPast(position); tries++) {
       const view = viewPages(this.#file, position, length, false)
       if (view !== undefined) return view
       if (now === undefined) {

@@ -5,8 +5,10 @@ import type fs from 'node:fs'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
 import type { RunMap } from '../cache/run-map.ts'
+import type { CombinedWrites } from './combined-writes.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { PageSource } from './page-source.ts'
+import type { WindowHandle } from './windows.ts'
 
 /** The state of a file, as fstat(2) tells: equal stamps, equal bytes. */
 export interface FileStamp {
@@ -37,6 +39,8 @@ export class CachedInode implements PageSource {
   refusesDirect = false
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
+  /** What is on its way to {@link writeFd}; undefined before the first write. */
+  writes: CombinedWrites | undefined
   size = 0
   stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
@@ -53,6 +57,13 @@ export class CachedInode implements PageSource {
   deciding: Promise<void> | undefined
   /** Bytes that are somebody's, or are just being published: homes have nothing to say about them. */
   readonly exclusives = new Set<Bytes>()
+  /** Read where it lies, if that can be: it is on DAX storage, and the user wants that. */
+  isDax = false
+  /** Its own pages are not cached. */
+  isPast = false
+  /** Of a device: on its bytes. */
+  window: WindowHandle | undefined
+  mint?: PageSource['mint']
   /** Settles when what is being published is. */
   publishing: Promise<void> | undefined
   #map: RunMap | undefined
@@ -86,19 +97,25 @@ export class CachedInode implements PageSource {
   serveAlone(version: number): void {
     this.#map = undefined
     this.#own = undefined
-    this.#handle = { mapping: this.mapping, version }
+    this.#handle = this.#handleOf(version)
   }
 
-  /** Served by homes as `map` says; `homes`: their mappings, by number. */
-  serveByHomes(map: RunMap, homes: Int32Array, version: number): void {
+  /** Served by homes as `map` says; `homes`: their mappings, by number, and `windows` on those that have one. */
+  serveByHomes(map: RunMap, homes: Int32Array, windows: readonly (WindowHandle | undefined)[], version: number): void {
     const own = OwnPages.allocate(map.sizeBytes)
     this.#map = map
     this.#own = new OwnPages(own)
     for (const { start, end } of this.exclusives) this.#own.add(start, end)
-    this.#handle = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes } }
+    this.#handle = { ...this.#handleOf(version), shared: { map: map.buffer, own, homes, windows } }
+  }
+
+  #handleOf(version: number): LayoutHandle {
+    const { mapping, window, isPast } = this
+    return { mapping, version, ...(window && { window }), ...(isPast && { isPast }) }
   }
 
   isAtRest(page: number, count: number): boolean {
+    if (this.isPast) return false
     const start = page * PAGE_BYTES
     const end = start + count * PAGE_BYTES
     for (const writing of this.#writings) if (writing.start < end && start < writing.end) return false

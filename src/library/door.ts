@@ -41,8 +41,10 @@ export interface Door extends GrantDoor {
   grantNumber(): number
   /** Who is called when others want the thread's grants. */
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
-  /** Samples of this thread's hits while it was on `node`: see cache/near-samples.ts. */
+  /** Samples of this thread's hits while it was on `node`: see cache/hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void
+  /** Samples of this thread's reads of pages that were read where they lie: see direct-reader.ts. */
+  sampledDirect(samples: Int32Array): void
   /** Nothing goes through it any more. */
   readonly isEnded: boolean
   /** The same at once; undefined on threads that would have to wait for another. */

@@ -10,6 +10,12 @@ export function systemError(code: string, why: string, syscall: string, path: st
   return Object.assign(new Error(`${code}: ${why}, ${syscall} '${path}'`), { code, syscall, path })
 }
 
+/** The device is full, or a quota is. */
+export function isNoSpace(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}
+
 /** Of what is opened and is no regular file. */
 export function notAFile(path: string, isDirectory: boolean): NodeJS.ErrnoException {
   return isDirectory

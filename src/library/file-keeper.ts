@@ -18,11 +18,11 @@ import type { CacheMemory } from '../cache/memory.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
-import { isFileAtRest } from './at-rest.ts'
 import type { MountFiles } from './attached/mount-files.ts'
-import { CachedInode, isSameFileStamp, NO_STAMP } from './cached-inode.ts'
-import { notAFile, notSupported, systemError, withPath } from './errors.ts'
-import { FileLayouts } from './file-layouts.ts'
+import { CachedInode } from './cached-inode.ts'
+import { CachedInodes } from './cached-inodes.ts'
+import type { DirectMemory } from './direct-memory.ts'
+import { notSupported, systemError, withPath } from './errors.ts'
 import { cacheWritten, piecesOf } from './file-pieces.ts'
 import { FileWriter } from './file-writer.ts'
 import { FileGrants, readInside } from './grants/file-grants.ts'
@@ -35,14 +35,14 @@ import type { Native } from './native.ts'
 
 const openFile = promisify(fs.open)
 
-/** Inodes remembered that nobody has open. */
-const IDLE_MAX = 1024
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
 
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
+  /** Undefined: nothing is read where it lies. */
+  readonly dax?: DirectMemory | undefined
   /** Decides on grants; in an attached cache on what it has given up. */
   readonly authority: GrantAuthority
   /** Which the cache is attached to: all files are of it. */
@@ -59,15 +59,11 @@ export class FileKeeper {
   readonly writer: FileWriter
   readonly #exclusion: Exclusion
   readonly #arena: Arena
-  readonly #native: Native | undefined
   readonly #homes: HomeSources | undefined
-  readonly #layouts: FileLayouts
-  readonly #options: FileKeeperOptions
-  /** By key; those that nobody has open last used last. */
-  readonly #inodes = new Map<string, CachedInode>()
+  readonly #mount: MountFiles | undefined
+  readonly #inodes: CachedInodes
   readonly #sweeping: NodeJS.Timeout
   #merging: Promise<Merging> | undefined
-  #idle = 0
 
   constructor(
     memory: CacheMemory,
@@ -80,11 +76,11 @@ export class FileKeeper {
     this.pages = pages
     this.loader = new Loader(pages, arena)
     this.#arena = arena
-    this.#native = native
     this.#homes = homes
-    this.#layouts = new FileLayouts(pages, homes, (inode) => this.#inodes.get(inode.key) === inode)
-    this.#options = options
-    const { mount, authority, waitMs } = options
+    const { direct, dax, mount, authority, waitMs } = options
+    this.#mount = mount
+    const closeFd = (fd: number) => this.#closeFd(fd)
+    this.#inodes = new CachedInodes(pages, { native, homes, dax, direct, closeFd }, (it) => this.writer.lookAtSize(it))
     this.#exclusion = new Exclusion(memory, pages)
     this.passages = new Passages(mount?.leases ?? authority, waitMs)
     this.grants =
@@ -104,7 +100,7 @@ export class FileKeeper {
       loader: this.loader,
       passages: this.passages,
       close: (inode) => this.close(inode),
-      makeSpace: homes && (() => this.#makeSpace()),
+      makeSpace: () => this.#makeSpace(),
       isRefusing: mount !== undefined,
     })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
@@ -115,10 +111,9 @@ export class FileKeeper {
    * time.
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
-    const { mount } = this.#options
-    const attended = await mount?.open(path)
+    const attended = await this.#mount?.open(path)
     const fd = attended?.fd ?? (await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
-    const inode = this.#take(path, fd, domain, attended?.end)
+    const inode = this.#inodes.take(path, fd, domain, attended?.end)
     try {
       await inode.deciding
       if (writable) this.#openForWriting(inode, path)
@@ -132,8 +127,8 @@ export class FileKeeper {
   /** The same at once: how it is served is decided meanwhile, and until then by itself alone. */
   openSync(path: string, writable: boolean, domain: number): CachedInode {
     // The mount has to be asked, and to answer.
-    if (this.#options.mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
-    const inode = this.#take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    if (this.#mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
+    const inode = this.#inodes.take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
     try {
       if (writable) this.#openForWriting(inode, path)
       return inode
@@ -144,26 +139,12 @@ export class FileKeeper {
   }
 
   close(inode: CachedInode): void {
-    if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
-    inode.unattend?.()
-    inode.unattend = undefined
-    inode.fd = inode.directFd = inode.writeFd = -1
-    // Last in the order of use.
-    this.#inodes.delete(inode.key)
-    this.#inodes.set(inode.key, inode)
-    this.#idle++
-    inode.closedAtMs = Date.now()
-    if (this.#idle > IDLE_MAX) this.#forgetOldest()
+    this.#inodes.close(inode)
   }
 
-  /** Inodes that nobody has had open since `sinceMs` let their homes go; how they are served is decided anew when they are opened next. */
+  /** See {@link CachedInodes.letHomesGo}. */
   letHomesGo(sinceMs: number): void {
-    for (const inode of this.#inodes.values()) {
-      if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
-      this.#layouts.serveAlone(inode)
-      inode.recheckAtMs = 0
-    }
+    this.#inodes.letHomesGo(sinceMs)
   }
 
   /** Begins to merge pages with equal bytes, unless that goes on already. */
@@ -250,8 +231,7 @@ export class FileKeeper {
 
   /** How the file of that key is served is to be decided anew when it is opened next. */
   reconsider(key: string): void {
-    const inode = this.#inodes.get(key)
-    if (inode !== undefined) inode.recheckAtMs = 0
+    this.#inodes.reconsider(key)
   }
 
   /** Forgets what is cached of the pages [page, page + count) of the file alone: a home's pages are others', too. */
@@ -267,43 +247,9 @@ export class FileKeeper {
     await this.#homes?.close()
   }
 
-  /** The inode that `fd` is open on, with one user more; `fd` becomes its own, or is closed. */
-  #take(path: string, fd: number, domain: number, unattend?: () => void): CachedInode {
-    let keep = false
-    let isTaken = false
-    try {
-      const stat = fs.fstatSync(fd, { bigint: true })
-      if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
-      const stamp = CachedInode.stampOf(stat)
-      const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
-      isTaken = true
-      if (inode.unattend === undefined) inode.unattend = unattend
-      else unattend?.()
-      if (inode.uses++ === 0) {
-        this.#idle--
-        inode.fd = fd
-        inode.directFd = this.#options.direct && this.#native !== undefined ? this.#native.reopenDirect(fd) : -1
-        keep = true
-      }
-      if (!isSameFileStamp(inode.stamp, stamp)) this.#renew(inode, stamp.size)
-      else if (Date.now() < inode.recheckAtMs) return inode
-      inode.stamp = stamp
-      inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
-        inode.deciding = undefined
-      })
-      // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
-      return inode
-    } finally {
-      if (!keep) this.#closeFd(fd)
-      if (!isTaken) unattend?.()
-    }
-  }
-
   #closeFd(fd: number): void {
-    const { mount } = this.#options
-    if (mount === undefined) fs.closeSync(fd)
-    else mount.closeFd(fd)
+    if (this.#mount === undefined) fs.closeSync(fd)
+    else this.#mount.closeFd(fd)
   }
 
   /** Nothing of pages [from, to) of the file of that key is cached until the returned function is called; who reads past the cache on another thread at either end of that time reads again. */
@@ -319,57 +265,15 @@ export class FileKeeper {
     }
   }
 
-  /** The inode of that key as it is known in `domain`. */
-  #known(key: string, path: string, domain: number): CachedInode | undefined {
-    const inode = this.#inodes.get(key)
-    if (inode === undefined || inode.domain === domain) return inode
-    if (inode.uses > 0) throw systemError('EBUSY', `open in domain ${inode.domain}`, 'open', path)
-    this.#forget(inode)
-    return undefined
-  }
-
-  #create(key: string, path: string, domain: number): CachedInode {
-    let mapping = this.pages.mappings.create(domain)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.mappings.create(domain)
-    if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
-    const inode = new CachedInode(key, path, mapping, domain, (it) => this.writer.lookAtSize(it))
-    this.#inodes.set(key, inode)
-    this.#idle++
-    return inode
-  }
-
   #openForWriting(inode: CachedInode, path: string): void {
+    // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
+    if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
     if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK)
     const { key } = CachedInode.stampOf(fs.fstatSync(inode.writeFd, { bigint: true }))
     if (key === inode.key) return
     this.#closeFd(inode.writeFd)
     inode.writeFd = -1
     throw systemError('ESTALE', 'another file has taken the name', 'open', path)
-  }
-
-  /** The file is not what it was: nothing that is known of it counts any more. */
-  #renew(inode: CachedInode, size: number): void {
-    this.pages.drop(inode.mapping, 0, PAGES_MAX)
-    this.#layouts.serveAlone(inode)
-    inode.size = size
-    this.pages.mappings.setSize(inode.mapping, size)
-  }
-
-  /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
-  #forgetOldest(): boolean {
-    for (const inode of this.#inodes.values()) {
-      if (inode.uses > 0) continue
-      this.#forget(inode)
-      return true
-    }
-    return false
-  }
-
-  #forget(inode: CachedInode): void {
-    this.#inodes.delete(inode.key)
-    this.#idle--
-    this.#homes?.release(inode.homes)
-    this.pages.deleteMapping(inode.mapping)
   }
 
   /** Where there is no space: homes that nobody uses now are dropped. */

@@ -3,18 +3,27 @@ import type { PageKeeper } from '../cache/page-keeper.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { type CachedInode, type FileIdentity, type FileStamp, isSameFileStamp } from './cached-inode.ts'
+import type { DirectMemory } from './direct-memory.ts'
 import { wholeOf } from './file-pieces.ts'
 import type { HomeSources } from './home-sources.ts'
+import type { WindowHandle } from './windows.ts'
 
 export class FileLayouts {
   readonly #pages: PageKeeper
   readonly #homes: HomeSources | undefined
+  readonly #dax: DirectMemory | undefined
   readonly #isKnown: (inode: CachedInode) => boolean
 
-  /** `isKnown`: whether the inode has not been forgotten. */
-  constructor(pages: PageKeeper, homes: HomeSources | undefined, isKnown: (inode: CachedInode) => boolean) {
+  /** `homes`: undefined where nothing is shared by address; `dax`: where nothing is read where it lies. `isKnown`: whether the inode has not been forgotten. */
+  constructor(
+    pages: PageKeeper,
+    homes: HomeSources | undefined,
+    dax: DirectMemory | undefined,
+    isKnown: (inode: CachedInode) => boolean,
+  ) {
     this.#pages = pages
     this.#homes = homes
+    this.#dax = dax
     this.#isKnown = isKnown
   }
 
@@ -29,7 +38,13 @@ export class FileLayouts {
     const { dev, ino } = stamp
     let serving: Serving<LinuxHome> | undefined
     try {
-      serving = await this.#homes?.homes.serve({ path, dev, ino, domain: inode.domain })
+      serving = await this.#homes?.homes.serve({
+        path,
+        dev,
+        ino,
+        domain: inode.domain,
+        wantsHome: inode.isDax ? this.#dax!.homesFor : undefined,
+      })
     } catch {
       // Without sharing it can be read all the same.
     }
@@ -45,6 +60,7 @@ export class FileLayouts {
 
   #serveByHomes(inode: CachedInode, serving: Exclude<Serving<LinuxHome>, { kind: 'private' }>): void {
     const homes = serving.kind === 'pristine' ? [serving.home] : serving.homes
+    const windows: (WindowHandle | undefined)[] = []
     const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
     for (const home of homes) {
       const mapping = this.#homes!.acquire(home, inode.domain)
@@ -54,8 +70,9 @@ export class FileLayouts {
       }
       inode.homes = [...inode.homes, home.number]
       mappings[home.number] = mapping
+      windows[home.number] = this.#homes!.windowOf(home.number)
     }
     const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
-    inode.serveByHomes(map, mappings, this.#pages.mappings.changeLayout(inode.mapping))
+    inode.serveByHomes(map, mappings, windows, this.#pages.mappings.changeLayout(inode.mapping))
   }
 }

@@ -13,13 +13,12 @@ import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { type CachedInode, NO_STAMP } from './cached-inode.ts'
+import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import { withPath } from './errors.ts'
 import { cacheWritten } from './file-pieces.ts'
-import { isNoSpace } from './grants/file-grants.ts'
 import type { Passages } from './grants/passages.ts'
 import type { Loader } from './loader.ts'
 
-const writeFile = promisify(fs.write)
 const truncateFile = promisify(fs.ftruncate)
 
 export interface FileWriterParts {
@@ -29,8 +28,8 @@ export interface FileWriterParts {
   readonly passages: Passages
   /** The inode is used once less. */
   readonly close: (inode: CachedInode) => void
-  /** Where there is no space: gives back what it can. Undefined: there is nothing to give back. */
-  readonly makeSpace: (() => Promise<void>) | undefined
+  /** Where there is no space: gives back what it can. */
+  readonly makeSpace: () => Promise<void>
   /** Files are of a mount, which refuses (EAGAIN) what is granted to somebody. */
   readonly isRefusing: boolean
 }
@@ -47,32 +46,18 @@ export class FileWriter {
    * uses now are dropped, and it is tried again. Grants as for {@link load}.
    */
   async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    const state = { done: 0 }
-    await this.#using(inode, () => this.again(wait, () => this.#writeRest(inode, bytes, position, state, wait)))
+    await this.#using(inode, () => this.again(wait, () => this.#write(inode, bytes, position, wait)))
   }
 
-  /** Goes on after `state.done` bytes. */
-  async #writeRest(
-    inode: CachedInode,
-    bytes: Uint8Array,
-    position: number,
-    state: { done: number },
-    wait: boolean,
-  ): Promise<void> {
-    const { makeSpace } = this.#parts
-    const start = position + state.done
-    const leave = await this.#parts.passages.change(inode, start, position + bytes.length, wait)
-    const end = this.#beginWrite(inode, bytes.length - state.done, start)
+  async #write(inode: CachedInode, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
+    const leave = await this.#parts.passages.change(inode, position, position + bytes.length, wait)
+    const end = this.#beginWrite(inode, bytes.length, position)
     try {
-      const write = async () => {
-        for (let { done } = state; done < bytes.length; done = state.done)
-          state.done += (await writeFile(inode.writeFd, bytes, done, bytes.length - done, position + done)).bytesWritten
-      }
-      await write().catch(async (error: unknown) => {
-        if (makeSpace === undefined || !isNoSpace(error)) throw error
-        await makeSpace()
-        await write()
-      })
+      inode.writes ??= new CombinedWrites(
+        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
+        this.#parts.makeSpace,
+      )
+      await inode.writes.write(bytes, position)
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {

@@ -2,9 +2,11 @@
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import type { Home } from '../homes/home.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
+import type { DirectMemory } from './direct-memory.ts'
 import type { Homes } from './homes.ts'
 import type { Native } from './native.ts'
 import type { PageSource } from './page-source.ts'
+import type { WindowHandle } from './windows.ts'
 
 class HomeSource implements PageSource {
   readonly mapping: number
@@ -12,6 +14,9 @@ class HomeSource implements PageSource {
   readonly directFd: number
   refusesDirect = false
   readonly size: number
+  /** On its bytes, where they are read as they lie. */
+  window: WindowHandle | undefined
+  mint?: PageSource['mint']
 
   constructor(mapping: number, fd: number, directFd: number, size: number) {
     this.mapping = mapping
@@ -34,6 +39,7 @@ export class HomeSources {
   readonly #keeper: PageKeeper
   readonly #native: Native
   readonly #direct: boolean
+  readonly #memory: DirectMemory
   readonly #sources = new Map<number, HomeSource>()
 
   /** `onForget`: see {@link HomesEvents}. */
@@ -41,17 +47,24 @@ export class HomeSources {
     keeper: PageKeeper,
     native: Native,
     direct: boolean,
+    memory: DirectMemory,
     minShareBytes: number | undefined,
     onForget: (key: string) => void,
   ) {
     this.#keeper = keeper
     this.#native = native
     this.#direct = direct
+    this.#memory = memory
     this.homes = native.createHomes(minShareBytes, { onRetired: (number) => this.#forget(number), onForget })
   }
 
   get(number: number): PageSource {
     return this.#sources.get(number)!
+  }
+
+  /** The window on a home that was acquired; undefined where its pages are loaded. */
+  windowOf(number: number): WindowHandle | undefined {
+    return this.#sources.get(number)!.window
   }
 
   /** Takes the home for one more inode, of the domain that all of them are of: its mapping, or -1 where there are too many mappings. */
@@ -60,8 +73,13 @@ export class HomeSources {
     if (source === undefined) {
       const mapping = this.#keeper.mappings.create(domain)
       if (mapping < 0) return -1
-      const directFd = this.#direct ? this.#native.reopenDirect(home.file.fd) : -1
+      const window = this.#memory.addHome(mapping, home.file.fd, home.size)
+      const directFd = this.#direct && window === undefined ? this.#native.reopenDirect(home.file.fd) : -1
       source = new HomeSource(mapping, home.file.fd, directFd, home.size)
+      if (window !== undefined) {
+        source.window = window
+        source.mint = (mapping, page, count) => this.#memory.mint(mapping, page, count)
+      }
       this.#keeper.mappings.setSize(mapping, home.size)
       this.#sources.set(home.number, source)
     }
@@ -89,6 +107,7 @@ export class HomeSources {
     if (source === undefined) return
     this.#sources.delete(number)
     this.#keeper.deleteMapping(source.mapping)
+    this.#memory.remove(source.mapping)
     if (source.directFd >= 0) this.#native.close(source.directFd)
   }
 }

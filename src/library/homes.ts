@@ -19,6 +19,7 @@ export interface NamedFile {
   readonly ino: bigint
   /** It shares with files of the same domain only. */
   readonly domain: SourceFile['domain']
+  readonly wantsHome?: SourceFile['wantsHome']
 }
 
 interface ReachableFile extends SourceFile, NamedFile {}

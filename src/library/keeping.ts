@@ -11,6 +11,7 @@ import { Shortcuts } from '../cache/shared-entries.ts'
 import { Arena } from './arena.ts'
 import { outOfRange } from './arguments.ts'
 import type { MountEvents, MountFiles } from './attached/mount-files.ts'
+import { DirectMemory } from './direct-memory.ts'
 import { contextOf } from './file-context.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
@@ -19,7 +20,7 @@ import { NearMemory } from './near-memory.ts'
 import { nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
-import type { GrantOptions, PageCacheHandle, PageCacheOptions, PageCacheStats } from './page-cache.ts'
+import type { GrantOptions, PageCacheHandle, PageCacheOptions, PageCacheStats } from './page-cache-options.ts'
 import { watchPressure } from './pressure.ts'
 import { serveDoor } from './remote-door.ts'
 
@@ -48,6 +49,8 @@ export class Keeping {
   readonly files: FileKeeper
   readonly #arena: Arena
   readonly #near: NearMemory | undefined
+  readonly #native: Native | undefined
+  readonly #dax: DirectMemory | undefined
   readonly #currentNode: () => number
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
@@ -88,13 +91,17 @@ export class Keeping {
       near?.nodes,
     )
     near?.start(this.pages, this.#arena)
+    this.#native = native
+    const dax = native && new DirectMemory(options.dax ?? 'auto', native, this.pages, this.#arena)
+    this.#dax = dax
     const direct = options.direct !== false && this.#arena.isAligned
     this.#homes =
-      native === undefined || options.share === false
+      native === undefined || dax === undefined || options.share === false
         ? undefined
-        : new HomeSources(this.pages, native, direct, options.minShareBytes, (key) => this.files.reconsider(key))
+        : new HomeSources(this.pages, native, direct, dax, options.minShareBytes, (key) => this.files.reconsider(key))
     this.files = new FileKeeper(this.#memory, this.pages, this.#arena, native, this.#homes, {
       direct,
+      dax,
       authority,
       waitMs,
       mount: this.#mount,
@@ -108,6 +115,7 @@ export class Keeping {
     return contextOf(
       this.#memory,
       this.#arena,
+      this.#native,
       thread,
       this.#doors.get(thread)!.door,
       isDebug,
@@ -141,7 +149,7 @@ export class Keeping {
       shares: this.#homes !== undefined,
       grantedBy: this.#mount === undefined ? 'cache' : this.#mount.isConnected ? 'mount' : 'nobody',
       memoryMax: pages.bytesMax,
-      pageBytes: pages.counts.resident * PAGE_BYTES,
+      pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
       indexBytes: pages.indexBytes,
       limboBytes: pages.frames.inLimbo * PAGE_BYTES,
       filesOpen: [...this.#doors.values()].reduce((sum, { door }) => sum + door.filesOpen, 0),
@@ -151,6 +159,7 @@ export class Keeping {
       evicted: pages.counts.evicted,
       refaults: pages.counts.refaults,
       ...(this.#near && { numa: this.#near.stats(this.#arena) }),
+      dax: this.#dax?.stats(),
       homes: homes?.homes ?? 0,
       sharedBytes: homes?.runBytes ?? 0,
       merge: this.files.loader.merging?.stats(),
@@ -183,7 +192,7 @@ export class Keeping {
     for (let thread = 0; thread < this.#memory.sizes.threads; thread++) {
       if (this.#doors.has(thread)) continue
       this.pages.pinned.attach(thread)
-      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near), port })
+      this.#doors.set(thread, { door: new OwnDoor(this.files, thread, near, this.#near, this.#dax), port })
       return thread
     }
     throw outOfRange(`${this.#memory.sizes.threads} threads are attached; make the cache with more: threads`)

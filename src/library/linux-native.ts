@@ -1,14 +1,22 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
 import { fallocate } from '../linux/change.ts'
+import { clonesKeepDax, isDax } from '../linux/dax.ts'
+import { daxDevice } from '../linux/dax-device.ts'
+import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { adviseHugePages, createMemory, mapMemory } from '../linux/memory.ts'
 import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
+import { closeWindow, openWindow, viewWindow } from '../linux/windows.ts'
+import { ExtentList } from '../storage/extents.ts'
+import { readExtents } from '../storage/read-extents.ts'
 import { Homes } from './homes.ts'
 import type { Native } from './native.ts'
 
 const FALLOC_FL_KEEP_SIZE = 1
 const FALLOC_FL_PUNCH_HOLE = 2
+
+const extents = new ExtentList()
 
 export const linuxNative: Native = {
   createMemory,
@@ -19,5 +27,14 @@ export const linuxNative: Native = {
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),
   isOpenForWriting,
   numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
+  windows: { open: openWindow, close: closeWindow, view: viewWindow },
+  isDax,
+  clonesKeepDax,
+  daxDevice,
+  readExtents: (fd, start, length) => {
+    const result = readExtents(fd, start, length, extents, Number.POSITIVE_INFINITY, false)
+    if (result < 0) throw new SystemError(-result, 'ioctl FS_IOC_FIEMAP')
+    return extents
+  },
   createHomes: (minShareBytes, events) => new Homes(minShareBytes, events),
 }

@@ -57,6 +57,7 @@ export class Loader {
    * who asks.
    */
   loadSync(source: PageSource, page: number, count: number, wanted: number, near: number): void {
+    source.mint?.(this.#keeper.mappings.on(source.mapping, near), page, count)
     const batches = this.#batches(source, page, count, wanted, near)
     for (let step = batches.next(); step.done !== true; ) {
       let outcome: Outcome
@@ -71,8 +72,9 @@ export class Loader {
 
   /** The same without blocking; also waits for wanted pages that are being loaded already. */
   async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
-    const batches = this.#batches(source, page, count, wanted, near)
     const mapping = this.#keeper.mappings.on(source.mapping, near)
+    source.mint?.(mapping, page, count)
+    const batches = this.#batches(source, page, count, wanted, near)
     for (let step = batches.next(); step.done !== true; ) {
       const end = this.#begin(mapping)
       let outcome: Outcome

@@ -2,6 +2,7 @@
  * The system calls that the library uses where they are there: Linux, and koffi can be loaded. Without them the cache works all the same, in a
  * SharedArrayBuffer, and nothing is shared by address.
  */
+import type { ExtentList } from '../storage/extents.ts'
 import type { Homes, HomesEvents } from './homes.ts'
 
 /** NUMA as the system tells it; node numbers are the system's. See src/linux/numa.ts. */
@@ -17,6 +18,23 @@ export interface NumaSystem {
   pagesByNode(memories: readonly Uint8Array[]): Map<number, number>
 }
 
+/** Places in the address space that show files or devices: see linux/windows.ts. */
+export interface WindowSystem {
+  open(
+    fd: number,
+    bytes: number,
+    alignBytes?: number,
+  ): { readonly address: number; readonly capacity: number } | undefined
+  close(window: { readonly address: number; readonly capacity: number }, alignBytes?: number): void
+  view(window: { readonly address: number; readonly capacity: number }): Uint8Array[]
+}
+
+/** A device DAX: see linux/dax-device.ts. */
+export interface DaxDevice {
+  readonly bytes: number
+  readonly alignBytes: number
+}
+
 export interface Native {
   createMemory(name: string, bytes: number): number
   mapMemory(fd: number, bytes: number): Uint8Array[]
@@ -29,6 +47,15 @@ export interface Native {
   /** Whether anybody has the file open, or mapped, for writing; undefined where that cannot be told. */
   isOpenForWriting(fd: number): boolean | undefined
   readonly numa: NumaSystem
+  readonly windows: WindowSystem
+  /** Whether the bytes of what `fd` is open on are read where they lie. */
+  isDax(fd: number): boolean
+  /** Whether a file can get a clone and go on to be read where it lies: see linux/dax.ts. */
+  clonesKeepDax(): boolean
+  /** The device DAX that `fd` is open on; undefined where it is none. */
+  daxDevice(fd: number): DaxDevice | undefined
+  /** Where bytes of a file lie that nobody writes; it is the caller's until the next call. Throws the system's error. */
+  readExtents(fd: number, start: number, length: number): ExtentList
   /** Sharing by address; `minShareBytes`: fewer shared bytes are not worth a home. */
   createHomes(minShareBytes: number | undefined, events: HomesEvents): Homes
 }

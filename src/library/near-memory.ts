@@ -23,6 +23,9 @@ export interface NumaStats {
   readonly replicasCollapsed: number
 }
 
+/** The part that is known without asking the kernel. */
+export type ReplicaStats = Pick<NumaStats, 'replicaBytes' | 'replicasMade' | 'replicasCollapsed'>
+
 /** What another thread needs of it; can be sent. */
 export interface NearHandle {
   readonly mode: NumaMode
@@ -74,7 +77,7 @@ export class NearMemory {
     return { mode: this.mode, plan: this.plan, replicaMappings: this.#replicaMappings }
   }
 
-  /** A reader on `node` has sampled its hits: see near-samples.ts. */
+  /** A reader on `node` has sampled its hits: see hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void {
     this.#policy?.take(node, samples)
   }
@@ -82,10 +85,16 @@ export class NearMemory {
   stats(arena: Arena): NumaStats {
     const { numbers } = this.plan
     const online = this.#system.readNodes().filter(({ bytes }) => bytes > 0)
-    const replicas = this.#pages.replicas?.counts
     return {
+      ...this.replicaStats(),
       bytesByNode: Object.fromEntries(arena.bytesByNode()),
       nodesUnused: online.map(({ number }) => number).filter((number) => !numbers.includes(number)),
+    }
+  }
+
+  replicaStats(): ReplicaStats {
+    const replicas = this.#pages.replicas?.counts
+    return {
       replicaBytes: (replicas?.replicas ?? 0) * PAGE_BYTES,
       replicasMade: replicas?.made ?? 0,
       replicasCollapsed: replicas?.collapsed ?? 0,

@@ -1,9 +1,10 @@
 /** The path of a hit on a machine of several NUMA nodes, where pages may have replicas: tells now and then what it has found, and on which node it was. */
 
+import { HitSampler } from '../cache/hit-samples.ts'
 import type { Lookup } from '../cache/lookup.ts'
-import { NearSampler } from '../cache/near-samples.ts'
 import type { Shortcuts } from '../cache/shared-entries.ts'
 import type { Arena } from './arena.ts'
+import type { DirectReader } from './direct-reader.ts'
 import type { FileLayout } from './layout.ts'
 import { PageReader } from './page-reader.ts'
 
@@ -16,13 +17,13 @@ export interface Nearness {
 
 export class NearReader extends PageReader {
   readonly #nearness: Nearness
-  readonly #sampler: NearSampler
+  readonly #sampler: HitSampler
   #node = 0
 
-  constructor(lookup: Lookup, arena: Arena, nearness: Nearness, shortcuts?: Shortcuts) {
-    super(lookup, arena, shortcuts)
+  constructor(lookup: Lookup, arena: Arena, nearness: Nearness, shortcuts?: Shortcuts, direct?: DirectReader) {
+    super(lookup, arena, shortcuts, direct)
     this.#nearness = nearness
-    this.#sampler = new NearSampler((samples) => nearness.send(this.#node, samples))
+    this.#sampler = new HitSampler((samples) => nearness.send(this.#node, samples))
     this.#look()
   }
 

@@ -46,8 +46,13 @@ export function planNodes(mode: NumaMode, frames: number, system: NumaSystem | u
 /** Tells this thread on which of the cache's nodes it runs now. */
 export function nearOf(plan: NumaPlan | undefined, system: NumaSystem | undefined): () => number {
   if (plan === undefined || system === undefined) return () => 0
-  const nodeOfCpu = system.readCpuNodes().map((number) => plan.nodeOfNumber[number] ?? 0)
+  const nodeOfCpu = nodesOfCpus(plan, system)
   return () => nodeOfCpu[system.currentCpu()] ?? 0
+}
+
+/** By number of the CPU: the cache's node that it is on, or nearest to. */
+export function nodesOfCpus(plan: NumaPlan, system: Pick<NumaSystem, 'readCpuNodes'>): number[] {
+  return system.readCpuNodes().map((number) => plan.nodeOfNumber[number] ?? 0)
 }
 
 /** `frames` in the proportions of the nodes' memory, each at least one. */

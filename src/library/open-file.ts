@@ -7,6 +7,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import type { ExclusionReader } from '../cache/grants/exclusion.ts'
 import type { Pins } from '../cache/pins.ts'
 import { Readahead } from '../cache/readahead.ts'
+import { OWN } from '../cache/run-map.ts'
 import type { Door, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { Holder } from './grants/holder.ts'
@@ -68,7 +69,7 @@ export class OpenFile {
       this.suggest(position + done, count - done)
       return this.readPast(buffer, offset, count, position)
     }
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < TRIES_MAX && !this.isPast(position + done); tries++) {
       this.loadSync(position + done, count - done)
       const more = this.copy(buffer, offset + done, count - done, position + done)
       done += more
@@ -76,6 +77,14 @@ export class OpenFile {
       if (more > 0) tries = 0
     }
     return this.readPast(buffer, offset, count, position)
+  }
+
+  /** Whether nothing is cached of the page at `position`: who reads it reads past the cache. */
+  isPast(position: number): boolean {
+    const { layout } = this
+    if (!layout.isPast(Math.floor(position / PAGE_BYTES))) return false
+    // Where it is served in another way by now, asking the keeper tells how.
+    return this.context.reader.lookup.layoutOf(layout.mapping) === layout.version
   }
 
   /** Straight from the file: always right, and nothing is cached. Throws EAGAIN where pages are granted to somebody: what blocks waits for no holder. */
@@ -91,6 +100,7 @@ export class OpenFile {
   }
 
   #readPast(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    if (this.layout.windowOf(OWN) !== undefined) return this.#readDevice(buffer, offset, length, position)
     try {
       let done = 0
       while (done < length) {
@@ -104,6 +114,21 @@ export class OpenFile {
     } catch (error) {
       throw withPath(error, this.path)
     }
+  }
+
+  /** Devices with a window of their own have no other way. */
+  #readDevice(buffer: Uint8Array, offset: number, length: number, position: number): number {
+    const { reader } = this.context
+    const count = reader.clip(this.layout, position, length)
+    for (let done = 0; done < count; ) {
+      const page = Math.floor((position + done) / PAGE_BYTES)
+      const within = position + done - page * PAGE_BYTES
+      const part = Math.min(PAGE_BYTES - within, count - done)
+      reader.copyDirect(this.layout, page, within, buffer, offset + done, part)
+      done += part
+    }
+    if (reader.lookup.isClosed) throw this.closedError()
+    return count
   }
 
   /** Has the keeper load a range that nobody waits for. One at a time: a thread that reads in a loop takes no answers meanwhile. */

@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 import type { CachedInode } from './cached-inode.ts'
+import type { DirectMemory } from './direct-memory.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
@@ -22,6 +23,7 @@ export class OwnDoor implements Door, DoorNow {
   readonly #grants: DoorGrants
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   readonly #nearMemory: NearMemory | undefined
+  readonly #dax: DirectMemory | undefined
   readonly #open = new Map<number, CachedInode>()
   /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
   readonly #nodes = new Map<number, number>()
@@ -30,10 +32,11 @@ export class OwnDoor implements Door, DoorNow {
   #isEnded = false
 
   /** `thread`: whose door it is. */
-  constructor(keeper: FileKeeper, thread: number, near: () => number, nearMemory: NearMemory | undefined) {
+  constructor(keeper: FileKeeper, thread: number, near: () => number, nearMemory?: NearMemory, dax?: DirectMemory) {
     this.#keeper = keeper
     this.#grants = new DoorGrants(keeper.grants, thread, (grant, deadlineMs) => this.onRevoke?.(grant, deadlineMs))
     this.#nearMemory = nearMemory
+    this.#dax = dax
     this.near = near
   }
 
@@ -145,6 +148,10 @@ export class OwnDoor implements Door, DoorNow {
 
   sampled(node: number, samples: Int32Array): void {
     this.#nearMemory?.sampled(node, samples)
+  }
+
+  sampledDirect(samples: Int32Array): void {
+    this.#dax?.sampled(this.near(), samples)
   }
 
   /** Closes all that is open through this door: the thread behind it is no more. */

@@ -1,145 +1,29 @@
 /** The cache as its users see it: made on one thread, attached to by others. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import type { CacheMemory } from '../cache/memory.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
-import { Arena, type ArenaHandle } from './arena.ts'
+import { Arena } from './arena.ts'
 import { outOfRange } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
-import { type AsyncOptions, CachedFile } from './cached-file.ts'
+import { CachedFile } from './cached-file.ts'
+import type { DaxMode } from './direct-memory.ts'
 import { notSupported } from './errors.ts'
 import { contextOf } from './file-context.ts'
 import { Keeping, MEMORY_MIN } from './keeping.ts'
-import { type MergeOptions, type MergeProgress, type MergeStats, mergeOptionsOf } from './merging.ts'
-import { loadNative } from './native.ts'
-import type { NearHandle, NumaStats } from './near-memory.ts'
-import { type NumaMode, nearOf } from './numa.ts'
+import { type MergeOptions, mergeOptionsOf } from './merging.ts'
+import { loadNative, type Native } from './native.ts'
+import { nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
+import type {
+  AttachOptions,
+  MergeNowOptions,
+  OpenOptions,
+  PageCacheHandle,
+  PageCacheOptions,
+  PageCacheStats,
+} from './page-cache-options.ts'
 import { RemoteDoor } from './remote-door.ts'
-
-/** Of {@link PageCache.create}. */
-export interface PageCacheOptions {
-  /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
-  readonly memory: number | string
-  /** Read past the kernel's own cache where the file system can, so that no page is in memory twice. Default true. */
-  readonly direct?: boolean
-  /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
-  readonly share?: boolean
-  /**
-   * Let pages with equal bytes share memory, whatever files and file systems they are of, and whatever `share` says: `'content'`, or how. Default false: that takes time for each page that is
-   * read, see {@link MergeOptions.cpu}.
-   */
-  readonly merge?: false | 'content' | MergeOptions
-  /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
-  readonly minShareBytes?: number
-  /**
-   * Near memory, on a machine of several NUMA nodes: pages are loaded into memory of the node from which they are asked for. `replicate`: clean pages that are read often
-   * from another node get a replica there. `inode`: each node has pages of its own for each file. On a machine of one node nothing of it is there.
-   * Default `off`.
-   */
-  readonly numa?: NumaMode
-  /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
-  readonly yieldUnderPressure?: boolean
-  /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
-  readonly debug?: boolean
-  /** Threads that can be attached at once, this one included. Default 64. */
-  readonly threads?: number
-  /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
-  readonly pinsPerThread?: number
-  /** How long anybody waits for ranges that are exclusively somebody's. */
-  readonly grants?: GrantOptions
-}
-
-/**
- * Of {@link PageCache.attach} to a mount. Files share memory by content there ({@link PageCacheOptions.merge}); by storage the mount does it. Of {@link GrantOptions} only `waitMs` counts: the mount
- * asks holders to give up when somebody revokes, never by itself.
- */
-export type AttachOptions = Omit<PageCacheOptions, 'direct' | 'share' | 'minShareBytes'>
-
-/** See {@link CachedFile.exclusive}. All in milliseconds. */
-export interface GrantOptions {
-  /** Reads and writes wait for so long, then they reject with `ETIMEDOUT`. Default 30,000. */
-  readonly waitMs?: number
-  /** A holder for whom others wait is asked to give up after so long. Default 10,000. */
-  readonly holdMs?: number
-  /** Then its grant is taken after so long. Default 5,000. */
-  readonly revokeMs?: number
-}
-
-/** Of {@link PageCache.open}. */
-export interface OpenOptions {
-  /**
-   * A number, 0 or more, for whom the file belongs to: files of different domains share no memory, neither by address nor by content. A file is of one domain at a time. Default 0.
-   */
-  readonly domain?: number
-}
-
-/** Of {@link PageCache.merge}. */
-export interface MergeNowOptions extends AsyncOptions {
-  /** Called after each step, of up to 1 MiB. */
-  readonly onProgress?: (progress: MergeProgress) => void
-}
-
-/** What {@link PageCache.stats} tells. Counts are since the cache was made. */
-export interface PageCacheStats {
-  /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
-  readonly arena: 'memfd' | 'buffer'
-  /** Whether files that share storage can share memory here. */
-  readonly shares: boolean
-  /**
-   * Who decides on grants ({@link CachedFile.exclusive}): this cache, and then nobody else knows of them; the mount that it is attached to, and they hold for all who use that; or nobody, for that mount
-   * has ended.
-   */
-  readonly grantedBy: 'cache' | 'mount' | 'nobody'
-  /** Bytes that pages and their indexes may take now: less than was asked for under memory pressure. */
-  readonly memoryMax: number
-  /** Bytes of cached pages. */
-  readonly pageBytes: number
-  /** Bytes of indexes. */
-  readonly indexBytes: number
-  /** With {@link PageCacheOptions.numa}, on a machine of several nodes. */
-  readonly numa?: NumaStats
-  /** Bytes of pages that have been evicted while somebody had them pinned. */
-  readonly limboBytes: number
-  /** Open files, of all threads; each {@link PageCache.open} counts. */
-  readonly filesOpen: number
-  /** Threads that are attached, the one that made the cache included. */
-  readonly threads: number
-  /** Bytes read from files and homes into the cache. */
-  readonly bytesLoaded: number
-  /** System calls that read them. */
-  readonly reads: number
-  /** Pages that had to go to make room. */
-  readonly evicted: number
-  /** Loads of pages that had been evicted not long before: many say that memory is short. */
-  readonly refaults: number
-  /** Homes: hidden clones that own the pages which files share. */
-  readonly homes: number
-  /** Bytes of files that lie in homes: what would be held if nothing were shared and all of it were read. */
-  readonly sharedBytes: number
-  /** What merging has done; undefined where nothing is merged. */
-  readonly merge: MergeStats | undefined
-}
-
-/** What another thread needs to attach: send it with `postMessage(handle, handle.transferList)`, or as `workerData`. For one thread, once. */
-export interface PageCacheHandle {
-  /** @internal */
-  readonly memory: CacheMemory
-  /** @internal */
-  readonly arena: ArenaHandle
-  /** @internal */
-  readonly near: NearHandle | undefined
-  /** @internal */
-  readonly thread: number
-  /** @internal */
-  readonly port: MessagePort
-  /** @internal */
-  readonly isDebug: boolean
-  /** What must be moved to the other thread, not copied: the `transferList` of `postMessage`, or of the worker. */
-  readonly transferList: readonly [MessagePort]
-}
 
 /**
  * A page cache in which files that share storage share memory.
@@ -275,6 +159,11 @@ export class PageCache implements AsyncDisposable {
     this.#here('checkInvariants').checkInvariants()
   }
 
+  /** @internal Shows all entries. For tests. */
+  eachEntry(visit: (mapping: number, page: number, word: number, generation: number) => void): void {
+    this.#here('eachEntry').pages.each(visit)
+  }
+
   #here(method: string): Keeping {
     if (this.#keeper === undefined) throw notHere(method)
     return this.#keeper
@@ -285,15 +174,17 @@ export class PageCache implements AsyncDisposable {
   }
 }
 
-type Native = Awaited<ReturnType<typeof loadNative>>
-
-async function made(options: PageCacheOptions, make: (bytes: number, native: Native) => Keeping): Promise<PageCache> {
+async function made(
+  options: PageCacheOptions,
+  make: (bytes: number, native: Native | undefined) => Keeping,
+): Promise<PageCache> {
   const bytes = typeof options.memory === 'number' ? options.memory : parseBytes(options.memory)
   if (bytes === undefined || !(bytes >= MEMORY_MIN) || !Number.isFinite(bytes))
     throw outOfRange(
       `memory: ${options.memory} is less than ${MEMORY_MIN} bytes, or no size; write 512MiB, or a number of bytes`,
     )
   const merge = mergeOptionsOf(options.merge)
+  checkDax(options.dax)
   const keeping = make(bytes, await loadNative())
   if (merge !== undefined) await keeping.files.beginMerging(merge)
   return new PageCache(keeping.attachOwn(options.debug === true), keeping)
@@ -305,7 +196,10 @@ async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
   const door = new RemoteDoor(handle.port, near)
   const arena = Arena.attach(handle.arena, native)
   const nearness = { handle: handle.near, near }
-  return new PageCache(contextOf(handle.memory, arena, handle.thread, door, handle.isDebug, nearness), undefined)
+  return new PageCache(
+    contextOf(handle.memory, arena, native, handle.thread, door, handle.isDebug, nearness),
+    undefined,
+  )
 }
 
 async function attachToMount(at: string, options: AttachOptions): Promise<PageCache> {
@@ -314,8 +208,8 @@ async function attachToMount(at: string, options: AttachOptions): Promise<PageCa
   const { AttachedMount } = await import('./attached/attached-mount.ts')
   let mount: MountFiles | undefined
   try {
-    // Neither has to be found out here: the mount's daemon shares storage, and keeps out of the kernel's cache.
-    const own = { ...options, share: false, direct: false }
+    // None of that has to be found out here: the mount's daemon shares storage, keeps out of the kernel's cache, and reads what lies on a device.
+    const own: PageCacheOptions = { ...options, share: false, direct: false, dax: 'cache' }
     return await made(own, (bytes, native) => {
       return new Keeping(bytes, own, native, (table, files) => (mount = new AttachedMount(at, table, files)))
     })
@@ -339,5 +233,12 @@ function domainOf({ domain = 0 }: OpenOptions): number {
 function notHere(method: string): Error {
   return Object.assign(new Error(`${method} works on the thread that made the cache only`), {
     code: 'ERR_METHOD_NOT_SUPPORTED',
+  })
+}
+
+function checkDax(mode: DaxMode | undefined): void {
+  if (mode === undefined || ['auto', 'direct', 'cache'].includes(mode)) return
+  throw Object.assign(new TypeError(`dax is 'auto', 'direct' or 'cache', not '${mode}'`), {
+    code: 'ERR_INVALID_ARG_VALUE',
   })
 }

@@ -2,12 +2,14 @@
  * The path of a hit: from a range of a file to bytes in the reader's buffer. Any thread, no system call, no lock, nothing allocated.
  *
  *     file page → own entry, or run → home's entry → frame → copy → is it still what it was?
+ *                                                  → device → copy
  */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { FOUND, type Lookup } from '../cache/lookup.ts'
 import { OWN, type RunMap } from '../cache/run-map.ts'
 import type { Shortcuts } from '../cache/shared-entries.ts'
 import type { Arena } from './arena.ts'
+import type { DirectReader } from './direct-reader.ts'
 import type { FileLayout } from './layout.ts'
 
 // Constants of this module: see lookup.ts.
@@ -19,20 +21,21 @@ export const NEEDS_FENCE = process.arch !== 'x64'
 export class PageReader {
   readonly lookup: Lookup
   readonly arena: Arena
-
+  readonly direct: DirectReader | undefined
   readonly #shortcuts: Shortcuts | undefined
 
-  /** `shortcuts`: on the keeper's thread. */
-  constructor(lookup: Lookup, arena: Arena, shortcuts?: Shortcuts) {
+  /** `shortcuts`: on the keeper's thread. `direct`: where pages can be on devices. */
+  constructor(lookup: Lookup, arena: Arena, shortcuts?: Shortcuts, direct?: DirectReader) {
     this.lookup = lookup
     this.arena = arena
     this.#shortcuts = shortcuts
+    this.direct = direct
   }
 
   /** The frame of a page of the file, or one of {@link FOUND}; {@link Lookup.generation} goes with it. */
   find(layout: FileLayout, page: number): number {
     const frame = this.lookup.find(layout.mapping, page)
-    return frame !== NOTHING || layout.map === undefined ? frame : this.#findShared(layout, layout.map, page)
+    return frame >= 0 || frame === ZERO || layout.map === undefined ? frame : this.#findShared(layout, layout.map, page)
   }
 
   /** The same, of a page that is not the file's own, for all that is known. */
@@ -59,17 +62,21 @@ export class PageReader {
       const within = from - page * PAGE_BYTES
       const count = Math.min(PAGE_BYTES - within, length - done)
       const frame = this.find(layout, page)
-      if (frame === NOTHING) break
-      if (frame === ZERO) target.fill(0, at + done, at + done + count)
-      else {
+      if (frame >= 0) {
         const { generation } = this.lookup
         copyBytes(this.arena.bytes(frame), within, target, at + done, count)
         // Given to another page meanwhile: look again.
         if (!this.lookup.isStill(frame, generation)) continue
-      }
+      } else if (frame === ZERO) target.fill(0, at + done, at + done + count)
+      else if (frame === NOTHING || !this.copyDirect(layout, page, within, target, at + done, count)) break
       done += count
     }
     return done
+  }
+
+  /** Copies part of a page that was found to be {@link FOUND.DIRECT}: see {@link DirectReader.copy}. */
+  copyDirect(layout: FileLayout, page: number, within: number, target: Uint8Array, at: number, count: number): boolean {
+    return this.direct?.copy(layout, page, within, target, at, count) === true
   }
 
   /** How many bytes a read of `length` at `position` can have, the file being as long as it is. */

@@ -35,6 +35,7 @@ type Method =
   | 'abandon'
   | 'revoke'
   | 'sampled'
+  | 'sampledDirect'
 
 interface Call {
   readonly call: number
@@ -156,6 +157,10 @@ export class RemoteDoor implements Door {
 
   sampled(node: number, samples: Int32Array): void {
     this.#ask('sampled', node, samples).catch(() => {})
+  }
+
+  sampledDirect(samples: Int32Array): void {
+    this.#ask('sampledDirect', samples).catch(() => {})
   }
 
   get isEnded(): boolean {

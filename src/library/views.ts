@@ -50,9 +50,12 @@ export function viewPages(file: OpenFile, position: number, length: number, forc
       pins.unpin(slot)
       continue
     }
-    if (frame === FOUND.NOTHING && !force) break
     const copy = new Uint8Array(bytes)
-    parts.push(frame === FOUND.ZERO ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
+    // What lies on a device is copied: who keeps bytes for too long is to read wrong ones at worst, not to end the process.
+    const isCopied =
+      frame === FOUND.ZERO || (frame === FOUND.DIRECT && reader.copyDirect(layout, page, within, copy, 0, bytes))
+    if (frame < 0 && !isCopied && !force) break
+    parts.push(isCopied ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
     slots.push(-1)
     done += bytes
   }

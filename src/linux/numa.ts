@@ -5,7 +5,8 @@
  */
 import fs from 'node:fs'
 import koffi from 'koffi'
-import { check, libc } from './native.ts'
+import { close, O_RDONLY, openat, pread } from './file.ts'
+import { check, cString, libc } from './native.ts'
 import { mbind, movePages } from './numa-calls.ts'
 
 const SYSFS = '/sys/devices/system/node'
@@ -51,6 +52,31 @@ export function readCpuNodes(directory = SYSFS): number[] {
 /** The CPU that this thread runs on now. No system call: the kernel keeps it in memory. */
 export function currentCpu(): number {
   return schedGetcpuCall()
+}
+
+/** In /proc/PID/task/TID/stat: `processor`, and what comes first behind the name, which may have anything in it. */
+const PROCESSOR_FIELD = 39
+const STATE_FIELD = 3
+const AT_FDCWD = -100
+const taskStat = Buffer.alloc(1024)
+
+/** The CPU that thread `tid` runs on, or ran on last; -1 where that cannot be seen. Three system calls, some 10 µs. */
+export function cpuOfThread(tid: number): number {
+  if (tid <= 0) return -1
+  // Not /proc/TID/stat, which adds up the times of all threads of the process.
+  const fd = openat(AT_FDCWD, cString(`/proc/${tid}/task/${tid}/stat`), O_RDONLY)
+  if (fd < 0) return -1
+  const length = pread(fd, taskStat, taskStat.length, 0)
+  close(fd)
+  if (length <= 0) return -1
+  const text = taskStat.toString('latin1', 0, length)
+  const cpu = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[PROCESSOR_FIELD - STATE_FIELD])
+  return Number.isInteger(cpu) ? cpu : -1
+}
+
+/** The CPUs that this process may run on, as its main thread is set. */
+export function allowedCpus(): number[] {
+  return parseList(/^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/self/status'))?.[1] ?? '')
 }
 
 /** Pages of the memory are taken from that node alone from now on, whoever touches them first. Throws a SystemError: EINVAL where the node has no memory. */

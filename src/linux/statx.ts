@@ -65,6 +65,10 @@ export class Statx {
   get attributesLow(): number {
     return this.words[2]!
   }
+  /** The file is accessed directly (DAX), see linux/dax.ts. */
+  get isDax(): boolean {
+    return (this.attributesLow & STATX_ATTR.DAX) !== 0
+  }
   get nlink(): number {
     return this.words[4]!
   }

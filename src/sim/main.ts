@@ -1,22 +1,20 @@
-/**
- * Runs simulations: `npm run sim -- --seed 7` replays one, `--from 1 --count 5000` looks for a seed that fails; `--cache`: of the page cache,
- * else of the proof of equality. Prints what happened; exits with 1 at the first failure.
- */
-import { parseArgs } from 'node:util'
+/** Runs simulations: `npm run sim -- --help`. Prints what happened; exits with 1 at the first failure. */
+import { Command } from 'commander'
 import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
 import { compareWays } from './numa/compare.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
-const { values } = parseArgs({
-  options: {
-    cache: { type: 'boolean', default: false },
-    numa: { type: 'boolean', default: false },
-    seed: { type: 'string' },
-    from: { type: 'string', default: '1' },
-    count: { type: 'string', default: '1000' },
-    seconds: { type: 'string', default: 'Infinity' },
-  },
-})
+const values = new Command('npm run sim --')
+  .description('Runs deterministic simulations of the proof of equality, until a seed fails.')
+  .option('--cache', 'of the page cache and its readers instead')
+  .option('--numa', 'no simulation: what the ways to near memory gain, priced with published latencies')
+  .option('--seed <n>', 'this one only, and all that came of it')
+  .option('--from <n>', 'the first seed', '1')
+  .option('--count <n>', 'so many seeds', '1000')
+  .option('--seconds <n>', 'end after so long', 'Infinity')
+  .parse()
+  .opts<{ cache?: true; numa?: true; seed?: string; from: string; count: string; seconds: string }>()
+
 const first = Number(values.seed ?? values.from)
 const count = values.seed === undefined ? Number(values.count) : 1
 const deadline = performance.now() + Number(values.seconds) * 1000
@@ -48,6 +46,7 @@ function summarizeCache(all: readonly CacheOutcome[]): string {
     `pages: ${sum((o) => o.evicted)} evicted, ${sum((o) => o.unpublished)} not published, ${sum((o) => o.zeros)} of zeros, ${sum((o) => o.shared)} short cuts, ${sum((o) => o.merged)} merged`,
     `grants: ${sum((o) => o.grants)}, ${sum((o) => o.refusals)} refused; ${sum((o) => o.publishes)} publishes; ${sum((o) => o.past)} reads past the cache`,
     `replicas: ${sum((o) => o.replicas)} made, ${sum((o) => o.collapsed)} collapsed, ${sum((o) => o.nearLooks)} looks at them`,
+    `device: ${sum((o) => o.promotions)} promoted, ${sum((o) => o.demotions)} demoted, ${sum((o) => o.directLooks)} looks at its bytes`,
   ].join('\n')
 }
 

@@ -9,7 +9,12 @@ import { guestTest } from './rig/guest-test.ts'
 const PAGES = 48
 
 guestTest('each node has pages of its own, and all see what is written', async () => {
-  await using cache = await PageCache.create({ memory: '16MiB', numa: 'inode', yieldUnderPressure: false })
+  await using cache = await PageCache.create({
+    memory: '16MiB',
+    numa: 'inode',
+    yieldUnderPressure: false,
+    dax: 'cache',
+  })
   writeFile('/pmem/by-node', 1, PAGES)
   const files = [0, 1, 2].map((node) => {
     runOn(node)

@@ -6,12 +6,11 @@ import { describeWith } from '../support/requires.ts'
 import { ROOT } from '../support/sources.ts'
 import './all-tests.ts'
 import { guestTests } from './rig/guest-test.ts'
-import { type GuestRun, runGuest } from './rig/machine.ts'
+import { GUEST_REQUIRES, type GuestRun, runGuest } from './rig/machine.ts'
 
 const RUN_MS_MAX = 12 * 60_000
-const PROGRAMS = ['qemu-system-x86_64', 'busybox', 'cpio', 'mkfs.xfs'].map((name) => `program:${name}` as const)
 
-describeWith(['guest-kernel', ...PROGRAMS], 'in a guest of four nodes', () => {
+describeWith(GUEST_REQUIRES, 'in a guest of four nodes', () => {
   let run: GuestRun
   beforeAll(async () => {
     run = await runGuest(path.join(ROOT, 'build'), RUN_MS_MAX)

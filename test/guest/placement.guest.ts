@@ -9,7 +9,7 @@ import { PAGE, placement, readPages, writeFile } from './rig/cached.ts'
 import { guestTest } from './rig/guest-test.ts'
 
 const PAGES = 64
-const options = { memory: '64MiB', yieldUnderPressure: false } as const
+const options = { memory: '64MiB', yieldUnderPressure: false, dax: 'cache' } as const
 
 guestTest('without numa nothing is bound', async () => {
   await using cache = await PageCache.create(options)

@@ -7,7 +7,7 @@ import { readPages, writeFile } from './rig/cached.ts'
 import { guestTest } from './rig/guest-test.ts'
 
 const NODE = 4
-const options = { memory: '16MiB', numa: 'replicate', yieldUnderPressure: false } as const
+const options = { memory: '16MiB', numa: 'replicate', yieldUnderPressure: false, dax: 'cache' } as const
 
 guestTest('a node that is plugged in is left alone by caches that are there, and used by those that come', async () => {
   await using cache = await PageCache.create(options)

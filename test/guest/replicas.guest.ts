@@ -10,7 +10,7 @@ import { PAGE, pageContent, placement, readPages, writeFile } from './rig/cached
 import { guestTest } from './rig/guest-test.ts'
 
 const PAGES = 48
-const options = { memory: '16MiB', numa: 'replicate', yieldUnderPressure: false } as const
+const options = { memory: '16MiB', numa: 'replicate', yieldUnderPressure: false, dax: 'cache' } as const
 
 /** Reads on `node` until that has all pages near by, and no longer than that may take. */
 function readOften(file: CachedFile, node: number): void {

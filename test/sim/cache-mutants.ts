@@ -10,6 +10,8 @@ const KEEPER = 'cache/page-keeper'
 const LOADS = 'cache/loads'
 const MAPPINGS = 'cache/mappings'
 const REPLICAS = 'cache/replicas'
+const DIRECT = 'cache/direct-pages'
+const DIRECT_READER = 'library/direct-reader'
 const READER = 'library/page-reader'
 const FILE = 'library/open-file'
 const VIEWS = 'library/views'
@@ -206,6 +208,34 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
     'a page that says it has replicas, and has none any more',
     REPLICAS,
     'if (this.#nodes[home] === 0) this.#mark(home, EntryKind.PAGE)',
+  ),
+
+  // ---- pages of devices
+  without('loads from a device that come after the look at the layout', DIRECT_READER, 'this.#lookup.fence()'),
+  without('a promoted page that was not copied', DIRECT, 'this.#copy(mapping, page, frame)'),
+  instead(
+    'a promoted page that is found before it was copied',
+    DIRECT,
+    'this.#copy(mapping, page, frame); this.#entries[2 * frame] = this',
+    'queueMicrotask(() => this.#copy(mapping, page, frame)); this.#entries[2 * frame] = this',
+  ),
+  without(
+    "a promoted page whose frame is another page's, and its entry stays",
+    DIRECT,
+    'this.#index.set(mapping, page, this.#entries[2 * frame], this.#entries[2 * frame + 1])',
+  ),
+  without('a demoted page whose replicas are left', DIRECT, 'this.#keeper.replicas?.collapse(frame)'),
+  instead(
+    'a promoted page that is dropped as an ordinary one',
+    KEEPER,
+    'this.direct?.spare.has(entryValue(word))',
+    'false',
+  ),
+  instead(
+    'a promoted page that is merged, and goes as one that is nowhere else',
+    KEEPER,
+    'this.direct?.spare.has(frame) ||',
+    '',
   ),
 
   // ---- mappings by node

@@ -11,7 +11,19 @@ describe('the simulation of the page cache', () => {
   it('holds for 3,000 seeds, and they meet everything that there is to meet', () => {
     const outcomes = simulateMany(1, 3000)
     const often = ['hits', 'misses', 'views', 'evicted', 'unpublished', 'zeros', 'shared', 'deaths'] as const
-    const rarely = ['merged', 'replicas', 'collapsed', 'nearLooks', 'grants', 'refusals', 'publishes', 'past'] as const
+    const rarely = [
+      'merged',
+      'replicas',
+      'collapsed',
+      'nearLooks',
+      'promotions',
+      'demotions',
+      'directLooks',
+      'grants',
+      'refusals',
+      'publishes',
+      'past',
+    ] as const
     for (const [keys, times] of [
       [often, 1000],
       [rarely, 300],

@@ -17,7 +17,7 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   instead(
     'a granted page whose entry does not say so',
     EXCLUSION,
-    'this.#pages.makeExclusive(mapping, from, to)',
+    'this.#pages.exclusive.make(mapping, from, to)',
     'true',
   ),
   without(
@@ -52,8 +52,8 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   instead(
     'old pages that are found in a home after a publish',
     EXCLUSION,
-    'own?.add(from * PAGE_BYTES, to * PAGE_BYTES); this.#pages.endExclusive',
-    'this.#pages.endExclusive',
+    'own?.add(from * PAGE_BYTES, to * PAGE_BYTES); this.#pages.exclusive.end',
+    'this.#pages.exclusive.end',
   ),
 
   // ---- reads past the cache

@@ -18,7 +18,7 @@ const SYNC = [
   'fsyncSync',
   'fdatasyncSync',
 ] as const
-const CALLBACK = ['open', 'read', 'readv', 'write', 'fsync', 'fdatasync'] as const
+const CALLBACK = ['open', 'read', 'readv', 'write', 'writev', 'fsync', 'fdatasync'] as const
 
 type AnyFunction = (...args: unknown[]) => unknown
 

@@ -80,7 +80,7 @@ export function requires(...requirements: Requirement[]): string[] {
 }
 
 /** `describe`, skipped where a requirement is missing; the name of the skipped block then says which. */
-export function describeWith(requirements: Requirement[], name: string, body: () => void): void {
+export function describeWith(requirements: readonly Requirement[], name: string, body: () => void): void {
   const missing = requires(...requirements)
   if (missing.length === 0) describe(name, body)
   else describe.skip(`${name} [needs ${missing.join('; ')}]`, body)

@@ -49,6 +49,12 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     for (const [from, to, text] of refused) expectRefusal(samepage(['mount', from, to]), text)
 
     expectRefusal(samepage(['mount', '--node', '9', source, mountpoint]), /there is no NUMA node 9 .* are 0/)
+    expectRefusal(
+      samepage(['mount', '--numa', 'replicate', source, mountpoint]),
+      /--numa places .* add "--merge content/,
+    )
+    const both = ['--numa', 'inode', '--node', '0', '--merge', 'content', '--memory', '64MiB']
+    expectRefusal(samepage(['mount', ...both, source, mountpoint]), 'choose either')
 
     fs.writeFileSync(`${mountpoint}/something`, '')
     expectRefusal(samepage(['mount', source, mountpoint]), 'is not empty')
@@ -159,6 +165,7 @@ test.each([
   [['mount', '--merge', 'everything', '/']],
   [['mount', '--merge', 'content', '--memory', 'much', '/']],
   [['mount', '--merge', 'content', '--memory', '1GiB', '--merge-cpu', '200%', '/']],
+  [['mount', '--merge', 'content', '--memory', '1GiB', '--numa', 'everywhere', '/']],
   [['mount', '--metrics', '9177', '/']],
   [['mount', '--metrics', '127.0.0.1:99999', '/']],
   [['umount']],

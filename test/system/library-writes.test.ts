@@ -267,6 +267,42 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
     expectEqual(fs.readFileSync(at('original')), noise(PAGES * PAGE, 1), 'the original')
   })
 
+  test('writes that overlap reach the file in the order in which they were called, and clones keep what they had', async () => {
+    const seed = testSeed()
+    const random = new Random(seed)
+    await using filesystem = await loopFilesystem('xfs')
+    const at = (name: string) => `${filesystem.path}/${name}`
+    const content = noise(40 * PAGE, 1)
+    writeSynced(at('original'), content)
+    clone(at('original'), at('clone'))
+    await sleep(SETTLED_MS)
+    await using cache = await PageCache.create({ memory: '1MiB', minShareBytes: PAGE, yieldUnderPressure: false })
+    await using original = await cache.open(at('original'))
+    await using file = await cache.open(at('clone'), 'r+')
+    const wanted = Buffer.alloc(60 * PAGE)
+    content.copy(wanted)
+    let size = content.length
+    for (let round = 0; round < 40; round++) {
+      const writes: Promise<void>[] = []
+      let position = random.below(50 * PAGE)
+      for (let i = random.between(1, 200); i > 0; i--) {
+        const bytes = noise(random.pick([1, 10, PAGE, 3 * PAGE + 5]), random.below(1000))
+        if (random.below(4) === 0) position = random.below(50 * PAGE)
+        if (position + bytes.length > wanted.length) position = 0
+        writes.push(file.write(bytes, { position }))
+        bytes.copy(wanted, position)
+        size = Math.max(size, position + bytes.length)
+        position += random.pick([0, bytes.length, bytes.length])
+      }
+      await Promise.all(writes)
+      const story = `seed ${seed}, round ${round}`
+      expectEqual(fs.readFileSync(at('clone')), wanted.subarray(0, size), story)
+      expectEqual(await read(file), wanted.subarray(0, size), `${story}, through the cache`)
+      expectEqual(await read(original), content, `${story}, the original`)
+      cache.checkInvariants()
+    }
+  })
+
   test('a write that is overtaken by another is not what readers get', async () => {
     await using filesystem = await loopFilesystem('xfs')
     const path = `${filesystem.path}/file`

@@ -38,7 +38,7 @@ export class Exclusion {
   /** No reader that begins from now on finds pages [from, to) of the file, in it or in a home, until they are given back. False: the index has no room, and nothing is kept from anybody. */
   take({ mapping, own }: ExclusiveFile, from: number, to: number): boolean {
     own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
-    const isTaken = this.#pages.makeExclusive(mapping, from, to)
+    const isTaken = this.#pages.exclusive.make(mapping, from, to)
     for (const each of this.#pages.mappings.ofFile(mapping))
       Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
     return isTaken
@@ -52,7 +52,7 @@ export class Exclusion {
   }
 
   giveBack({ mapping }: ExclusiveFile, from: number, to: number): void {
-    this.#pages.endExclusive(mapping, from, to)
+    this.#pages.exclusive.end(mapping, from, to)
   }
 
   /** Pages [from, to) are about to be written. */
@@ -68,7 +68,7 @@ export class Exclusion {
   /** They are written: nobody finds the old ones any more. */
   written({ mapping, own }: ExclusiveFile, from: number, to: number): void {
     own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
-    this.#pages.endExclusive(mapping, from, to)
+    this.#pages.exclusive.end(mapping, from, to)
     this.#pages.drop(mapping, from, to)
   }
 

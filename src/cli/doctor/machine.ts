@@ -10,6 +10,7 @@ import { close, O_RDONLY, open } from '../../linux/file.ts'
 import { raiseDescriptorLimit } from '../../linux/rlimit.ts'
 import { about, type Finding } from './finding.ts'
 import { type FuseProbe, probeFuse } from './fuse-probe.ts'
+import { isKernelOlder } from './kernel.ts'
 
 /** FUSE 7.31, and Linux with FUSE passthrough. */
 const KERNEL_MIN = [5, 4] as const
@@ -43,18 +44,14 @@ export async function examineMachine(backingFd: number | undefined): Promise<Fin
 function examineKernel(): Finding {
   const here = about('kernel', 'kernel')
   const release = `Linux ${os.release()}`
-  if (isOlder(KERNEL_MIN)) return here.missing(`${release} is too old`, 'Linux 5.4 is needed, 6.9 or newer is best')
-  if (isOlder(KERNEL_PASSTHROUGH))
+  if (isKernelOlder(KERNEL_MIN))
+    return here.missing(`${release} is too old`, 'Linux 5.4 is needed, 6.9 or newer is best')
+  if (isKernelOlder(KERNEL_PASSTHROUGH))
     return here.limited(
       `${release}: all reads go through the daemon, because it has no FUSE passthrough`,
       'Linux 6.9 or newer reads unshared files and undiverged clones at native speed',
     )
   return here.ok(release)
-}
-
-function isOlder([major, minor]: readonly [number, number]): boolean {
-  const [haveMajor = 0, haveMinor = 0] = os.release().split('.').map(Number.parseFloat)
-  return haveMajor < major || (haveMajor === major && haveMinor < minor)
 }
 
 function examineNode(): Finding {
@@ -107,7 +104,7 @@ function examinePassthrough({ session, backing }: FuseProbe): Finding {
   const here = about('passthrough', 'passthrough')
   const without = 'all reads go through the daemon'
   if (!session.passthrough)
-    return isOlder(KERNEL_PASSTHROUGH)
+    return isKernelOlder(KERNEL_PASSTHROUGH)
       ? here.limited(`not in this kernel: ${without}`, 'Linux 6.9 or newer')
       : here.limited(`not in this kernel: ${without}`, 'a kernel built with CONFIG_FUSE_PASSTHROUGH=y')
   if (backing > 0)

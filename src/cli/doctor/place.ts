@@ -16,6 +16,7 @@ import { Statx } from '../../linux/statx.ts'
 import { ExtentFlag, ExtentList } from '../../storage/extents.ts'
 import { type Filesystem, identifyFilesystem } from '../../storage/filesystem.ts'
 import { readExtents } from '../../storage/read-extents.ts'
+import { examineDax } from './dax.ts'
 import { about, type Finding } from './finding.ts'
 
 /** One page that says whose it is; more than btrfs stores inside its metadata, where nothing can be cloned. */
@@ -54,6 +55,7 @@ export async function examinePlace(argument: string): Promise<Place> {
       examineHandles(directoryFd),
       examineTree(treeFd),
       examineCtime(scratch),
+      examineDax(directoryFd, scratch),
       examineWatch(directoryFd),
     ].flatMap((finding) => finding ?? []),
     async close() {

@@ -15,8 +15,7 @@ import { type InodeTable, SLOT } from '../inode-table.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { MappedFile } from '../run-maps.ts'
 import type { ToKeeper } from '../shared-state.ts'
-import type { ContentMemory } from './content-cache.ts'
-import { ContentReader } from './content-reader.ts'
+import type { ContentReader } from './content-reader.ts'
 
 /** Bytes ahead of the reader: two loads, one of which is under way while the other is read. */
 const WINDOW_BYTES = 2 << 20
@@ -48,13 +47,19 @@ export class ArenaReads {
   readonly #reader: ContentReader
   readonly #walk = new PieceWalk()
 
-  constructor(content: ContentMemory, parts: ArenaReadsParts) {
-    this.#reader = new ContentReader(content)
+  constructor(reader: ContentReader, parts: ArenaReadsParts) {
+    this.#reader = reader
     this.#parts = parts
   }
 
-  /** The answer's bytes in `reply`, -errno, or {@link NO_REPLY} where the keeper is going to answer. */
-  read(read: ArenaRead, request: Request, reply: Reply): number {
+  /** A file was opened. Who reads it from an arena without nodes need not know where. */
+  opened(_fd: number, _tid: number): void {}
+
+  /**
+   * The answer's bytes in `reply`, -errno, or {@link NO_REPLY} where the keeper is going to answer. `near`: the NUMA node for which is loaded what is missing, in an arena that knows of
+   * nodes.
+   */
+  read(read: ArenaRead, request: Request, reply: Reply, near = 0): number {
     const { worker, stats, readPiece } = this.#parts
     const { mapped, offset, size, fd, fills } = read
     const isUnwritten = mapped.own!.isEmpty
@@ -68,7 +73,7 @@ export class ArenaReads {
       let have = walk.home === ARENA ? this.#reader.copy(mapped.content!, walk.offset, target, length) : 0
       fromArena += have
       if (have < length) {
-        if (isUnwritten) return this.#handOn(read, request)
+        if (isUnwritten) return this.#handOn(read, request, near)
         const from = readPiece(
           fd,
           have === 0 ? target : target.subarray(have),
@@ -85,21 +90,21 @@ export class ArenaReads {
       if (have < length) break
     }
     stats.addFromArena(worker, fromArena)
-    if (isUnwritten) this.#readAhead(read)
+    if (isUnwritten) this.#readAhead(read, near)
     return done
   }
 
-  #handOn(read: ArenaRead, { uniqueLow, uniqueHigh }: Request): number {
+  #handOn(read: ArenaRead, { uniqueLow, uniqueHigh }: Request, near: number): number {
     const { slot, map, fd, offset, size, fills } = read
     const { fuseFd, tellKeeper } = this.#parts
     const loadable = this.#open(fd)
     if (loadable.loadFd < 0) return loadable.loadFd
-    tellKeeper({ type: 'read', slot, map, fd, offset, size, fills, fuseFd, uniqueLow, uniqueHigh, ...loadable })
-    this.#readAhead(read)
+    tellKeeper({ type: 'read', slot, map, near, fd, offset, size, fills, fuseFd, uniqueLow, uniqueHigh, ...loadable })
+    this.#readAhead(read, near)
     return NO_REPLY
   }
 
-  #readAhead({ slot, map, mapped, fd, offset, size }: ArenaRead): void {
+  #readAhead({ slot, map, mapped, fd, offset, size }: ArenaRead, near: number): void {
     const { words } = this.#parts.inodes
     const at = this.#parts.inodes.at(slot)
     const end = Math.ceil(Math.min(offset + size, mapped.runs.sizeBytes) / PAGE_BYTES)
@@ -115,7 +120,7 @@ export class ArenaReads {
     if (to <= from || (this.#reader.has(mapped.content!, from) && this.#reader.has(mapped.content!, to - 1))) return
     const loadable = this.#open(fd)
     if (loadable.loadFd >= 0)
-      this.#parts.tellKeeper({ type: 'readAhead', slot, map, page: from, count: to - from, ...loadable })
+      this.#parts.tellKeeper({ type: 'readAhead', slot, map, near, page: from, count: to - from, ...loadable })
   }
 
   /** A descriptor of the same file, for a load: the client may close his at any time. */

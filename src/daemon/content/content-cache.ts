@@ -10,16 +10,20 @@
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
+import type { Ages } from '../../cache/reclaim/policy.ts'
 import { ReuseClock } from '../../cache/reclaim/reuse-clock.ts'
 import { Arena, type ArenaHandle } from '../../library/arena.ts'
 import { linuxNative } from '../../library/linux-native.ts'
 import { Loader } from '../../library/loader.ts'
 import { type MergeStats, Merging } from '../../library/merging.ts'
+import { type NearHandle, NearMemory, type NumaStats, type ReplicaStats } from '../../library/near-memory.ts'
+import type { NumaMode } from '../../library/numa.ts'
 import type { PageSource } from '../../library/page-source.ts'
 import { watchPressure } from '../../library/pressure.ts'
 import { isOpenForWriting } from '../../linux/lease.ts'
 import { Statfs } from '../../linux/statfs.ts'
 import type { Statx } from '../../linux/statx.ts'
+import { OpenNodes } from '../near/open-nodes.ts'
 import { type ContentFile, ContentFiles, canBeHeld } from './content-files.ts'
 import { type ContentOptions, MEMORY_MIN } from './content-options.ts'
 
@@ -27,6 +31,15 @@ import { type ContentOptions, MEMORY_MIN } from './content-options.ts'
 export interface ContentMemory {
   readonly memory: CacheMemory
   readonly arena: ArenaHandle
+  /** Absent where memory is not near anybody in particular. */
+  readonly near?: ContentNearness
+}
+
+/** With `--numa`, on a machine of several nodes. */
+export interface ContentNearness {
+  readonly handle: NearHandle
+  /** What {@link OpenNodes} takes; absent where files have no mapping of each node's. */
+  readonly opened?: SharedArrayBuffer
 }
 
 export interface ContentStatistics extends MergeStats {
@@ -43,8 +56,6 @@ export interface ContentStatistics extends MergeStats {
   readonly refaults: number
 }
 
-/** The arena is on no node in particular. */
-const NOWHERE = 0
 const MAPPINGS_MAX = 16_384
 /**
  * File systems on which whatever changes a file moves its ctime, stores through mappings included: ext4, XFS, btrfs. Not so on tmpfs, whose pages are in memory anyway: here they
@@ -64,14 +75,26 @@ export class ContentCache {
   readonly #arena: Arena
   readonly #loader: Loader
   readonly #merging: Merging
+  readonly #near: NearMemory | undefined
+  /** Undefined where files have no mapping of each node's. */
+  readonly opened: OpenNodes | undefined
   readonly #stopWatching: () => void
   readonly #files: ContentFiles
 
-  private constructor(shared: ContentMemory, arena: Arena, pages: PageKeeper, merging: Merging, memoryBytes: number) {
+  private constructor(
+    shared: ContentMemory,
+    arena: Arena,
+    pages: PageKeeper,
+    merging: Merging,
+    near: NearMemory | undefined,
+    memoryBytes: number,
+  ) {
     this.shared = shared
     this.pages = pages
     this.#arena = arena
     this.#merging = merging
+    this.#near = near
+    this.opened = shared.near?.opened && new OpenNodes(shared.near.opened)
     this.#files = new ContentFiles(pages)
     this.#loader = new Loader(pages, arena)
     this.#loader.merging = merging
@@ -79,22 +102,28 @@ export class ContentCache {
   }
 
   /** Throws what the system says where there is no memory. */
-  static async create({ memoryBytes, ...options }: ContentOptions): Promise<ContentCache> {
+  static async create({ memoryBytes, numa = 'off', ...options }: ContentOptions): Promise<ContentCache> {
     const frames = Math.ceil(memoryBytes / PAGE_BYTES)
+    const near = NearMemory.create(numa, frames, linuxNative)
     const memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
       nodes: frames + Math.ceil(frames / 16) + 256,
-      mappings: MAPPINGS_MAX,
+      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
       // Nobody pins a frame: replies are copies.
       threads: 1,
       pinsPerThread: 1,
     })
-    const arena = Arena.create(frames, linuxNative)
-    const policy = (ages: ConstructorParameters<typeof ReuseClock>[1]) => new ReuseClock(frames, ages)
-    const pages = new PageKeeper(memory, policy, memoryBytes, (unused) => arena.giveBack(unused))
+    const arena = Arena.create(frames, linuxNative, near?.plan)
+    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
+    const policy = (ages: Ages) => near?.clocks(ages, clock) ?? clock(frames, ages)
+    const giveBack = (unused: readonly number[]) => arena.giveBack(unused)
+    const pages = new PageKeeper(memory, policy, memoryBytes, giveBack, near?.nodes)
+    near?.start(pages, arena)
     const merging = await Merging.begin(pages, arena, options)
-    return new ContentCache({ memory, arena: arena.handle }, arena, pages, merging, memoryBytes)
+    const opened = near?.mode === 'inode' ? { opened: OpenNodes.allocate() } : {}
+    const shared = { memory, arena: arena.handle, ...(near && { near: { handle: near.handle, ...opened } }) }
+    return new ContentCache(shared, arena, pages, merging, near, memoryBytes)
   }
 
   /**
@@ -113,15 +142,37 @@ export class ContentCache {
 
   /**
    * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for, from `source`. They may be missing all the same. Rejects with
-   * the system's error where one of those that are wanted cannot be read.
+   * the system's error where one of those that are wanted cannot be read. `near`: the node of who asks.
    */
-  async load(content: ContentFile, source: PageSource, page: number, count: number, wanted: number): Promise<void> {
+  async load(
+    content: ContentFile,
+    source: PageSource,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+  ): Promise<void> {
     this.#files.hold(content)
     try {
-      await this.#loader.load(source, page, count, wanted, NOWHERE)
+      await this.#loader.load(source, page, count, wanted, near)
     } finally {
       this.#files.release(content)
     }
+  }
+
+  /** A worker on `node` has sampled its hits: see cache/near-samples.ts. */
+  sampled(node: number, samples: Int32Array): void {
+    this.#near?.sampled(node, samples)
+  }
+
+  /** Undefined without `--numa`, and on a machine of one node. Asks the kernel, which takes a moment. */
+  numaStatistics(): (NumaStats & { readonly mode: NumaMode }) | undefined {
+    return this.#near && { mode: this.#near.mode, ...this.#near.stats(this.#arena) }
+  }
+
+  /** The part of it for which nobody need ask the kernel. */
+  replicaStatistics(): ReplicaStats | undefined {
+    return this.#near?.replicaStats()
   }
 
   statistics(): ContentStatistics {

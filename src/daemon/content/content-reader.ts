@@ -16,13 +16,13 @@ import type { ContentRef } from './content-files.ts'
 const SPAN_MAX = 64
 
 export class ContentReader {
-  readonly #lookup: Lookup
+  protected readonly lookup: Lookup
   readonly #arena: Arena
   /** Of the frames of a span. */
-  readonly #generations = new Int32Array(SPAN_MAX)
+  protected readonly generations = new Int32Array(SPAN_MAX)
 
   constructor({ memory, arena }: ContentMemory) {
-    this.#lookup = new Lookup(memory, NEEDS_FENCE)
+    this.lookup = new Lookup(memory, NEEDS_FENCE)
     this.#arena = Arena.attach(arena, linuxNative)
   }
 
@@ -30,8 +30,9 @@ export class ContentReader {
    * Copies up to `length` bytes of the file from `position` on to the start of `target`: how many, up to the first page that is not in memory. The range lies within the
    * file.
    */
-  copy({ mapping, version }: ContentRef, position: number, target: Uint8Array, length: number): number {
-    const lookup = this.#lookup
+  copy({ mapping: first, version }: ContentRef, position: number, target: Uint8Array, length: number): number {
+    const { lookup } = this
+    const mapping = this.mappingOf(first)
     let done = 0
     while (done < length) {
       const page = Math.floor((position + done) / PAGE_BYTES)
@@ -48,7 +49,9 @@ export class ContentReader {
       const count = Math.min(frames * PAGE_BYTES - from, length - done)
       this.#arena.copy(frame, from, count, target, done)
       // One was given to another page meanwhile: look again.
-      if (this.#areStill(frame, frames)) done += count
+      if (!this.#areStill(frame, frames)) continue
+      this.copied(frame, frames, count)
+      done += count
     }
     // The mapping may have been another file's by then.
     return lookup.layoutOf(mapping) === version ? done : 0
@@ -56,13 +59,20 @@ export class ContentReader {
 
   /** Whether `page` of the file is in memory now. A hint. */
   has({ mapping }: ContentRef, page: number): boolean {
-    return this.#lookup.find(mapping, page) !== FOUND.NOTHING
+    return this.lookup.find(this.mappingOf(mapping), page) !== FOUND.NOTHING
   }
+
+  /** Of a file's mappings the one to look in. */
+  protected mappingOf(mapping: number): number {
+    return mapping
+  }
+
+  /** `count` bytes were copied from `frames` side by side, of those {@link generations}. */
+  protected copied(_first: number, _frames: number, _count: number): void {}
 
   /** How many pages from `page` on, which is in `first`, at most `limit`, lie in frames side by side. */
   #span(mapping: number, page: number, first: number, limit: number): number {
-    const lookup = this.#lookup
-    const generations = this.#generations
+    const { lookup, generations } = this
     generations[0] = lookup.generation
     let frames = 1
     while (frames < limit && frames < SPAN_MAX && lookup.find(mapping, page + frames) === first + frames)
@@ -71,7 +81,7 @@ export class ContentReader {
   }
 
   #areStill(first: number, frames: number): boolean {
-    for (let i = 0; i < frames; i++) if (!this.#lookup.isStill(first + i, this.#generations[i]!)) return false
+    for (let i = 0; i < frames; i++) if (!this.lookup.isStill(first + i, this.generations[i]!)) return false
     return true
   }
 }

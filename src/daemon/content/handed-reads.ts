@@ -26,6 +26,7 @@ import type { ToKeeper } from '../shared-state.ts'
 import type { ContentCache } from './content-cache.ts'
 import { type ContentFile, isSameState } from './content-files.ts'
 import { ContentReader } from './content-reader.ts'
+import { NearContentReader } from './near-content-reader.ts'
 
 const pread = promisify(fs.read)
 
@@ -49,18 +50,23 @@ export interface HandedReadsParts {
 export class HandedReads {
   readonly #parts: HandedReadsParts
   readonly #reader: ContentReader
+  readonly #nearReader: NearContentReader | undefined
   /** Read from files, because it could not be had in the arena; and from the arena. */
   readonly bytes = { fromFiles: 0, fromArena: 0 }
 
   constructor(parts: HandedReadsParts) {
     this.#parts = parts
-    this.#reader = new ContentReader(parts.contents.shared)
+    const { shared } = parts.contents
+    // What was just loaded says nothing about who reads it often.
+    this.#nearReader = shared.near && new NearContentReader(shared, shared.near, () => {})
+    this.#reader = this.#nearReader ?? new ContentReader(shared)
   }
 
   /** Takes a message from a worker; false where it is none of these. */
   receive(message: ToKeeper): boolean {
     if (message.type === 'read') void this.#read(message)
     else if (message.type === 'readAhead') void this.#readAhead(message)
+    else if (message.type === 'sampled') this.#parts.contents.sampled(message.node, message.samples)
     else return false
     return true
   }
@@ -83,19 +89,19 @@ export class HandedReads {
   }
 
   /** What the request wants and lacks. Where it cannot be read, who tries it next says why. */
-  async #load({ slot, map, loadFd, isDirect, offset, size }: ReadRequest, mapped: MappedContent): Promise<void> {
+  async #load({ slot, map, near, loadFd, isDirect, offset, size }: ReadRequest, mapped: MappedContent): Promise<void> {
     const first = Math.floor(offset / PAGE_BYTES)
     const count = Math.ceil((offset + size) / PAGE_BYTES) - first
     const source = new OpenedSource(this.#parts, slot, map, mapped, loadFd, isDirect)
     try {
-      await this.#parts.contents.load(mapped.content, source, first, count, count)
+      await this.#parts.contents.load(mapped.content, source, first, count, count, near)
     } catch {
     } finally {
       source.close(first, count)
     }
   }
 
-  async #readAhead({ slot, map, loadFd, isDirect, page, count }: AheadRequest): Promise<void> {
+  async #readAhead({ slot, map, near, loadFd, isDirect, page, count }: AheadRequest): Promise<void> {
     const mapped = this.#parts.contentOf(map)
     if (mapped === undefined) {
       close(loadFd)
@@ -104,7 +110,14 @@ export class HandedReads {
     const source = new OpenedSource(this.#parts, slot, map, mapped, loadFd, isDirect)
     try {
       for (let done = 0; done < count; done += WINDOW_MAX)
-        await this.#parts.contents.load(mapped.content, source, page + done, Math.min(WINDOW_MAX, count - done), 0)
+        await this.#parts.contents.load(
+          mapped.content,
+          source,
+          page + done,
+          Math.min(WINDOW_MAX, count - done),
+          0,
+          near,
+        )
     } catch {
     } finally {
       source.close(page, count)
@@ -113,13 +126,14 @@ export class HandedReads {
 
   /** Reads the pieces of the request into `reply`: bytes, up to the end of the file, or -errno. */
   async #fill(request: ReadRequest, { content, runs, own }: MappedContent, reply: Reply): Promise<number> {
-    const { fd, offset, size, fills } = request
+    const { fd, offset, size, fills, near } = request
     const walk = new PieceWalk()
     const { payload } = reply
     walk.start(RunMap.attach(runs.buffer), offset, size, own.isEmpty ? undefined : own)
     let done = 0
     while (walk.next()) {
       const { done: at, length, offset: position } = walk
+      this.#nearReader?.at(near, near)
       let have = walk.home === ARENA ? this.#reader.copy(content, position, payload.subarray(at), length) : 0
       this.bytes.fromArena += have
       try {

@@ -10,6 +10,7 @@ import type { Context } from './context.ts'
 import { creatingHandlers } from './creating.ts'
 import { directoryHandlers } from './directories.ts'
 import { lockingHandlers } from './locking.ts'
+import { toldToOtherNodeid } from './other-nodeid.ts'
 import { readingHandlers } from './reading.ts'
 import { refusalHandlers } from './refusals.ts'
 import { writingHandlers } from './writing.ts'
@@ -26,11 +27,8 @@ export function allHandlers(context: Context, space: Space): Partial<Record<Opco
 
 function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
   const credentials = new Credentials(context.options.privileged)
-  const handlers = {
-    ...creatingHandlers(context, credentials),
-    ...changingHandlers(context, credentials),
-    ...writingHandlers(context, credentials),
-  }
+  const changing = { ...changingHandlers(context, credentials), ...writingHandlers(context, credentials) }
+  const handlers = { ...creatingHandlers(context, credentials), ...toldToOtherNodeid(changing, context) }
   const retried = Object.entries(handlers).map(
     ([name, handler]) => [name, retryWithSpace(handler, () => makeSpace(context, space))] as const,
   )

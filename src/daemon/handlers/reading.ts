@@ -10,7 +10,10 @@ import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { SPLICE_BYTES_MIN, SplicedReply } from '../../fuse/spliced-reply.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, lseek, O_ACCMODE, O_NONBLOCK, O_RDWR, pread, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
-import { ArenaReads } from '../content/arena-reads.ts'
+import { ArenaReads, type ArenaReadsParts } from '../content/arena-reads.ts'
+import type { ContentMemory } from '../content/content-cache.ts'
+import { ContentReader } from '../content/content-reader.ts'
+import { NearArenaReads } from '../content/near-arena-reads.ts'
 import { SLOT } from '../inode-table.ts'
 import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
@@ -25,7 +28,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
   const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
-  const arena = context.content && new ArenaReads(context.content, { ...context, readPiece })
+  const arena = context.content && arenaReads(context.content, { ...context, readPiece })
 
   /**
    * pread(2). Where the kernel fills its own copy (`fills`), it takes a short answer for the end of the file, and cuts the size off there:
@@ -125,6 +128,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (opened !== UNDECIDED) return opened
       let fd = opening.openBelow(files, slot, flags, stat)
       if (fd < 0) return fd
+      arena?.opened(fd, request.pid)
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
       // Also where stores through a mapping that is passed through are going to change them without a word.
       if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
@@ -143,6 +147,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
         close(fd)
         fd = files.open(slot, O_NONBLOCK)
         if (fd < 0) return fd
+        arena?.opened(fd, request.pid)
       }
       const { uniqueLow, uniqueHigh } = request
       context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
@@ -218,4 +223,9 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     FLUSH: () => -ERRNO.ENOSYS,
     FSYNC: () => -ERRNO.ENOSYS,
   }
+}
+
+function arenaReads(content: ContentMemory, parts: ArenaReadsParts): ArenaReads | NearArenaReads {
+  if (content.near !== undefined) return new NearArenaReads(content, content.near, parts)
+  return new ArenaReads(new ContentReader(content), parts)
 }

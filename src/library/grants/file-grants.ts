@@ -19,7 +19,7 @@ import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import type { Arena } from '../arena.ts'
 import { type CachedInode, NO_STAMP } from '../cached-inode.ts'
-import { systemError, withPath } from '../errors.ts'
+import { isNoSpace, systemError, withPath } from '../errors.ts'
 import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from './grants.ts'
 import { refusedError } from './refused.ts'
 
@@ -258,9 +258,4 @@ function putBack(inode: CachedInode, old: Uint8Array, position: number, error: u
 
 function staleError(inode: CachedInode): Error {
   return systemError('ESTALE', 'the grant has ended', 'publish', inode.path)
-}
-
-export function isNoSpace(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOSPC' || code === 'EDQUOT'
 }

@@ -3,6 +3,7 @@ import { PAGE_BYTES } from '../../cache/entry.ts'
 import { OwnPages } from '../../cache/own-pages.ts'
 import { type Run, RunMap } from '../../cache/run-map.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
+import type { WindowHandle } from '../../library/windows.ts'
 
 /** Pages that files may have, one row in each run: indexes of one, two and three levels. In the first rows all lie in the same slot of their leaf. */
 export const PAGES = [
@@ -12,6 +13,9 @@ export const PAGES = [
 ] as const
 export const FILE_BYTES = 4161 * PAGE_BYTES
 
+/** Pages that homes may have. */
+export const HOME_PAGES = [0, 1, 2, 64] as const
+
 export interface SimHome {
   readonly number: number
   /** Values by page. They never change. */
@@ -20,6 +24,8 @@ export interface SimHome {
   readonly domain: number
   /** -1: no file lies in it now. */
   mapping: number
+  /** On its bytes, where they lie on a device. */
+  window: WindowHandle | undefined
   /** Files whose layout names it, and loads under way. */
   users: number
 }
@@ -77,9 +83,13 @@ export class SimFile {
     for (const page of this.exclusives) this.own.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
     this.homes = [...new Set([...this.clones.values()].map(({ home }) => home))]
     const mappings = new Int32Array(Math.max(...this.homes.map(({ number }) => number)) + 1).fill(-1)
-    for (const home of this.homes) mappings[home.number] = home.mapping
+    const windows: (WindowHandle | undefined)[] = []
+    for (const home of this.homes) {
+      mappings[home.number] = home.mapping
+      windows[home.number] = home.window
+    }
     const map = RunMap.build(this.#runs(), FILE_BYTES)
-    this.layout = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes: mappings } }
+    this.layout = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes: mappings, windows } }
   }
 
   #runs(): Run[] {

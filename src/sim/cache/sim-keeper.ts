@@ -27,6 +27,7 @@ type Operation =
   | 'resize'
   | 'bury'
   | 'replicate'
+  | 'promote'
   | 'grants'
   | 'scan'
   | 'mergeNow'
@@ -47,6 +48,7 @@ const OPERATIONS: readonly Operation[] = (
     ['resize', 1],
     ['bury', 2],
     ['replicate', 12],
+    ['promote', 12],
     ['grants', 12],
     ['scan', 3],
     ['mergeNow', 3],
@@ -75,8 +77,6 @@ export class SimKeeper implements Executor {
 
   constructor(world: World) {
     this.#world = world
-    world.giveBack = (frames) => this.#giveBack(frames)
-    world.copy = (from, to) => this.#copy(from, to)
   }
 
   // ---- accesses to memory
@@ -249,6 +249,8 @@ export class SimKeeper implements Executor {
       truth.change(file.name, page, valueAt(file.clones.get(page)) ?? this.#world.freshValue())
       this.#world.disk.writePage(file, page, truth.value(file.name, page))
     }
+    // What it has left may go at once.
+    if (random.chance(0.5)) this.retire()
   }
 
   serveByHomes(): void {
@@ -262,6 +264,7 @@ export class SimKeeper implements Executor {
     if (home.mapping < 0 || home.users > 0) return
     pages.deleteMapping(home.mapping)
     home.mapping = -1
+    this.#world.direct?.close(home)
   }
 
   /** Reads a file on its own thread, which makes short cuts. */
@@ -300,6 +303,11 @@ export class SimKeeper implements Executor {
     ].filter(({ mapping }) => mapping >= 0)
     for (const { mapping, page } of places)
       if (random.chance(0.5)) pages.replicate(mapping, page, random.below(nodes.count))
+  }
+
+  /** Some page is copied from the device, or some copy goes. */
+  promote(): void {
+    this.#world.direct?.act()
   }
 
   /** A dead thread's part is taken over by another. */
@@ -407,8 +415,11 @@ export class SimKeeper implements Executor {
     if (file.mapping < 0 || file.isServedByHomes || file.clones.size === 0 || file.writing !== undefined) return
     const homes = [...new Set([...file.clones.values()].map(({ home }) => home))]
     for (const home of homes) {
-      if (home.mapping < 0) home.mapping = pages.mappings.create(home.domain)
-      if (home.mapping < 0) return
+      if (home.mapping < 0) {
+        home.mapping = pages.mappings.create(home.domain)
+        if (home.mapping < 0) return
+        this.#world.direct?.open(home)
+      }
       pages.mappings.setSize(home.mapping, FILE_BYTES)
     }
     for (const home of homes) home.users++
@@ -436,6 +447,7 @@ export class SimKeeper implements Executor {
     }
     const place = file.isServedByHomes && !file.own!.has(page) ? file.clones.get(page) : undefined
     if (place === undefined) this.#begin(file, page, node, (offset) => disk.valueOf(file, page, offset), leave)
+    else if (this.#world.direct?.mint(place, node)) leave()
     else this.#begin(place.home, place.page, node, () => valueAt(place)!, leave)
   }
 
@@ -467,7 +479,7 @@ export class SimKeeper implements Executor {
       const offset = SIMULATED_BYTES[load.bytesLoaded]!
       const byte = byteOf(load.value(offset), offset)
       if (byte !== 0) load.isZero = false
-      this.#fill(load.frame, load.bytesLoaded++, byte)
+      this.#world.fill(load.frame, load.bytesLoaded++, byte)
     }
     return load.bytesLoaded === SIMULATED_BYTES.length
   }
@@ -480,21 +492,5 @@ export class SimKeeper implements Executor {
       this.#merging(() => (random.chance(0.8) ? (merged ?? pages) : pages).publish(load.frame, random.chance(0.8)))
     else if (pages.publishZero(load.frame)) counts.zeros++
     load.done()
-  }
-
-  /** The system takes the memory of frames: who reads it reads zeros. */
-  #giveBack(frames: readonly number[]): void {
-    for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(frame, at, 0)
-  }
-
-  #copy(from: number, to: number): void {
-    const base = this.#world.frameBytes.base + from * SIMULATED_BYTES.length
-    for (let at = 0; at < SIMULATED_BYTES.length; at++) this.#fill(to, at, this.load(base + at))
-  }
-
-  #fill(frame: number, at: number, byte: number): void {
-    const { viewed, frameBytes } = this.#world
-    if ((viewed.get(frame) ?? []).length > 0) throw new Error(`frame ${frame} is filled while somebody looks at it`)
-    this.store(frameBytes.base + frame * SIMULATED_BYTES.length + at, byte)
   }
 }

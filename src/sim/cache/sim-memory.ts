@@ -36,6 +36,8 @@ interface History {
 
 /** {@link Region.rank} of nodes. */
 export const NODES_RANK = 1
+/** And of what windows show: its addresses come from no load. */
+export const WINDOWS_RANK = -2
 
 const HISTORY_MAX = 12
 
@@ -73,6 +75,10 @@ export class SimMemory {
   /** What everybody can see now. */
   get(address: number): number {
     return this.#words[address]!
+  }
+
+  isWindow(address: number): boolean {
+    return this.regionOf(address).rank === WINDOWS_RANK
   }
 
   history(address: number): History | undefined {
@@ -132,7 +138,7 @@ export class Processor {
     this.#isWeak = memory.order === 'arm'
   }
 
-  /** Whether the last load was one of a node: each atomic one, for what is found that way has no owner to ask, and some of the others. */
+  /** Whether the last load was one of a node: each atomic one, for what is found that way has no owner to ask, and some of the others; or of a window, which nobody asks either. */
   get isInIndex(): boolean {
     return this.#isInIndex
   }
@@ -146,7 +152,8 @@ export class Processor {
   }
 
   load(address: number): number {
-    this.#isInIndex = this.#memory.isNode(address) && this.#random.chance(0.15)
+    const pauses = this.#memory.isWindow(address) ? 0.5 : this.#memory.isNode(address) ? 0.15 : 0
+    this.#isInIndex = pauses > 0 && this.#random.chance(pauses)
     return this.#own(address)?.value ?? (this.#isWeak ? this.#loadSome(address, false) : this.#memory.get(address))
   }
 

@@ -22,6 +22,10 @@ export interface CacheOutcome extends Counts {
   readonly unpublished: number
   readonly replicas: number
   readonly collapsed: number
+  readonly promotions: number
+  readonly demotions: number
+  /** Looks at bytes on a device. */
+  readonly directLooks: number
 }
 
 /** A promise that did not hold, with how to see it again. */
@@ -54,7 +58,9 @@ export function simulateCache(seed: number): CacheOutcome {
       const { truth, description, counts, pages } = world
       const { evicted, unpublished } = pages.counts
       const { made: replicas = 0, collapsed = 0 } = pages.replicas?.counts ?? {}
-      return { seed, description, moments: truth.now, evicted, unpublished, replicas, collapsed, ...counts }
+      const { promotions = 0, demotions = 0 } = pages.direct?.counts ?? {}
+      const device = { promotions, demotions, directLooks: world.direct?.device.looks ?? 0 }
+      return { seed, description, moments: truth.now, evicted, unpublished, replicas, collapsed, ...device, ...counts }
     })
   } catch (error) {
     throw new CacheSimulationFailure(seed, world, error)

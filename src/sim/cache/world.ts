@@ -11,14 +11,17 @@ import { FRAME, FRAME_RECORD_BYTES, frameAt } from '../../layout/frame-record.ts
 import { MAPPING_RECORD_BYTES } from '../../layout/mapping-record.ts'
 import { NODE_BYTES } from '../../layout/node.ts'
 import type { Arena } from '../../library/arena.ts'
+import { DirectReader } from '../../library/direct-reader.ts'
 import type { LayoutHandle } from '../../library/layout.ts'
 import { PageReader } from '../../library/page-reader.ts'
+import { Windows } from '../../library/windows.ts'
 import { Random } from '../random.ts'
 import { Disk, HALVES } from './disk.ts'
 import { PAGES, type Place, SimFile, type SimHome, valueAt } from './files.ts'
 import type { Machine } from './machine.ts'
 import { life, VIEWS_MAX } from './reader-program.ts'
 import { ReaderThread } from './reader-thread.ts'
+import { SimDirect } from './sim-direct.ts'
 import { SimGrants } from './sim-grants.ts'
 import { NODES_RANK, type Order, Processor, type Region, SimMemory } from './sim-memory.ts'
 import { SimPolicy } from './sim-policy.ts'
@@ -95,14 +98,12 @@ export class World {
   readonly pins: Region
   /** Reads on the keeper's own thread. */
   readonly ownReader: PageReader
-  /** The memory of frames is given back to the system. */
-  giveBack: (frames: readonly number[]) => void = () => {}
   readonly disk: Disk
   /** Whether there is anybody who wants pages alone. */
   readonly hasGrants: boolean
   readonly grants: SimGrants
-  /** A page is copied from frame to frame. */
-  copy: (from: number, to: number) => void = () => {}
+  /** Undefined: no home lies on one. */
+  readonly direct: SimDirect | undefined
   /** NUMA nodes. */
   readonly nodes: FrameNodes
   /** Each node has mappings of its own. */
@@ -168,13 +169,14 @@ export class World {
       this.cache,
       () => new SimPolicy(random),
       frames * PAGE_BYTES + random.below(nodes) * NODE_BYTES,
-      (given) => this.giveBack(given),
+      (given) => this.#giveBack(given),
       this.nodes,
     )
     this.isByNode = nodeCount > 1 && random.chance(0.3)
     if (this.isByNode) this.pages.mapByNode()
     this.replicaMappings =
-      nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.copy(from, to)) : []
+      nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.#copy(from, to)) : []
+    this.direct = random.chance(0.5) ? new SimDirect(this) : undefined
     this.merged = isMerging ? new MergedPages(this.pages, this.#pageBytes(), random.below(1000)) : undefined
     this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
     this.ownReader = this.#makeReader({
@@ -190,7 +192,7 @@ export class World {
     this.#makeFiles()
     this.hasGrants = random.chance(0.5)
     this.grants = new SimGrants(this)
-    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, turns of ${this.#turnMax} at ${this.#pace}`
+    this.description = `${this.#order}, ${frames} frames on ${nodeCount} nodes, ${nodes} nodes, ${mappings} mappings, ${threads} readers, ${isMerging ? 'merging' : 'not merging'}, ${this.direct ? 'with' : 'without'} a device, turns of ${this.#turnMax} at ${this.#pace}`
   }
 
   /** A new thread reads. */
@@ -240,9 +242,28 @@ export class World {
     this.#simulate(buffer, 4, -1)
   }
 
+  /** A byte of a frame is written. */
+  fill(frame: number, at: number, byte: number): void {
+    if ((this.viewed.get(frame) ?? []).length > 0)
+      throw new Error(`frame ${frame} is filled while somebody looks at it`)
+    this.machine.executor.store(this.frameBytes.base + frame * SIMULATED_BYTES.length + at, byte)
+  }
+
   /** A node for who opens a file. */
   anyNode(): number {
     return this.isByNode ? this.random.below(this.nodes.count) : 0
+  }
+
+  /** The system takes the memory of frames: who reads it reads zeros. */
+  #giveBack(frames: readonly number[]): void {
+    // The world is being made.
+    if (this.truth.now === 0) return
+    for (const frame of frames) for (let at = 0; at < SIMULATED_BYTES.length; at++) this.fill(frame, at, 0)
+  }
+
+  #copy(from: number, to: number): void {
+    const base = this.frameBytes.base + from * SIMULATED_BYTES.length
+    for (let at = 0; at < SIMULATED_BYTES.length; at++) this.fill(to, at, this.machine.executor.load(base + at))
   }
 
   #simulate(buffer: SharedArrayBuffer, recordBytes: number, rank: number, leads?: Region['leads']): Region {
@@ -269,7 +290,9 @@ export class World {
   #makeReader(shortcuts?: Shortcuts): PageReader {
     const lookup = new Lookup(this.cache, this.#order === 'arm')
     this.moveReader(lookup)
-    return new PageReader(lookup, this.#arena, shortcuts)
+    const device = this.direct?.device
+    const direct = device && new DirectReader(lookup, new Windows((window) => device.view(window)), () => {})
+    return new PageReader(lookup, this.#arena, shortcuts, direct)
   }
 
   /** The thread goes on on another node, or this one. */
@@ -294,7 +317,7 @@ export class World {
     for (let number = 0; number < homes; number++) {
       const values = new Map<number, number>()
       for (const page of random.chance(0.5) ? [0, 64] : [1, 2]) values.set(page, this.freshValue())
-      this.homes.push({ number, values, domain: random.below(this.#domains), mapping: -1, users: 0 })
+      this.homes.push({ number, values, domain: random.below(this.#domains), mapping: -1, window: undefined, users: 0 })
     }
     const files = random.between(1, 3)
     const choice = random.pick(PAGES)

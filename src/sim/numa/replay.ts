@@ -6,9 +6,9 @@
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import { FrameNodes } from '../../cache/frame-nodes.ts'
 import { NO_FRAME } from '../../cache/frames.ts'
+import { HitSampler } from '../../cache/hit-samples.ts'
 import { FOUND, Lookup } from '../../cache/lookup.ts'
 import { allocateMemory } from '../../cache/memory.ts'
-import { NearSampler } from '../../cache/near-samples.ts'
 import { PageKeeper } from '../../cache/page-keeper.ts'
 import { NodeClocks } from '../../cache/reclaim/node-clocks.ts'
 import { ReuseClock } from '../../cache/reclaim/reuse-clock.ts'
@@ -55,7 +55,7 @@ export class Replay {
   readonly #keeper: PageKeeper
   readonly #nodes: FrameNodes
   readonly #lookups: readonly Lookup[]
-  readonly #samplers: readonly NearSampler[]
+  readonly #samplers: readonly HitSampler[]
   readonly #work: readonly Work[]
   readonly #mapping: number
   #framesMax = 0
@@ -92,7 +92,7 @@ export class Replay {
       lookup.replicas = mappings[node] ?? -1
       return lookup
     })
-    this.#samplers = table.frames.map((_, node) => new NearSampler((samples) => policy?.take(node, samples)))
+    this.#samplers = table.frames.map((_, node) => new HitSampler((samples) => policy?.take(node, samples)))
     this.#work = table.frames.map(() => ({ accesses: 0, local: 0, remote: 0, misses: 0, writes: 0 }))
   }
 

@@ -10,7 +10,8 @@
  *   3        30     20     12     10   no CPU
  *   4        40     40     40     40   not there until a test plugs its memory in: a second nvdimm, as a DAX device
  * ```
- * What it cannot show: real latencies (all memory is equally far, JavaScript is many times slower) and cache lines that were not flushed.
+ * What it cannot show: real latencies (all memory is equally far, JavaScript is many times slower) and cache lines that were not flushed: the emulation has no processor caches, what was stored before a reset is there after it,
+ * in the order in which it was stored.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,6 +23,12 @@ import { busybox, copyModules, findKernel, packInitramfs } from '../../support/g
 import { findProgram } from '../../support/requires.ts'
 import { ROOT } from '../../support/sources.ts'
 import type { GuestResult } from './guest-test.ts'
+
+/** What a test needs to boot one. */
+export const GUEST_REQUIRES = [
+  'guest-kernel',
+  ...['qemu-system-x86_64', 'busybox', 'cpio', 'mkfs.xfs'].map((name) => `program:${name}` as const),
+] as const
 
 export const NODES = 4
 const CPUS = 3
@@ -60,49 +67,77 @@ export interface GuestRun {
 
 /** Boots a guest that runs the tests, and waits until it is gone. `compiled`: the directory to which they were compiled. */
 export async function runGuest(compiled: string, msMax: number): Promise<GuestRun> {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-guest-'))
-  try {
-    const initramfs = path.join(directory, 'initramfs')
-    const tree = path.join(directory, 'tree')
-    fill(tree, compiled)
-    packInitramfs(tree, initramfs)
-    fs.rmSync(tree, { recursive: true })
-    const pmem = path.join(directory, 'pmem')
-    fs.writeFileSync(pmem, '')
-    fs.truncateSync(pmem, PMEM_MIB << 20)
-    return await boot(initramfs, pmem, path.join(directory, 'console'), msMax)
-  } finally {
-    fs.rmSync(directory, { recursive: true })
-  }
+  using machine = new Machine(compiled)
+  const results: GuestResult[] = []
+  const console = await machine.boot('main', { msMax, onLine: (line) => results.push(JSON.parse(line)) })
+  return { results, console }
 }
 
-async function boot(initramfs: string, pmem: string, log: string, msMax: number): Promise<GuestRun> {
-  const child = spawn(
-    'qemu-system-x86_64',
-    [
-      ...['-M', 'pc,nvdimm=on,usb=off', '-nodefaults', '-no-reboot', '-display', 'none'],
-      ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'Nehalem,+clflushopt,+clwb'],
-      ...['-smp', `${CPUS},sockets=${CPUS}`, '-m', `${NODES * NODE_MIB}M,slots=4,maxmem=8G`],
-      ...topology(),
-      ...['-object', `memory-backend-file,id=pmem,share=on,mem-path=${pmem},size=${PMEM_MIB}M`],
-      ...['-device', `nvdimm,memdev=pmem,id=nvdimm0,node=${NODES - 1}`],
-      ...['-object', `memory-backend-ram,id=plugged,share=on,size=${PLUGGED_MIB}M`],
-      ...['-device', `nvdimm,memdev=plugged,id=nvdimm1,node=${NODES}`],
-      ...['-chardev', `file,id=console,path=${log}`, '-serial', 'chardev:console', '-serial', 'stdio'],
-      ...['-kernel', findKernel(), '-initrd', initramfs, '-append'],
-      'console=ttyS0 quiet panic=-1 mitigations=off nopti tsc=reliable random.trust_cpu=1 audit=0 no_timer_check',
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'], timeout: msMax },
-  )
-  const results: GuestResult[] = []
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    if (line.startsWith('{')) results.push(JSON.parse(line))
-  })
-  let complaints = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text))
-  await once(child, 'close')
-  const lines = fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(-CONSOLE_LINES) : []
-  return { results, console: complaints + lines.join('\n') }
+export interface BootOptions {
+  /** After so long it is switched off. */
+  readonly msMax: number
+  /** For the program, in its environment; without blanks. */
+  readonly variables?: Readonly<Record<string, string>>
+  /** Of the lines that the program prints, those of JSON; `reset` takes the power away at once. */
+  readonly onLine: (line: string, reset: () => void) => void
+}
+
+/** A guest that can be booted over and over: its persistent memory stays what it is. */
+export class Machine implements Disposable {
+  readonly #directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-guest-'))
+  readonly #initramfs = path.join(this.#directory, 'initramfs')
+  readonly #pmem = path.join(this.#directory, 'pmem')
+
+  constructor(compiled: string) {
+    try {
+      const tree = path.join(this.#directory, 'tree')
+      fill(tree, compiled)
+      packInitramfs(tree, this.#initramfs)
+      fs.rmSync(tree, { recursive: true })
+      fs.writeFileSync(this.#pmem, '')
+      fs.truncateSync(this.#pmem, PMEM_MIB << 20)
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** Runs one program of this directory, and waits until the guest is gone. Resolves with the end of what the kernel and the init printed. */
+  async boot(program: string, { msMax, variables = {}, onLine }: BootOptions): Promise<string> {
+    const log = path.join(this.#directory, 'console')
+    const environment = Object.entries({ samepage_program: program, ...variables }).map(
+      ([name, value]) => `${name}=${value}`,
+    )
+    const child = spawn(
+      'qemu-system-x86_64',
+      [
+        ...['-M', 'pc,nvdimm=on,usb=off', '-nodefaults', '-no-reboot', '-display', 'none'],
+        ...['-accel', 'tcg,thread=multi,tb-size=1024', '-cpu', 'Nehalem,+clflushopt,+clwb'],
+        ...['-smp', `${CPUS},sockets=${CPUS}`, '-m', `${NODES * NODE_MIB}M,slots=4,maxmem=8G`],
+        ...topology(),
+        ...['-object', `memory-backend-file,id=pmem,share=on,mem-path=${this.#pmem},size=${PMEM_MIB}M`],
+        ...['-device', `nvdimm,memdev=pmem,id=nvdimm0,node=${NODES - 1}`],
+        ...['-object', `memory-backend-ram,id=plugged,share=on,size=${PLUGGED_MIB}M`],
+        ...['-device', `nvdimm,memdev=plugged,id=nvdimm1,node=${NODES}`],
+        ...['-chardev', `file,id=console,path=${log}`, '-serial', 'chardev:console', '-serial', 'stdio'],
+        ...['-kernel', findKernel(), '-initrd', this.#initramfs, '-append'],
+        `console=ttyS0 quiet panic=-1 mitigations=off nopti tsc=reliable random.trust_cpu=1 audit=0 no_timer_check ${environment.join(' ')}`,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], timeout: msMax },
+    )
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line.startsWith('{')) onLine(line, () => child.kill('SIGKILL'))
+    })
+    let complaints = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text))
+    await once(child, 'close')
+    const lines = fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(-CONSOLE_LINES) : []
+    return complaints + lines.join('\n')
+  }
+
+  [Symbol.dispose](): void {
+    fs.rmSync(this.#directory, { recursive: true })
+  }
 }
 
 function topology(): string[] {
@@ -169,7 +204,10 @@ function copyPackages(names: readonly string[], target: string): void {
   }
 }
 
-/** A namespace that begins raw has no struct pages, and so no DAX: it is claimed by a pfn device, as ndctl does it. */
+/**
+ * A namespace that begins raw has no struct pages, and so no DAX: it is claimed by a pfn device, as ndctl does it. Where that was done in an earlier boot the kernel finds it, and there is a file system. What
+ * the kernel's command line has and the kernel does not know comes to init as variables.
+ */
 function init(modules: readonly string[]): string {
   return `#!/bin/busybox sh
 export PATH=/bin HOME=/tmp
@@ -181,12 +219,16 @@ mkdir -p /dev/shm && mount -t tmpfs none /dev/shm
 for module in ${modules.join(' ')}; do insmod /modules/$module.ko; done
 echo "init: modules $(cut -d' ' -f1 /proc/uptime)"
 cd /sys/bus/nd
-echo namespace0.0 > drivers/nd_pmem/unbind
-cat /proc/sys/kernel/random/uuid > devices/pfn0.0/uuid
-echo ram > devices/pfn0.0/mode
-echo namespace0.0 > devices/pfn0.0/namespace
-echo pfn0.0 > drivers/nd_pmem/bind
-mkfs.xfs -q -f -m reflink=1 /dev/pmem0 && mount -t xfs -o dax=always /dev/pmem0 /pmem || echo "init: no persistent memory"
+for i in 1 2 3 4 5 6 7 8 9; do test -b /dev/pmem0 || usleep 200000; done
+if ! grep -qsx namespace0.0 devices/pfn0.*/namespace; then
+  echo namespace0.0 > drivers/nd_pmem/unbind
+  cat /proc/sys/kernel/random/uuid > devices/pfn0.0/uuid
+  echo ram > devices/pfn0.0/mode
+  echo namespace0.0 > devices/pfn0.0/namespace
+  echo pfn0.0 > drivers/nd_pmem/bind
+  mkfs.xfs -q -f -m reflink=1 /dev/pmem0
+fi
+mount -t xfs -o dax=always /dev/pmem0 /pmem || echo "init: no persistent memory"
 echo "init: pmem $(cut -d' ' -f1 /proc/uptime)"
 echo namespace1.0 > drivers/nd_pmem/unbind
 cat /proc/sys/kernel/random/uuid > devices/dax1.0/uuid
@@ -195,7 +237,7 @@ echo namespace1.0 > devices/dax1.0/namespace
 echo dax1.0 > drivers/dax_pmem/bind
 cd /samepage
 stty -F /dev/ttyS1 raw
-node test/guest/rig/main.js > /dev/ttyS1
+node test/guest/rig/$samepage_program.js > /dev/ttyS1
 echo "init: node ended with $? $(cut -d' ' -f1 /proc/uptime)"
 umount /pmem
 poweroff -f

@@ -32,6 +32,30 @@ describe('which files get a home', () => {
     expect(serving.recheckAtMs).toBe(quiet.volume.nowNs / 1e6 + 60_000)
   })
 
+  it('one that wants it, also where nobody shares it; and its clones lie in the same', async () => {
+    start()
+    const alone = quiet.file('alone', 10)
+    const wanting = (file: typeof alone) => quiet.families.serve({ ...quiet.source(file, 0, 'fs'), wantsHome: 'all' })
+    expect(describeServing(await wanting(alone))).toBe('pristine home 1')
+    expect(describeServing(await wanting(alone))).toBe('pristine home 1')
+    const copy = quiet.clone(alone, 'copy')
+    expect(describeServing(await wanting(copy))).toBe('pristine home 1')
+    // What is its own since is worth another home only where it is as much as a file that gets one.
+    quiet.volume.writeDirect(copy, 2, 1000)
+    quiet.later()
+    expect(describeServing(await wanting(copy))).toMatch(/^diverged/)
+    expect(quiet.families.statistics().homesMade).toBe(1)
+    expect(describeServing(await wanting(quiet.file('small', 1)))).toBe('private: small')
+
+    // Of what is shared, and no sooner.
+    const middle = quiet.file('middle', 7)
+    const shared = () => quiet.families.serve({ ...quiet.source(middle, 0, 'fs'), wantsHome: 'shared' })
+    expect(describeServing(await shared())).toBe('private: little shared')
+    quiet.clone(middle, 'second')
+    expect(await quiet.how(middle)).toBe('private: first sharer')
+    expect(describeServing(await shared())).toBe('pristine home 2')
+  })
+
   it('none of which too small a part is shared', async () => {
     start({ minSharePart: 0.5 })
     const file = quiet.file('a', 20)

@@ -31,7 +31,8 @@ function measurementOf(own: { top: number; a: number; b: number; c: number; d: n
   return {
     options: { paths: ['top'], include: [], exclude: [], xdev: false, sync: false },
     counts: { others: 0, directories: 5, hardLinks: 0, unreadable: 0, vanished: 0 },
-    ...{ fileCount: 5, size: 0, allocated: 0, cached: 0, incomparable: 0, unstable: 0 },
+    ...{ fileCount: 5, size: 0, allocated: 0, cached: 0, directFiles: 0, directAllocated: 0 },
+    ...{ incomparable: 0, unstable: 0 },
     ...{ changedFiles: 0, changedDirectories: 0, residencyUnknown: 0, sharingUnknown: 0, sums: noSums() },
     ...{ directories, files: new FileTable(), filesystems: [], leftOut: [], unreadable: [], failed: [] },
     ...{ startedAt_ms: 0, walk_ms: 1, sweep_ms: 1 },

@@ -49,19 +49,21 @@ function modelOf(ranges: Range[], fileCount: number) {
   const end = Math.max(0, ...ranges.map(({ start, length }) => start + length))
   for (let block = 0; block < end; block++) {
     const over = ranges.filter(({ start, length }) => start <= block && block < start + length)
-    const read = over.filter(({ state }) => state !== PageState.absent)
+    const cacheable = over.filter(({ state }) => state !== PageState.direct)
+    const read = cacheable.filter(({ state }) => state !== PageState.absent)
     const resident = over.filter(({ state }) => state === PageState.resident)
     if (over.length === 1) sums.elsewhere += BLOCK
     if (over.length > 1) sums.shared += BLOCK
-    sums.potential += Math.max(0, over.length - 1) * BLOCK
+    sums.saved += Math.max(0, over.length - 1) * BLOCK
+    sums.potential += Math.max(0, cacheable.length - 1) * BLOCK
     sums.reread += Math.max(0, read.length - 1) * BLOCK
     sums.duplicate += Math.max(0, resident.length - 1) * BLOCK
     if (resident.length > 1) sums.cachedAgain += BLOCK
     for (const { file } of over) {
       if (over.length > 1) columns.shared[file]! += BLOCK
-      columns.potential[file]! += (BLOCK * (over.length - 1)) / over.length
       for (const other of over) neighbours.add(`${file} ${other.file}`)
     }
+    for (const { file } of cacheable) columns.potential[file]! += (BLOCK * (cacheable.length - 1)) / cacheable.length
     for (const { file } of read) columns.reread[file]! += (BLOCK * (read.length - 1)) / read.length
     for (const { file } of resident) {
       columns.duplicate[file]! += (BLOCK * (resident.length - 1)) / resident.length
@@ -88,7 +90,7 @@ function groupsOf(neighbours: Set<string>, fileCount: number): number[] {
 }
 
 const file = fc.nat(FILES - 1)
-const state = fc.constantFrom(PageState.absent, PageState.evicted, PageState.resident)
+const state = fc.constantFrom(...Object.values(PageState))
 const arbitraryRanges = fc.array(
   fc.oneof(
     fc.record({ start: fc.nat(40), length: fc.integer({ min: 1, max: 20 }), file, state }),
@@ -150,7 +152,12 @@ describe('sweep', () => {
     sweep(ranges, files, sums)
     expect(sums).toEqual({
       ...{ shared: bytes, cachedAgain: bytes, elsewhere: 0 },
-      ...{ potential: bytes * (count - 1), duplicate: bytes * (count - 1), reread: bytes * (count - 1) },
+      ...{
+        saved: bytes * (count - 1),
+        potential: bytes * (count - 1),
+        duplicate: bytes * (count - 1),
+        reread: bytes * (count - 1),
+      },
     })
     expect(files.duplicate[4321]).toBeCloseTo((bytes * (count - 1)) / count, 3)
     expect(files.groupOf(count - 1)).toBe(0)

@@ -6,6 +6,7 @@ test('requests are numbered as the kernel does', () => {
   expect(ioctlRequest('readWrite', 'f', 11, 32)).toBe(0xc020660b) // FS_IOC_FIEMAP
   expect(ioctlRequest('write', 0x94, 9, 4)).toBe(0x40049409) // FICLONE
   expect(ioctlRequest('read', 'f', 1, 8)).toBe(0x80086601) // FS_IOC_GETFLAGS
+  expect(ioctlRequest('read', 'X', 31, 28)).toBe(0x801c581f) // FS_IOC_FSGETXATTR
   expect(ioctlRequest('none', 'T', 1, 0)).toBe(0x5401)
 })
 

@@ -1,11 +1,22 @@
+import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { close } from '../../../src/linux/file.ts'
 import { createMemory, mapMemory } from '../../../src/linux/memory.ts'
-import { bindMemory, currentCpu, nodesOfPages, pagesByNode, readCpuNodes, readNodes } from '../../../src/linux/numa.ts'
-import { describeWith } from '../../support/requires.ts'
+import {
+  allowedCpus,
+  bindMemory,
+  cpuOfThread,
+  currentCpu,
+  nodesOfPages,
+  pagesByNode,
+  readCpuNodes,
+  readNodes,
+} from '../../../src/linux/numa.ts'
+import { eventually } from '../../support/eventually.ts'
+import { describeWith, findProgram } from '../../support/requires.ts'
 
 test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-numa-'))
@@ -81,5 +92,24 @@ describeWith(['numa-policies'], 'on this machine', () => {
     const fd = createMemory('samepage-test', 4096)
     expect(() => bindMemory(mapMemory(fd, 4096)[0]!, 63)).toThrow(/EINVAL/)
     close(fd)
+  })
+})
+
+describeWith(['program:taskset'], 'CPUs of threads', () => {
+  test('another process is seen where it is bound to, a thread that is not there nowhere', async () => {
+    const cpu = allowedCpus().at(-1)!
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-numa-'))
+    // A name with what ends it in it.
+    fs.copyFileSync(findProgram('sleep')!, path.join(directory, 'x) R 1 2'))
+    const child = spawn('taskset', ['-c', String(cpu), path.join(directory, 'x) R 1 2'), '60'], { stdio: 'ignore' })
+    try {
+      await eventually(() => expect(fs.readFileSync(`/proc/${child.pid}/comm`, 'latin1')).toContain('R 1 2'))
+      expect(cpuOfThread(child.pid!)).toBe(cpu)
+    } finally {
+      child.kill()
+      fs.rmSync(directory, { recursive: true })
+    }
+    expect(cpuOfThread(0)).toBe(-1)
+    expect(cpuOfThread(2 ** 22 + 1)).toBe(-1)
   })
 })

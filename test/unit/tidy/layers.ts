@@ -57,7 +57,7 @@ const PURE: readonly string[] = ['cache', 'layout', 'homes', 'sim']
 /** The packages that only one layer may use. */
 const PACKAGES: Record<string, readonly string[]> = {
   koffi: ['linux'],
-  commander: ['cli'],
+  commander: ['cli', 'sim'],
   'cli-progress': ['cli'],
   'cli-table3': ['cli'],
 }

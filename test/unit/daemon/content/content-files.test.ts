@@ -1,14 +1,17 @@
 /**
  * Content files against a model of one file that others write below the mount, and that is written through it, while it is read from the arena: whatever the order of steps, a read
- * returns what the file held between its open and now. Each rule that this rests on, left out, makes a seed fail.
+ * returns what the file held between its open and now; on one NUMA node, and on two. Each rule that this rests on, left out, makes a seed fail.
  */
 import { describe, expect, test } from 'vitest'
 import { PAGE_BYTES } from '../../../../src/cache/entry.ts'
+import { FrameNodes, oneNode } from '../../../../src/cache/frame-nodes.ts'
 import { NO_FRAME } from '../../../../src/cache/frames.ts'
 import { FOUND, Lookup } from '../../../../src/cache/lookup.ts'
 import { allocateMemory } from '../../../../src/cache/memory.ts'
 import { OwnPages } from '../../../../src/cache/own-pages.ts'
 import { PageKeeper } from '../../../../src/cache/page-keeper.ts'
+import { NodeClocks } from '../../../../src/cache/reclaim/node-clocks.ts'
+import type { Ages } from '../../../../src/cache/reclaim/policy.ts'
 import { ReuseClock } from '../../../../src/cache/reclaim/reuse-clock.ts'
 import {
   type ContentFile,
@@ -17,10 +20,18 @@ import {
   type FileState,
   isSameState,
 } from '../../../../src/daemon/content/content-files.ts'
+import type { NumaMode } from '../../../../src/library/numa.ts'
 import { Random } from '../../../support/random.ts'
 
 const PAGES = 2
 const FRAMES = 8
+const NODES = {
+  frames: [FRAMES / 2, FRAMES / 2],
+  distances: [
+    [10, 21],
+    [21, 10],
+  ],
+}
 const SIZE = PAGES * PAGE_BYTES
 /** Of the clock that stamps files. */
 const TICK_MS = 16
@@ -61,6 +72,9 @@ class World {
   readonly lookup: Lookup
   readonly random: Random
   readonly without: Rule | undefined
+  readonly nodes: FrameNodes
+  readonly replicaMappings: readonly number[]
+  replicasRead = 0
   readonly arena = new Array<Page>(FRAMES).fill([-1, -1])
   step = 0
   nowMs = 10_000
@@ -78,11 +92,20 @@ class World {
   readonly readers: Reader[] = []
   readonly loads: Load[] = []
 
-  constructor(seed: number, without: Rule | undefined) {
+  constructor(seed: number, without: Rule | undefined, numa: NumaMode = 'off') {
     this.random = new Random(seed)
     this.without = without
-    const memory = allocateMemory({ frames: FRAMES, nodes: 64, mappings: 4, threads: 1, pinsPerThread: 1 })
-    this.pages = new PageKeeper(memory, (ages) => new ReuseClock(FRAMES, ages), (FRAMES + 16) * PAGE_BYTES)
+    const mappings = { off: 4, replicate: 6, inode: 8 }[numa]
+    const memory = allocateMemory({ frames: FRAMES, nodes: 64, mappings, threads: 1, pinsPerThread: 1 })
+    this.nodes = new FrameNodes(numa === 'off' ? oneNode(FRAMES) : NODES)
+    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
+    const policy = (ages: Ages) => new NodeClocks(this.nodes, ages, clock)
+    this.pages = new PageKeeper(memory, policy, (FRAMES + 16) * PAGE_BYTES, () => {}, this.nodes)
+    if (numa === 'inode') this.pages.mapByNode()
+    const copy = (from: number, to: number) => {
+      this.arena[to] = this.arena[from]!
+    }
+    this.replicaMappings = numa === 'replicate' ? this.pages.allowReplicas(copy) : []
     this.files = new ContentFiles(this.pages)
     this.lookup = new Lookup(memory, true)
   }
@@ -120,6 +143,7 @@ class World {
       () => this.loads.length > 0 && this.readLoad(),
       () => this.random.below(2) > 0 && this.endLoad(),
       () => this.otherFile(),
+      ...(this.replicaMappings.length > 0 ? Array(3).fill(() => this.replicate()) : []),
       () => this.read(),
       () => this.read(),
       () => this.read(),
@@ -225,8 +249,10 @@ class World {
     if (readers.length === 0) return
     const held = this.random.pick(readers).held!
     const page = this.random.below(PAGES)
-    if (this.pages.isCached(held.file.mapping, page) || this.pages.isLoading(held.file.mapping, page)) return
-    const frame = this.pages.reserve(held.file.mapping, page)
+    const near = this.random.below(this.nodes.count)
+    const mapping = this.pages.mappings.on(held.file.mapping, near)
+    if (this.pages.isCached(mapping, page) || this.pages.isLoading(mapping, page)) return
+    const frame = this.pages.reserve(mapping, page, near)
     if (frame === NO_FRAME) return
     this.files.hold(held.file)
     this.loads.push({ held, page, frame, read: [] })
@@ -267,15 +293,26 @@ class World {
     this.files.release(file)
   }
 
+  /** As the policy does it, to whatever page. */
+  replicate(): void {
+    const { held } = this.readers.length > 0 ? this.random.pick(this.readers) : {}
+    if (held !== undefined)
+      this.pages.replicate(held.file.mapping, this.random.below(PAGES), this.random.below(this.nodes.count))
+  }
+
   read(): void {
     if (this.readers.length === 0) return
     const { openedAt, held } = this.random.pick(this.readers)
     const page = this.random.below(PAGES)
     let found = this.page(page)
     if (held !== undefined && !held.own.has(page)) {
-      const frame = this.lookup.find(held.file.mapping, page)
-      if (frame >= 0) found = this.arena[frame]!
-      else expect(frame).toBe(FOUND.NOTHING)
+      const here = this.random.below(this.nodes.count)
+      this.lookup.replicas = this.replicaMappings[here] ?? -1
+      const frame = this.lookup.find(this.pages.mappings.on(held.file.mapping, here), page)
+      if (frame >= 0) {
+        found = this.arena[frame]!
+        if (this.replicaMappings.includes(this.pages.frames.mapping(frame))) this.replicasRead++
+      } else expect(frame).toBe(FOUND.NOTHING)
     }
     const history = this.history[page]!
     const since = history.findLastIndex(({ at }) => at <= openedAt)
@@ -286,25 +323,42 @@ class World {
   }
 }
 
-function play(seed: number, without?: Rule): void {
-  new World(seed, without).run(1000)
+function play(seed: number, without?: Rule, numa?: NumaMode): World {
+  const world = new World(seed, without, numa)
+  world.run(1000)
+  return world
 }
 
 describe('content files', () => {
-  test(`are what the file was, whoever writes it, seeds from ${SEED} on`, () => {
-    for (let seed = SEED; seed < SEED + SEEDS; seed++)
-      try {
-        play(seed)
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
-      }
-  })
+  for (const numa of ['off', 'replicate', 'inode'] as const)
+    test(`are what the file was, whoever writes it, numa ${numa}, seeds from ${SEED} on`, () => {
+      const replicas = { made: 0, collapsed: 0, read: 0 }
+      for (let seed = SEED; seed < SEED + SEEDS; seed++)
+        try {
+          const world = play(seed, undefined, numa)
+          replicas.made += world.pages.replicas?.counts.made ?? 0
+          replicas.collapsed += world.pages.replicas?.counts.collapsed ?? 0
+          replicas.read += world.replicasRead
+        } catch (error) {
+          throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+        }
+      const least = numa === 'replicate' ? 10 : 0
+      for (const count of Object.values(replicas)) expect(count).toBeGreaterThanOrEqual(least)
+    })
 
-  for (const rule of ['settled', 'no writer', 'still', 'state', 'own'] as const)
-    test(`need each rule: ${rule}`, () => {
+  for (const [rule, numa] of [
+    ['settled', 'off'],
+    ['no writer', 'off'],
+    ['still', 'off'],
+    ['state', 'off'],
+    ['own', 'off'],
+    ['own', 'replicate'],
+    ['own', 'inode'],
+  ] as const)
+    test(`need each rule: ${rule}, numa ${numa}`, () => {
       const fails = Array.from({ length: SEEDS }, (_, seed) => {
         try {
-          play(seed, rule)
+          play(seed, rule, numa)
           return false
         } catch {
           return true

@@ -1,0 +1,8 @@
+/** The kernel's version, where nothing else tells what it can do. */
+import os from 'node:os'
+
+/** Whether this kernel is older than `major.minor`. */
+export function isKernelOlder([major, minor]: readonly [number, number]): boolean {
+  const [haveMajor = 0, haveMinor = 0] = os.release().split('.').map(Number.parseFloat)
+  return haveMajor < major || (haveMajor === major && haveMinor < minor)
+}

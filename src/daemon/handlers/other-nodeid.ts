@@ -1,0 +1,32 @@
+/**
+ * An inode can have two nodeids for a while: who has it open as it was keeps the old one, look-ups find the new one (see opening.ts). What is changed through the old one is then told
+ * to who goes by the new one, of which the kernel believes attributes; of the old one it believes none.
+ */
+import { invalidateInode } from '../../fuse/notify.ts'
+import type { OpcodeName } from '../../fuse/protocol.ts'
+import type { Handler } from '../../fuse/server.ts'
+import { type Context, nodeidOf, slotOf } from './context.ts'
+
+/** What changes attributes of the inode that the request names. */
+const CHANGING = ['SETATTR', 'SETXATTR', 'REMOVEXATTR', 'WRITE', 'FALLOCATE'] as const
+
+export function toldToOtherNodeid(
+  handlers: Partial<Record<OpcodeName, Handler>>,
+  { inodes, fuseFd }: Context,
+): Partial<Record<OpcodeName, Handler>> {
+  const wrapped = { ...handlers }
+  for (const name of CHANGING) {
+    const handler = handlers[name]
+    if (handler === undefined) continue
+    wrapped[name] = (request, reply) => {
+      const { nodeid } = request
+      const result = handler(request, reply)
+      const slot = slotOf(nodeid)
+      if (result < 0 || !inodes.isUnhashed(slot)) return result
+      const other = inodes.successor(slot)
+      if (other >= 0) invalidateInode(fuseFd, nodeidOf(other), -1, 0)
+      return result
+    }
+  }
+  return wrapped
+}

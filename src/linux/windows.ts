@@ -1,0 +1,59 @@
+/**
+ * Windows: places in the process's address space that show the bytes of a file, or of nothing, and are never taken away.
+ *
+ * Whoever reads through a window at a wrong time reads other bytes, or zeros, but never ends the process: a window that is closed shows zeros from then on, in one step, and its
+ * place is used for another. So nobody needs to be waited for. What is mapped must not be cut short: what was cut off ends the process when it is touched.
+ *
+ * Places are aligned so that the kernel can map a device's memory by huge pages. Context: any thread opens and closes windows of its own, and views those of all.
+ */
+import koffi from 'koffi'
+import { mapFileAt, mapNothing, mapNothingAt, PROT } from './mapping.ts'
+import { SEGMENT_BYTES } from './memory.ts'
+
+const ALIGN_BYTES_MIN = 2 ** 21
+
+export interface Window {
+  readonly address: number
+  /** Of the place; what is mapped there may be shorter. */
+  readonly capacity: number
+}
+
+/** Places that show nothing now, by capacity and alignment. */
+const free = new Map<string, Window[]>()
+
+/** A window on the first `bytes` of what `fd` is open on, for reading; undefined where the system has no place for it, or will not map it. */
+export function openWindow(fd: number, bytes: number, alignBytes = ALIGN_BYTES_MIN): Window | undefined {
+  const align = Math.max(alignBytes, ALIGN_BYTES_MIN)
+  const capacity = 2 ** Math.ceil(Math.log2(Math.max(bytes, align)))
+  const window = placesOf(capacity, align).pop() ?? newPlace(capacity, align)
+  if (window === undefined) return undefined
+  if (mapFileAt(window.address, fd, 0, bytes, PROT.READ) === window.address) return window
+  closeWindow(window, alignBytes)
+  return undefined
+}
+
+/** From now on it shows zeros, until its place is used again. `alignBytes` as it was opened with. */
+export function closeWindow(window: Window, alignBytes = ALIGN_BYTES_MIN): void {
+  mapNothingAt(window.address, window.capacity)
+  placesOf(window.capacity, Math.max(alignBytes, ALIGN_BYTES_MIN)).push(window)
+}
+
+/** The bytes of a window, in segments of {@link SEGMENT_BYTES} (the last may be shorter). */
+export function viewWindow({ address, capacity }: Window): Uint8Array[] {
+  const segments: Uint8Array[] = []
+  for (let at = 0; at < capacity; at += SEGMENT_BYTES)
+    segments.push(new Uint8Array(koffi.view(address + at, Math.min(SEGMENT_BYTES, capacity - at))))
+  return segments
+}
+
+function placesOf(capacity: number, align: number): Window[] {
+  const key = `${capacity}:${align}`
+  const places = free.get(key) ?? []
+  free.set(key, places)
+  return places
+}
+
+function newPlace(capacity: number, align: number): Window | undefined {
+  const address = mapNothing(capacity + align)
+  return address < 0 ? undefined : { address: Math.ceil(address / align) * align, capacity }
+}

@@ -1,0 +1,184 @@
+/**
+ * A mount that serves files from its arena, near whoever reads them: `--merge content --numa`. Readers are processes bound to a node; where each page lies is read off the arena itself, which
+ * anybody can look into by way of the serving process's descriptors.
+ *
+ * The kernel here keeps a copy of what it reads of such files (before Linux 6.6 it cannot do without) and drops it at each open: so each run of a reader reads all pages through the daemon.
+ */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { residentPages } from '../../src/linux/mincore.ts'
+import { placePages } from '../../src/linux/page-placement.ts'
+import { PAGE, pageContent, writeFile } from './rig/cached.ts'
+import { guestTest } from './rig/guest-test.ts'
+import { descriptorsOf, type Mount, servingProcess, startMount, status, withXfs } from './rig/mounts.ts'
+
+const SOURCE = '/tmp/numa-source'
+const PAGES = 128
+/** A younger file is passed through. */
+const SETTLED_MS = 100
+const TEST_MS_MAX = 300_000
+const READERS = [0, 1, 2]
+
+guestTest(
+  'a mount with --numa replicate: pages on the node of who reads, replicas, and none of what was written',
+  (note) =>
+    withNumaMount('replicate', async ({ mountpoint }) => {
+      for (const node of READERS) {
+        writeFile(`${SOURCE}/of-${node}`, node, PAGES)
+      }
+      await sleep(SETTLED_MS)
+      for (const node of READERS) readOn(node, mountpoint, `of-${node}`)
+      for (const node of READERS) assert.deepEqual(placement(mountpoint, node), new Array(PAGES).fill([node]))
+      const loaded = await status(mountpoint)
+      const bytes = PAGES * PAGE
+      assert.deepEqual(loaded.numa!.bytesByNode, { 0: bytes, 1: bytes, 2: bytes })
+      assert.equal(loaded.numa!.replicasMade, 0)
+
+      // From afar, until nearly all of it is near by.
+      const hasReplica = () => placement(mountpoint, 0).filter((nodes) => nodes.includes(2)).length
+      for (let round = 0; round < 40 && hasReplica() < PAGES; round++) readOn(2, mountpoint, 'of-0', 8)
+      assert.ok(hasReplica() > (PAGES * 3) / 4, `${hasReplica()} pages of ${PAGES} have a replica`)
+      const made = await status(mountpoint)
+      assert.ok(made.numa!.replicasMade >= hasReplica())
+      assert.equal(made.numa!.replicaBytes, made.numa!.replicasMade * PAGE)
+      // Copied in memory, not loaded again.
+      assert.equal(made.merge!.bytesLoaded, loaded.merge!.bytesLoaded)
+      const far = await farShare(mountpoint, () => readOn(2, mountpoint, 'of-0', 8))
+      note(`${made.numa!.replicasMade} replicas; of what node 2 then read ${Math.round(far * 100)}% lay elsewhere`)
+      assert.ok(far < 0.5, `${far} was read from afar`)
+
+      // Written through the mount while it is open: no reader gets what it was before.
+      const reader = fs.openSync(`${mountpoint}/of-0`, 'r')
+      const writer = fs.openSync(`${mountpoint}/of-0`, 'r+')
+      fs.writeSync(writer, pageContent(9, 7), 0, PAGE, 7 * PAGE)
+      for (const node of READERS) readOn(node, mountpoint, 'of-0')
+      fs.closeSync(writer)
+      fs.closeSync(reader)
+      await sleep(SETTLED_MS)
+      for (const node of READERS) readOn(node, mountpoint, 'of-0')
+      const written = (await status(mountpoint)).numa!
+      assert.ok(written.replicasCollapsed >= hasReplica(), `${written.replicasCollapsed} collapsed`)
+
+      // The same below it.
+      for (let round = 0; round < 3; round++) readOn(2, mountpoint, 'of-1', 8)
+      writeFile(`${SOURCE}/of-1`, 8, PAGES)
+      await sleep(1100)
+      for (const node of READERS) readOn(node, mountpoint, 'of-1')
+    }),
+  TEST_MS_MAX,
+)
+
+guestTest(
+  'a mount with --numa replicate: pages that are one for several files get replicas, too',
+  (note) =>
+    withNumaMount('replicate', async ({ mountpoint }) => {
+      for (const name of ['one', 'two']) writeFile(`${SOURCE}/${name}`, 4, PAGES)
+      await sleep(SETTLED_MS)
+      for (const name of ['one', 'two']) readOn(0, mountpoint, name)
+      const { merge } = await status(mountpoint)
+      assert.equal(merge!.pagesSharing, PAGES)
+      const hasReplica = () => placement(mountpoint, 4).filter((nodes) => nodes.includes(2)).length
+      for (let round = 0; round < 20 && hasReplica() < PAGES; round++)
+        for (const name of ['one', 'two']) readOn(2, mountpoint, name, 8)
+      assert.ok(hasReplica() > (PAGES * 3) / 4, `${hasReplica()} pages of ${PAGES} have a replica`)
+      note(`${(await status(mountpoint)).numa!.replicasMade} replicas for two files of ${PAGES} equal pages`)
+    }),
+  TEST_MS_MAX,
+)
+
+guestTest(
+  'a mount with --numa inode: each node has pages of its own',
+  () =>
+    withNumaMount('inode', async ({ mountpoint }) => {
+      writeFile(`${SOURCE}/file`, 5, PAGES)
+      await sleep(SETTLED_MS)
+      for (const node of READERS) {
+        readOn(node, mountpoint, 'file')
+        assert.deepEqual(placement(mountpoint, 5), new Array(PAGES).fill(READERS.slice(0, node + 1)))
+      }
+      const bytes = PAGES * PAGE
+      const loaded = await status(mountpoint)
+      assert.deepEqual(loaded.numa!.bytesByNode, { 0: bytes, 1: bytes, 2: bytes })
+      assert.equal(loaded.numa!.replicasMade, 0)
+      // Equal on three nodes, and meant to be.
+      assert.equal(loaded.merge!.pagesSharing, 0)
+      const far = await farShare(mountpoint, () => readOn(1, mountpoint, 'file', 8))
+      assert.ok(far < 0.5, `${far} was read from afar`)
+      assert.equal((await status(mountpoint)).merge!.bytesLoaded, loaded.merge!.bytesLoaded)
+
+      const reader = fs.openSync(`${mountpoint}/file`, 'r')
+      const writer = fs.openSync(`${mountpoint}/file`, 'r+')
+      fs.writeSync(writer, pageContent(9, 3), 0, PAGE, 3 * PAGE)
+      fs.ftruncateSync(writer, (PAGES - 1) * PAGE)
+      for (const node of READERS) readOn(node, mountpoint, 'file')
+      fs.closeSync(writer)
+      fs.closeSync(reader)
+      await sleep(SETTLED_MS)
+      for (const node of READERS) readOn(node, mountpoint, 'file')
+    }),
+  TEST_MS_MAX,
+)
+
+async function withNumaMount(numa: 'replicate' | 'inode', body: (mount: Mount) => Promise<void>): Promise<void> {
+  await withXfs(SOURCE, async () => {
+    const args = ['--merge', 'content', '--memory', '32MiB', '--numa', numa, '--no-homes', '--workers', '2']
+    const mount = await startMount(SOURCE, `/tmp/numa-${numa}`, args)
+    try {
+      await body(mount)
+    } finally {
+      await mount.end()
+    }
+  })
+}
+
+/** A process on `node` reads the file through the mount `times` over; throws where the last of them got other bytes than the source has. */
+function readOn(node: number, mountpoint: string, name: string, times = 1): void {
+  const script = `for i in $(seq 2 ${times}); do cat "$0" > /dev/null; done; md5sum < "$0"`
+  const mask = (1 << node).toString(16)
+  const output = execFileSync('taskset', [mask, 'sh', '-c', script, `${mountpoint}/${name}`], { encoding: 'latin1' })
+  const wanted = createHash('md5')
+    .update(fs.readFileSync(`${SOURCE}/${name}`))
+    .digest('hex')
+  assert.equal(output.split(' ')[0], wanted, `${name} read on node ${node}`)
+}
+
+/** Which part of what was read from the arena meanwhile lay on another node than the worker was on. */
+async function farShare(mountpoint: string, read: () => void): Promise<number> {
+  const before = await status(mountpoint)
+  read()
+  const after = await status(mountpoint)
+  const bytes = after.bytesRead.fromArena! - before.bytesRead.fromArena!
+  assert.ok(bytes > 0)
+  return (after.numa!.bytesReadFar - before.numa!.bytesReadFar) / bytes
+}
+
+/** For each page of the file that {@link pageContent} calls `file` the nodes that have it in the arena, as the kernel says of the page itself. */
+function placement(mountpoint: string, file: number): number[][] {
+  const nodes: number[][] = Array.from({ length: PAGES }, () => [])
+  for (const { link, target } of descriptorsOf(servingProcess(mountpoint))) {
+    const node = /^\/memfd:samepage-node(\d+) /.exec(target)?.[1]
+    if (node === undefined) continue
+    const fd = fs.openSync(link, 'r')
+    try {
+      const count = fs.fstatSync(fd).size / PAGE
+      const resident = new Uint8Array(count)
+      residentPages(fd, 0, count * PAGE, resident)
+      const bytes = Buffer.alloc(PAGE)
+      for (let frame = 0; frame < count; frame++) {
+        if (resident[frame] === 0) continue
+        fs.readSync(fd, bytes, 0, PAGE, frame * PAGE)
+        const page = bytes.readUInt32LE(100) - 1
+        if (page < 0 || page >= PAGES || !bytes.equals(pageContent(file, page))) continue
+        const { looked, elsewhere } = placePages(fd, frame * PAGE, new Uint8Array([1]), Number(node))
+        assert.deepEqual({ looked, elsewhere }, { looked: 1, elsewhere: 0 }, `frame ${frame} of node ${node}`)
+        nodes[page]!.push(Number(node))
+      }
+    } finally {
+      fs.closeSync(fd)
+    }
+  }
+  return nodes.map((of) => of.sort())
+}
