@@ -168,7 +168,7 @@ export type ToKeeper =
       })
   /** The same for pages that nobody waits for. */
   | (Loadable & { readonly type: 'readAhead'; readonly page: number; readonly count: number })
-  /** Where a worker on a NUMA node has found pages in the arena: see cache/near-samples.ts. */
+  /** Where a worker on a NUMA node has found pages in the arena: see cache/hit-samples.ts. */
   | { readonly type: 'sampled'; readonly node: number; readonly samples: Int32Array }
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */

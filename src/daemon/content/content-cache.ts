@@ -160,7 +160,7 @@ export class ContentCache {
     }
   }
 
-  /** A worker on `node` has sampled its hits: see cache/near-samples.ts. */
+  /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
   sampled(node: number, samples: Int32Array): void {
     this.#near?.sampled(node, samples)
   }

@@ -1,6 +1,6 @@
 /** Reading from the arena on a machine of several NUMA nodes: finds what is near, tells now and then what it has found, and counts what it had from afar. */
 import { FrameNodes } from '../../cache/frame-nodes.ts'
-import { NearSampler } from '../../cache/near-samples.ts'
+import { HitSampler } from '../../cache/hit-samples.ts'
 import type { ContentMemory, ContentNearness } from './content-cache.ts'
 import { ContentReader } from './content-reader.ts'
 
@@ -9,7 +9,7 @@ export class NearContentReader extends ContentReader {
   readonly #replicaMappings: readonly number[]
   readonly #nodes: FrameNodes
   /** By node; none where there are no replicas. */
-  readonly #samplers: readonly NearSampler[]
+  readonly #samplers: readonly HitSampler[]
   #here = 0
   #of = 0
   #bytesFar = 0
@@ -21,7 +21,7 @@ export class NearContentReader extends ContentReader {
     this.#isByNode = mode === 'inode'
     this.#replicaMappings = replicaMappings
     this.#nodes = new FrameNodes(plan.table)
-    this.#samplers = replicaMappings.map((_, node) => new NearSampler((samples) => send(node, samples)))
+    this.#samplers = replicaMappings.map((_, node) => new HitSampler((samples) => send(node, samples)))
   }
 
   /** From now on it reads on node `here`; `of`: whose pages, where each node has its own. */
