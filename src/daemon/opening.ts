@@ -23,6 +23,7 @@ import {
 } from '../linux/file.ts'
 import { backingClose, backingOpen, schedYield } from '../linux/fuse-device.ts'
 import type { Statx } from '../linux/statx.ts'
+import { CTIME_GRANULE_MS } from '../util/ctime.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import type { InodeFiles } from './inode-files.ts'
@@ -36,7 +37,7 @@ import type { WarmFiles } from './warm-files.ts'
 export const UNDECIDED = 1
 
 /** A ctime may be that much too early on kernels before 6.13. */
-const CTIME_GRANULARITY_SECONDS = 0.02
+const CTIME_GRANULARITY_SECONDS = CTIME_GRANULE_MS / 1000
 
 /** After so long the kernel has been told of a change below that is watched for: ten times what it takes. */
 const NOTICED_SECONDS = 1

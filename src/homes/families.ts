@@ -27,6 +27,7 @@
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { ExtentFlag, type ExtentList, isAddressable } from '../storage/extents.ts'
+import { CTIME_GRANULE_MS } from '../util/ctime.ts'
 import { DomainIndex, type Lookup } from './domain-index.ts'
 import { errorCode, isNoExtents, isTooMany } from './failures.ts'
 import { type Home, type HomeRecord, isServing } from './home.ts'
@@ -81,7 +82,7 @@ const DEFAULTS = {
   maxHomes: 10_000,
   idleMs: 5 * 60_000,
   supersedeCoverage: 0.9,
-  ctimeGranularityMs: 20,
+  ctimeGranularityMs: CTIME_GRANULE_MS,
   settleMs: 5_000,
   recheckMs: 60_000,
   membersPerHome: 64,

@@ -13,6 +13,7 @@
  * Pure. Context: the keeper's thread.
  */
 import type { PageKeeper } from '../../cache/page-keeper.ts'
+import { isCtimeOver } from '../../util/ctime.ts'
 
 /** Which file, and how it is: equal states, equal bytes. */
 export interface FileState {
@@ -39,18 +40,14 @@ interface Known extends ContentFile {
   users: number
 }
 
-/** Two changes within this time may get equal ctimes; twice what it is on kernels before 6.13. */
-const GRANULE_MS = 20
-/** The same, where the file system keeps seconds (ext3, small inodes of ext4): every ctime ends in zeros there. */
-const COARSE_GRANULE_MS = 2_000
-
 /**
  * Whether what changes the file from now on gives it another state than `state`, which was seen at `nowMs` (of the clock that stamps files). `isOpenForWriting`: was it so at an
  * instant after that; undefined: cannot be told.
  */
 export function canBeHeld(state: FileState, nowMs: number, isOpenForWriting: () => boolean | undefined): boolean {
-  const ageMs = nowMs - (state.ctimeSec * 1000 + state.ctimeNsec / 1e6)
-  return ageMs >= (state.ctimeNsec === 0 ? COARSE_GRANULE_MS : GRANULE_MS) && isOpenForWriting() === false
+  return (
+    isCtimeOver(state.ctimeSec * 1000 + state.ctimeNsec / 1e6, state.ctimeNsec, nowMs) && isOpenForWriting() === false
+  )
 }
 
 export class ContentFiles {

@@ -43,6 +43,7 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
   readonly #table: GrantAuthority
   readonly #events: LeaseEvents
   readonly #recalls = new Map<number, Recalled>()
+  #waits = 0
   #isLost = false
 
   /** `table`: takes nothing from holders by itself. */
@@ -104,13 +105,14 @@ export class Leases implements Pick<GrantAuthority, 'enter' | 'isQuiet'> {
     recalled.letIn = undefined
   }
 
-  #makeWait({ id, file, from, to, readers }: LeaseRecall): () => void {
+  /** All who come from now on wait. The next wait of a range is wanted before the last one has ended, so each has a holder of its own. */
+  #makeWait({ file, from, to, readers }: LeaseRecall): () => void {
     let held: Grant | undefined
     const takeBack = this.#table.request({
       file,
       from,
       to,
-      holder: `the mount ${id}`,
+      holder: `the mount ${++this.#waits}`,
       readers,
       wait: true,
       onGranted: (grant) => (held = grant),
