@@ -2,6 +2,7 @@
 import { instead, type Mutant, without } from './mutating.ts'
 
 const EXCLUSION = 'cache/grants/exclusion'
+const ENTRIES = 'cache/grants/exclusive-entries'
 const TABLE = 'cache/grants/grant-table'
 const CLAIMS = 'cache/grants/claims'
 const KEEPER = 'cache/page-keeper'
@@ -27,9 +28,9 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   ),
   instead(
     'a granted page that stays cached',
-    KEEPER,
-    'this.drop(mapping, from, to); for (const each of this.mappings.ofFile(mapping)) for',
-    'for (const each of this.mappings.ofFile(mapping)) for',
+    ENTRIES,
+    'this.#keeper.drop(mapping, from, to); for (const each of this.#keeper.mappings.ofFile(mapping)) for',
+    'for (const each of this.#keeper.mappings.ofFile(mapping)) for',
   ),
   instead(
     'a granted page that is forgotten with what is cached',
@@ -48,7 +49,12 @@ export const GRANT_MUTANTS: readonly Mutant[] = [
   instead('a publish that nobody hears of', EXCLUSION, 'Atomics.add(this.#mappings, at + MAPPING.EXCLUSION, 1)', ''),
   instead('a publish of other pages', EXCLUSION, 'Atomics.store(this.#mappings, at + MAPPING.PUBLISH_TO, to)', ''),
   without('a publish that does not end', EXCLUSION, 'Atomics.add(this.#mappings, at, 1)'),
-  instead('old pages that are found after a publish', EXCLUSION, 'this.#pages.drop(mapping, from, to)', ''),
+  instead(
+    'old pages that are found after a publish',
+    EXCLUSION,
+    'this.#pages.exclusive.end(mapping, from, to); this.#pages.drop(mapping, from, to)',
+    'this.#pages.exclusive.end(mapping, from, to)',
+  ),
   instead(
     'old pages that are found in a home after a publish',
     EXCLUSION,

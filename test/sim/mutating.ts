@@ -1,6 +1,6 @@
 /** Runs a simulation with one piece of the source changed, over and over: each change must make some seed fail. */
 import { execFile, execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -67,6 +67,8 @@ export class Mutating {
     const compiler = path.join(root, 'node_modules/typescript/bin/tsc')
     execFileSync(process.execPath, [compiler, '-p', this.#scratch], { stdio: 'inherit' })
     writeFileSync(path.join(this.#scratch, 'package.json'), '{ "type": "module" }')
+    // The simulator's command is read by a package.
+    symlinkSync(path.join(root, 'node_modules'), path.join(this.#scratch, 'node_modules'))
   }
 
   #startAll(): void {

@@ -39,16 +39,14 @@ export class Exclusion {
   take({ mapping, own }: ExclusiveFile, from: number, to: number): boolean {
     own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
     const isTaken = this.#pages.exclusive.make(mapping, from, to)
-    for (const each of this.#pages.mappings.ofFile(mapping))
-      Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
+    this.#readAgain(mapping)
     return isTaken
   }
 
   /** What is cached of the pages is dropped, and who reads past the cache just now reads again. */
   drop(mapping: number, from: number, to: number): void {
     this.#pages.drop(mapping, from, to)
-    for (const each of this.#pages.mappings.ofFile(mapping))
-      Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
+    this.#readAgain(mapping)
   }
 
   giveBack({ mapping }: ExclusiveFile, from: number, to: number): void {
@@ -70,6 +68,11 @@ export class Exclusion {
     own?.add(from * PAGE_BYTES, to * PAGE_BYTES)
     this.#pages.exclusive.end(mapping, from, to)
     this.#pages.drop(mapping, from, to)
+  }
+
+  #readAgain(mapping: number): void {
+    for (const each of this.#pages.mappings.ofFile(mapping))
+      Atomics.add(this.#mappings, mappingAt(each) + MAPPING.EXCLUSION, 2)
   }
 
   /** They are what they are to be, or as they were before. */
