@@ -163,7 +163,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without(
     'a page that was dropped while it was being loaded',
     LOADS,
-    'this.#isCancelled[frame] = 1; this.#cancelled++',
+    'this.#unlink(frame); this.#isCancelled[frame] = 1',
   ),
   without('a page that is loaded twice at once', KEEPER, 'if (frame !== NO_FRAME) this.#loads.begin(frame)'),
   without(
@@ -201,7 +201,7 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without(
     'a replica that is given up, and its generation stays',
     REPLICAS,
-    'frames.giveUp(replica); this.#clock.delete(replica)',
+    'frames.giveUp(replica); this.spare.delete(replica)',
   ),
   without('an entry of a replica that is left', REPLICAS, 'this.#index.erase(frames.mapping(replica), home)'),
   without(

@@ -124,7 +124,7 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   instead(
     'a replica that is taken for a page',
     'cache/page-keeper',
-    '&& !this.replicas?.mappings.includes(frames.mapping(frame))',
+    '|| this.replicas?.mappings.includes(frames.mapping(frame))',
     '',
   ),
 ]
