@@ -40,8 +40,8 @@ guestTest(
         }
         // Taken from the memory of another node, as a reader there would have them: they are found and moved.
         const [{ node, mountpoint }] = mounts as [NodeMount, NodeMount]
-        readElsewhere(mountpoint)
         const before = await nearStatus(mountpoint)
+        readElsewhere(mountpoint)
         assert.equal(before.node, node)
         const end = Date.now() + WAIT_MS
         while ((await nearStatus(mountpoint)).moved === before.moved && Date.now() < end) await sleep(200)

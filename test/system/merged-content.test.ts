@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
+import { readNodes } from '../../src/linux/numa.ts'
 import { startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { forgetCached, MEBIBYTE, noise, overwrite, PAGE, withFd, writeSynced } from '../support/files.ts'
@@ -93,6 +94,18 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
       const before = await fromArena()
       expect(fs.readFileSync(`${mount.path}/written`).equals(bytes.subarray(0, 2 * MEBIBYTE))).toBe(true)
       expect((await fromArena()) - before).toBe(2 * MEBIBYTE)
+    })
+
+    test('--numa on a machine of one node changes nothing, and is not spoken of', async () => {
+      if (readNodes().filter(({ bytes }) => bytes > 0).length > 1) return
+      for (const numa of ['replicate', 'inode']) {
+        await using other = await mounted(filesystem.path, { args: [...MERGE, '--numa', numa] })
+        const bytes = await settled('one node', noise(MEBIBYTE, 20))
+        expect(fs.readFileSync(`${other.path}/one node`).equals(bytes)).toBe(true)
+        const { numa: report, bytesRead } = await other.status()
+        expect(report).toBeUndefined()
+        expect(bytesRead.fromArena).toBe(MEBIBYTE)
+      }
     })
 
     test('a file that is opened for writing first is passed through', async () => {

@@ -5,3 +5,8 @@ import { runOnCpus } from '../../../src/linux/page-placement.ts'
 export function runOn(node: number): void {
   runOnCpus([node])
 }
+
+/** This thread, and what it starts, runs on any CPU again. */
+export function runAnywhere(): void {
+  runOnCpus([0, 1, 2])
+}

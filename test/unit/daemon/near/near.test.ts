@@ -59,6 +59,13 @@ test('a worker goes to a client who reads much, and to none who reads little', (
   expect(place.serve(1, 4 * KIB)).toBe(1)
   for (let i = 0; i < 1000; i++) expect(place.serve(i % 2, 4 * KIB)).toBe(1)
   expect(state.went).toBe(1)
+  // Two nodes, of which one reads more: it ends there.
+  for (let i = 0; i < 10; i++) {
+    place.serve(1, 4 * KIB)
+    place.serve(0, 128 * KIB)
+  }
+  expect([state.node, state.went]).toEqual([0, 2])
+  place.serve(1, 1024 * KIB)
   // The same client again and again: it pays after all.
   for (let i = 0; i < 64; i++) place.serve(0, 4 * KIB)
   expect(state.node).toBe(0)
