@@ -6,7 +6,7 @@
  *   page 7: direct, 90210 ──────────────────────────────────────────────────▶ page 90210
  *   page 8: page, frame 12 ─────────────────────▶ 12  owner: home, page 8     page 90211: is the same, and stays
  * ```
- * Pages of devices never change (what does is not mapped, see library/home-windows.ts), so **promoting** is a copy, and **demoting** puts back the entry that was there: nothing is
+ * Pages of devices never change (what does is not mapped, see library/direct-memory.ts), so **promoting** is a copy, and **demoting** puts back the entry that was there: nothing is
  * read or written for it. A promoted page is an ordinary one to readers. To the keeper it is spare: it goes before any page that would have to be read from a disk again, but for
  * the budget that direct-policy.ts sets.
  *

@@ -19,7 +19,7 @@
  *
  * Context: the keeper's thread.
  */
-import { FadingCounts } from './fading-counts.ts'
+import { FadingCounts, keyOfPage } from './fading-counts.ts'
 import { NO_FRAME } from './frames.ts'
 import type { PageKeeper } from './page-keeper.ts'
 
@@ -89,7 +89,7 @@ export class DirectPolicy {
     const direct = this.#keeper.direct!
     // It was promoted since, or is not known any more.
     if (!direct.has(mapping, page)) return
-    const key = keyOf(mapping, page)
+    const key = keyOfPage(mapping, page)
     const samples = this.#samples.add(key)
     if (samples < SAMPLES_MIN * this.#caution * 2 ** this.#losses.get(key)) return
     this.#samples.delete(key)
@@ -111,7 +111,7 @@ export class DirectPolicy {
 
   #lose(mapping: number, page: number): void {
     this.#lost++
-    this.#losses.add(keyOf(mapping, page), LOSSES_MAX)
+    this.#losses.add(keyOfPage(mapping, page), LOSSES_MAX)
   }
 
   #endRound(): void {
@@ -156,8 +156,4 @@ export class DirectPolicy {
     } else if (this.#pause > 0) this.#pause--
     else spare.budget = Math.min(Math.floor(frames.limit * BUDGET_SHARE_MAX), Math.max(1, spare.budget * 2))
   }
-}
-
-function keyOf(mapping: number, page: number): string {
-  return `${mapping}:${page}`
 }

@@ -24,3 +24,8 @@ export class FadingCounts<Key> {
       else this.#counts.set(key, count >> 1)
   }
 }
+
+/** What a page is counted by. */
+export function keyOfPage(mapping: number, page: number): string {
+  return `${mapping}:${page}`
+}

@@ -17,7 +17,7 @@
  *
  * Context: the keeper's thread.
  */
-import { FadingCounts } from './fading-counts.ts'
+import { FadingCounts, keyOfPage } from './fading-counts.ts'
 import { FRAME_STATE } from './frames.ts'
 import { SAMPLE_HITS } from './hit-samples.ts'
 import type { PageKeeper } from './page-keeper.ts'
@@ -93,7 +93,7 @@ export class ReplicaPolicy {
     const samples = this.#samples.add(key)
     const worth = samples * SAMPLE_HITS * saved
     // One sample may be of a page that is read once.
-    const price = MAKE * this.#caution * 2 ** this.#losses.get(keyOf(mapping, page))
+    const price = MAKE * this.#caution * 2 ** this.#losses.get(keyOfPage(mapping, page))
     if (samples < 2 || worth < price) return
     this.#samples.delete(key)
     if (this.#keeper.replicate(mapping, page, node) || this.#makeRoom(mapping, page, node)) this.#spent += MAKE
@@ -113,7 +113,7 @@ export class ReplicaPolicy {
 
   #lost(mapping: number, page: number, count: number): void {
     this.#spent += LOSE * count
-    this.#losses.add(keyOf(mapping, page), LOSSES_MAX)
+    this.#losses.add(keyOfPage(mapping, page), LOSSES_MAX)
   }
 
   #endRound(): void {
@@ -133,8 +133,4 @@ export class ReplicaPolicy {
     this.#samples.fade()
     this.#losses.fade()
   }
-}
-
-function keyOf(mapping: number, page: number): string {
-  return `${mapping}:${page}`
 }

@@ -13,15 +13,8 @@ export class Metrics {
   constructor(status: Status) {
     const { keeper, stats, watch, placement, contents, threads, grants } = status.parts
     const registers = [this.#registry]
-    const gauge = (name: string, help: string, value: () => number) =>
-      new Gauge({
-        name: `samepage_${name}`,
-        help,
-        registers,
-        collect() {
-          this.set(value())
-        },
-      })
+    const gauge = this.#gauge.bind(this)
+    const counter = this.#counter.bind(this)
 
     gauge('homes', 'Homes that exist', () => keeper.families.statistics().homes)
     gauge('homes_in_use', 'Homes that an open file is served from', () => status.homeMemory().inUse)
@@ -35,16 +28,6 @@ export class Metrics {
     gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', residentBytes)
     gauge('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
-    const counter = (name: string, help: string, value: () => number) =>
-      new Counter({
-        name: `samepage_${name}_total`,
-        help,
-        registers,
-        collect() {
-          this.reset()
-          this.inc(value())
-        },
-      })
     if (watch !== undefined) {
       counter('watch_events', 'Changes on the source’s file system by others than the daemon', () => watch.events)
       counter('watch_overflows', 'Times that the queue of changes ran over', () => watch.overflows)
@@ -125,6 +108,29 @@ export class Metrics {
       })
   }
 
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name: `samepage_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  }
+
+  #counter(name: string, help: string, value: () => number): void {
+    new Counter({
+      name: `samepage_${name}_total`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        this.inc(value())
+      },
+    })
+  }
+
   #addNuma(contents: ContentCache, stats: RequestStats): void {
     const registers = [this.#registry]
     new Gauge({
@@ -137,36 +143,15 @@ export class Metrics {
         for (const [node, bytes] of Object.entries(contents.numaStatistics()!.bytesByNode)) this.set({ node }, bytes)
       },
     })
-    new Gauge({
-      name: 'samepage_replica_bytes',
-      help: 'Memory of replicas in the arena',
-      registers,
-      collect() {
-        this.set(contents.replicaStatistics()!.replicaBytes)
-      },
-    })
-    for (const [name, help, value] of [
-      ['replicas_made', 'Replicas made of pages in the arena', () => contents.replicaStatistics()!.replicasMade],
-      [
-        'replicas_collapsed',
-        'Replicas given up because their page was',
-        () => contents.replicaStatistics()!.replicasCollapsed,
-      ],
-      [
-        'arena_far_bytes',
-        'Bytes read from the arena that lay on another NUMA node than the worker',
-        () => stats.bytesFromAfar,
-      ],
-    ] as const)
-      new Counter({
-        name: `samepage_${name}_total`,
-        help,
-        registers,
-        collect() {
-          this.reset()
-          this.inc(value())
-        },
-      })
+    const replicas = () => contents.replicaStatistics()!
+    this.#gauge('replica_bytes', 'Memory of replicas in the arena', () => replicas().replicaBytes)
+    this.#counter('replicas_made', 'Replicas made of pages in the arena', () => replicas().replicasMade)
+    this.#counter('replicas_collapsed', 'Replicas given up because their page was', () => replicas().replicasCollapsed)
+    this.#counter(
+      'arena_far_bytes',
+      'Bytes read from the arena that lay on another NUMA node than the worker',
+      () => stats.bytesFromAfar,
+    )
   }
 
   #addGrants(grants: GrantsDoor): void {

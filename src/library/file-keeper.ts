@@ -82,7 +82,7 @@ export class FileKeeper {
     const closeFd = (fd: number) => this.#closeFd(fd)
     this.#inodes = new CachedInodes(pages, { native, homes, dax, direct, closeFd }, (it) => this.writer.lookAtSize(it))
     this.#exclusion = new Exclusion(memory, pages)
-    this.passages = new Passages(mount?.leases ?? authority, waitMs)
+    this.passages = new Passages(mount?.leases ?? authority, waitMs, mount !== undefined)
     this.grants =
       mount?.grants ??
       new FileGrants({
@@ -101,7 +101,6 @@ export class FileKeeper {
       passages: this.passages,
       close: (inode) => this.close(inode),
       makeSpace: () => this.#makeSpace(),
-      isRefusing: mount !== undefined,
     })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
@@ -174,7 +173,7 @@ export class FileKeeper {
     near: number,
     wait: boolean,
   ): Promise<Uint8Array | undefined> {
-    return await this.writer.again(wait, () => this.#load(inode, page, count, wanted, near, wait))
+    return await this.passages.again(wait, () => this.#load(inode, page, count, wanted, near, wait))
   }
 
   async #load(

@@ -16,7 +16,7 @@ import { type CachedInode, NO_STAMP } from './cached-inode.ts'
 import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import { withPath } from './errors.ts'
 import { cacheWritten } from './file-pieces.ts'
-import type { Passages } from './grants/passages.ts'
+import type { Leave, Passages } from './grants/passages.ts'
 import type { Loader } from './loader.ts'
 
 const truncateFile = promisify(fs.ftruncate)
@@ -30,8 +30,6 @@ export interface FileWriterParts {
   readonly close: (inode: CachedInode) => void
   /** Where there is no space: gives back what it can. */
   readonly makeSpace: () => Promise<void>
-  /** Files are of a mount, which refuses (EAGAIN) what is granted to somebody. */
-  readonly isRefusing: boolean
 }
 
 export class FileWriter {
@@ -43,107 +41,91 @@ export class FileWriter {
 
   /**
    * Writes all of `bytes` through to the file. Rejects with the system's error; then part of it may have been written. Where there is no space, homes that nobody
-   * uses now are dropped, and it is tried again. Grants as for {@link load}.
+   * uses now are dropped, and it is tried again. Grants as for {@link FileKeeper.load}.
    */
   async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    await this.#using(inode, () => this.again(wait, () => this.#write(inode, bytes, position, wait)))
-  }
-
-  async #write(inode: CachedInode, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
-    const leave = await this.#parts.passages.change(inode, position, position + bytes.length, wait)
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
-      inode.writes ??= new CombinedWrites(
-        (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
-        this.#parts.makeSpace,
-      )
-      await inode.writes.write(bytes, position)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.lookAtSize(inode)
-      leave()
-    }
+    const { passages, makeSpace } = this.#parts
+    await this.#using(
+      inode,
+      async () => {
+        const leave = await passages.change(inode, position, position + bytes.length, wait)
+        await this.#change(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
+          inode.writes ??= new CombinedWrites((buffers, at) => writeBuffers(inode.writeFd, buffers, at), makeSpace)
+          return inode.writes.write(bytes, position)
+        })
+      },
+      wait,
+    )
   }
 
   /** The same, blocking; does not wait for grants. */
   writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    const leave = this.#parts.passages.changeSync(inode, position, position + bytes.length)
-    const end = this.#beginWrite(inode, bytes.length, position)
-    try {
+    const { passages, pages, arena } = this.#parts
+    const leave = passages.changeSync(inode, position, position + bytes.length)
+    this.#changeSync(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
       for (let done = 0; done < bytes.length; )
         done += fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      leave()
-      this.lookAtSize(inode)
-    }
-    cacheWritten(this.#parts.pages, this.#parts.arena, inode, bytes, position, near)
+    })
+    cacheWritten(pages, arena, inode, bytes, position, near)
   }
 
-  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link load}. */
+  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */
   async truncate(inode: CachedInode, length: number): Promise<void> {
-    await this.#using(inode, () => this.again(true, () => this.#truncate(inode, length)))
-  }
-
-  async #truncate(inode: CachedInode, length: number): Promise<void> {
-    const leave = await this.#parts.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
-    const end = this.#beginTruncate(inode, length)
-    try {
-      await truncateFile(inode.writeFd, length)
-    } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      end()
-      this.lookAtSize(inode)
-      leave()
-    }
+    await this.#using(
+      inode,
+      async () => {
+        const leave = await this.#parts.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
+        await this.#change(inode, leave, this.#beginTruncate(inode, length), () => truncateFile(inode.writeFd, length))
+      },
+      true,
+    )
   }
 
   /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
     const leave = this.#parts.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
-    const end = this.#beginTruncate(inode, length)
+    this.#changeSync(inode, leave, this.#beginTruncate(inode, length), () => fs.ftruncateSync(inode.writeFd, length))
+  }
+
+  /** Makes a change that has its passage, until `leave` is called, and has begun, until `end` is. */
+  async #change(inode: CachedInode, leave: Leave, end: () => void, change: () => Promise<void>): Promise<void> {
     try {
-      fs.ftruncateSync(inode.writeFd, length)
+      await change()
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
-      end()
-      this.lookAtSize(inode)
-      leave()
+      this.#end(inode, leave, end)
+    }
+  }
+
+  #changeSync(inode: CachedInode, leave: Leave, end: () => void, change: () => void): void {
+    try {
+      change()
+    } catch (error) {
+      throw withPath(error, inode.path)
+    } finally {
+      this.#end(inode, leave, end)
+    }
+  }
+
+  #end(inode: CachedInode, leave: Leave, end: () => void): void {
+    end()
+    this.lookAtSize(inode)
+    leave()
+  }
+
+  /** The inode's descriptors stay open until `run`, which is run {@link Passages.again}, has ended. */
+  async #using(inode: CachedInode, run: () => Promise<void>, wait: boolean): Promise<void> {
+    inode.uses++
+    try {
+      await this.#parts.passages.again(wait, run)
+    } finally {
+      this.#parts.close(inode)
     }
   }
 
   #beginTruncate(inode: CachedInode, length: number): () => void {
     return this.#beginChange(inode, Math.min(length, inode.size), Number.POSITIVE_INFINITY)
-  }
-
-  /** Runs it until it is not refused any more. In a mount what is granted just now is refused, also to who has waited for his turn here: he has to once more. `wait`: whether he would. */
-  async again<T>(wait: boolean, run: () => Promise<T>): Promise<T> {
-    for (;;)
-      try {
-        return await run()
-      } catch (error) {
-        if (!wait || !this.#isKeptOut(error)) throw error
-      }
-  }
-
-  #isKeptOut(error: unknown): boolean {
-    return this.#parts.isRefusing && (error as NodeJS.ErrnoException).code === 'EAGAIN'
-  }
-
-  /** The inode's descriptors stay open until `run` has ended. */
-  async #using(inode: CachedInode, run: () => Promise<void>): Promise<void> {
-    inode.uses++
-    try {
-      await run()
-    } finally {
-      this.#parts.close(inode)
-    }
   }
 
   #beginWrite(inode: CachedInode, length: number, position: number): () => void {

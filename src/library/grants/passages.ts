@@ -27,11 +27,23 @@ export interface LoadPassage {
 export class Passages {
   readonly #authority: Gate
   readonly #waitMs: number
+  readonly #isRefused: boolean
 
-  /** `waitMs`: for so long anybody waits. */
-  constructor(authority: Gate, waitMs: number) {
+  /** `waitMs`: for so long anybody waits. `isRefused`: files are of a mount, which refuses (EAGAIN) what is granted to somebody. */
+  constructor(authority: Gate, waitMs: number, isRefused = false) {
     this.#authority = authority
     this.#waitMs = waitMs
+    this.#isRefused = isRefused
+  }
+
+  /** Runs it until it is not refused any more. In a mount what is granted just now is refused, also to who has waited for his turn here: he has to once more. `wait`: whether he would. */
+  async again<T>(wait: boolean, run: () => Promise<T>): Promise<T> {
+    for (;;)
+      try {
+        return await run()
+      } catch (error) {
+        if (!wait || !this.#isRefused || (error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      }
   }
 
   /** For loading `count` pages from `page` on, of which the first `wanted` are waited for; the others only if nothing is in their way. Rejects with EAGAIN, where it is not to wait, or ETIMEDOUT. */
