@@ -2,35 +2,30 @@
  * Processes with attached caches, and processes that use the mount, read, write and hold the same file for SAMEPAGE_STRESS_SECONDS (20 if not given); some holders are killed. As
  * grants-stress.test.ts, on both sides.
  */
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { PAGE } from '../support/files.ts'
+import {
+  COUNTED,
+  type Found,
+  GROUP_BYTES,
+  GROUPS,
+  runHolder,
+  runNative,
+  SECONDS,
+  stampOf,
+  told,
+} from '../support/grants-stress.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
-import { PYTHON, pythonProgram } from '../support/observe.ts'
+import { pythonProgram } from '../support/observe.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 
-const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
 const DIST = path.dirname(path.dirname(PROGRAM))
 const ATTACHED = pythonProgram('attached_stress.mjs')
-const HOLDER = pythonProgram('grants_holder.mjs')
-const STRESS = pythonProgram('grants_stress.py')
-/** As the programs have it. */
-const GROUP_BYTES = 64 * PAGE
-const GROUPS = 4
-const COUNTED = 2
-
-const run = promisify(execFile)
-
-interface Found {
-  readonly done: number
-  readonly wrong: readonly unknown[]
-}
 
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'stress of attached caches', () => {
   const seed = testSeed()
@@ -46,10 +41,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'stress of atta
       const file = `${mount.path}/f`
       let number = seed & 0xffff
       const common = () => [String(++number), String(SECONDS), board]
-      const attached = async <T>(role: string): Promise<T> =>
-        JSON.parse((await run(process.execPath, [ATTACHED, role, DIST, file, ...common()])).stdout) as T
-      const native = async (role: string): Promise<Found> =>
-        JSON.parse((await run(PYTHON, ['-B', STRESS, role, file, ...common()])).stdout) as Found
+      const attached = <T>(role: string): Promise<T> =>
+        told(process.execPath, [ATTACHED, role, DIST, file, ...common()])
 
       const until = Date.now() + SECONDS * 1000
       const mortal = async (): Promise<number> => {
@@ -69,14 +62,11 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'stress of atta
         attached<Found>('reader'),
         attached<Found>('reader'),
         attached<Found>('writer'),
-        native('reader'),
-        native('writer'),
+        runNative('reader', file, common()),
+        runNative('writer', file, common()),
       ])
       const killing = mortal()
-      const holders = Promise.all([
-        attached<number[]>('holder'),
-        run(process.execPath, [HOLDER, DIST, file, ...common()]).then(({ stdout }) => JSON.parse(stdout) as number[]),
-      ])
+      const holders = Promise.all([attached<number[]>('holder'), runHolder(DIST, file, common())])
       for (const { done, wrong } of await found) {
         expect(wrong).toEqual([])
         expect(done).toBeGreaterThan(0)
@@ -86,11 +76,10 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'stress of atta
       for (const published of counts) expect(Math.max(...published)).toBeGreaterThan(0)
       const content = fs.readFileSync(`${below.path}/f`)
       for (let group = 0; group < GROUPS; group++) {
-        const stamps = new BigUint64Array(content.buffer, content.byteOffset + group * GROUP_BYTES, GROUP_BYTES / 8)
-        expect(new Set(stamps).size).toBe(1)
+        const stamp = stampOf(content, group)
         // Nothing that was published is lost. Those that were killed have published, too, and nobody counted.
         const published = counts.reduce((sum, each) => sum + each[group]!, 0)
-        if (group < COUNTED) expect(Number(stamps[0])).toBeGreaterThanOrEqual(published)
+        if (group < COUNTED) expect(stamp).toBeGreaterThanOrEqual(published)
       }
       expect(killed).toBeGreaterThan(0)
       expect((await mount.status()).grants).toMatchObject({ held: [], wanted: 0, waiting: 0, caches: 0 })

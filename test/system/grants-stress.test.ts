@@ -3,35 +3,27 @@
  * range has one stamp in all of its words, so a range that is seen torn is noticed; holders count, so is a publish that is lost; and they say on a board what they hold, so is who does
  * not wait for them.
  */
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { PAGE } from '../support/files.ts'
+import {
+  COUNTED,
+  GROUP_BYTES,
+  GROUPS,
+  runHolder,
+  runNative,
+  SECONDS,
+  STRESS,
+  stampOf,
+} from '../support/grants-stress.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
-import { PYTHON, pythonProgram } from '../support/observe.ts'
+import { PYTHON } from '../support/observe.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
-
-const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
-const HOLDER = pythonProgram('grants_holder.mjs')
-const STRESS = pythonProgram('grants_stress.py')
-/** As the program has it. */
-const GROUP_BYTES = 64 * PAGE
-const GROUPS = 4
-const COUNTED = 2
-
-const run = promisify(execFile)
-
-interface Found {
-  readonly role: string
-  readonly done: number
-  readonly wrong: readonly unknown[]
-}
 
 /** ext4 lets a read see half of a write by itself: there only holders change anything, and what is seen torn is their doing. */
 const OTHERS = {
@@ -57,11 +49,9 @@ for (const kind of ['xfs', 'ext4'] as const)
         const published = new Array<number>(GROUPS).fill(0)
         let killed = 0
 
-        const others = OTHERS[kind].map(async (role, i) => {
-          const args = [role, file, String((seed & 0xffff) + i), String(SECONDS), board]
-          const { stdout } = await run(PYTHON, ['-B', STRESS, ...args])
-          return JSON.parse(stdout) as Found
-        })
+        const others = OTHERS[kind].map((role, i) =>
+          runNative(role, file, [String((seed & 0xffff) + i), String(SECONDS), board]),
+        )
         const commands = [0, 1].map(async (number) => {
           const random = new Random(seed + number)
           const statuses: (number | null)[] = []
@@ -86,11 +76,13 @@ for (const kind of ['xfs', 'ext4'] as const)
           }
           return statuses
         })
-        const holders = [0, 1].map(async (number) => {
-          const args = [HOLDER, path.dirname(path.dirname(PROGRAM)), file, String((seed & 0xffff) + 9 + number)]
-          const { stdout } = await run(process.execPath, [...args, String(SECONDS), board])
-          return JSON.parse(stdout) as number[]
-        })
+        const holders = [0, 1].map((number) =>
+          runHolder(path.dirname(path.dirname(PROGRAM)), file, [
+            String((seed & 0xffff) + 9 + number),
+            String(SECONDS),
+            board,
+          ]),
+        )
 
         const found = await Promise.all(others)
         expect(found.flatMap(({ wrong }) => wrong)).toEqual([])
@@ -101,9 +93,7 @@ for (const kind of ['xfs', 'ext4'] as const)
           for (const [group, count] of counts.entries()) published[group]! += count
         const content = fs.readFileSync(`${below.path}/f`)
         for (let group = 0; group < COUNTED; group++) {
-          const stamps = new BigUint64Array(content.buffer, content.byteOffset + group * GROUP_BYTES, GROUP_BYTES / 8)
-          expect(new Set(stamps).size).toBe(1)
-          const count = Number(stamps[0])
+          const count = stampOf(content, group)
           // Who is killed may have published already, and nobody has heard of it.
           expect(count).toBeGreaterThanOrEqual(published[group]!)
           expect(count).toBeLessThanOrEqual(published[group]! + killed)
