@@ -79,7 +79,8 @@ export class Loads {
       return
     }
     let before = this.#heads[chain]!
-    while (this.#next[before] !== frame) before = this.#next[before]!
+    while (before !== NO_FRAME && this.#next[before] !== frame) before = this.#next[before]!
+    if (before === NO_FRAME) throw new Error(`frame ${frame} is not being loaded`)
     this.#next[before] = next
   }
 

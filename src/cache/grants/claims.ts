@@ -4,6 +4,8 @@ import type { Grant, GrantReaders, GrantWish, PageRange, PassageWish } from './g
 /** What a wish came to: its range and holder are those of the wish. */
 class RangeClaim<Wish extends GrantWish | PassageWish> implements PageRange {
   readonly wish: Wish
+  /** Those ahead of it for which it does not wait: see wait-graph.ts. */
+  readonly passes = new Set<Claim>()
   stopTimeout: (() => void) | undefined
 
   constructor(wish: Wish) {

@@ -155,6 +155,7 @@ export class GrantTable implements GrantAuthority {
 
   #ask(claim: Claim): TakeBack {
     const file = this.#fileOf(claim.file)
+    this.#graph.passWhoWaits(claim)
     if (!this.#isKeptOut(file, claim, file.waiting)) this.#start(file, claim)
     else {
       const code = !claim.wish.wait ? 'EAGAIN' : this.#graph.closesCircle(claim) ? 'EDEADLK' : undefined
@@ -174,7 +175,7 @@ export class GrantTable implements GrantAuthority {
   #isKeptOut(file: FileClaims, claim: Claim, ahead: readonly Claim[]): boolean {
     for (const grant of file.grants) if (exclude(claim, grant)) return true
     if (claim.kind === 'grant') for (const passage of file.inside) if (exclude(claim, passage)) return true
-    for (const other of ahead) if (exclude(claim, other) && this.#graph.givesWay(claim, other)) return true
+    for (const other of ahead) if (exclude(claim, other) && !claim.passes.has(other)) return true
     return false
   }
 
@@ -265,6 +266,7 @@ export class GrantTable implements GrantAuthority {
 
   /** Whoever's turn it is gets it. */
   #wake(file: FileClaims): void {
+    this.#graph.refresh()
     if (file.waiting.length > 0) {
       const still: Claim[] = []
       for (const claim of file.waiting)

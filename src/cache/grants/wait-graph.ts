@@ -4,39 +4,50 @@
  * An edge leads from a claim that waits to each claim in its way. From a grant, given or asked for, one goes on with all that its holder waits for: it gives the
  * grant back after it has got that. A passage that waits leads only to what is in its own way. One that is inside leads nowhere: it leaves by itself.
  *
- * All edges lead to what came before, so none is added but with a new claim.
+ * Edges lead to what came before, but for one case: a claim *passes* those ahead of it that wait for its own holder, and so cannot have their turn before it has. Who is passed is decided when the claim
+ * is made. Later it can only become fewer: who does not wait for that holder any more is waited for. That closes no circle, as a circle would lead through the holder; nor does a claim's start, for
+ * those that it has passed wait for its holder anyway. So none closes but by a new claim.
  */
-import { type Claim, excludeForLong, type FileClaims } from './claims.ts'
+import { type Claim, exclude, excludeForLong, type FileClaims } from './claims.ts'
 
 export class WaitGraph {
   readonly #files: ReadonlyMap<string, FileClaims>
   readonly #waitsOf: (holder: string) => Iterable<Claim>
+  /** Claims that pass others. */
+  readonly #passing = new Set<Claim>()
 
   constructor(files: ReadonlyMap<string, FileClaims>, waitsOf: (holder: string) => Iterable<Claim>) {
     this.#files = files
     this.#waitsOf = waitsOf
   }
 
-  /**
-   * Whether `claim` lets `ahead`, which came first and waits too, have its turn first. Not if that one waits for the claim's own holder: it cannot have its
-   * turn before the claim has.
-   */
-  givesWay(claim: Claim, ahead: Claim): boolean {
-    return claim.holder === undefined || !this.#leadsTo(ahead, claim.holder, () => true)
+  /** Of a claim that is about to wait, if not to start: whom it passes. */
+  passWhoWaits(claim: Claim): void {
+    if (claim.holder === undefined) return
+    for (const ahead of this.#files.get(claim.file)?.waiting ?? [])
+      if (exclude(claim, ahead) && this.#leadsTo(ahead, claim.holder)) claim.passes.add(ahead)
+    if (claim.passes.size > 0) this.#passing.add(claim)
+  }
+
+  /** Something has ended: who does not wait for a claim's holder any more is not passed by it. */
+  refresh(): void {
+    for (const claim of this.#passing) {
+      for (const ahead of claim.passes)
+        if (ahead.phase !== 'waiting' || !this.#leadsTo(ahead, claim.holder!)) claim.passes.delete(ahead)
+      if (claim.phase !== 'waiting' || claim.passes.size === 0) this.#passing.delete(claim)
+    }
   }
 
   /** Whether `claim`, were it to wait, would wait for its own holder. */
   closesCircle(claim: Claim): boolean {
-    if (claim.holder === undefined) return false
-    return this.#leadsTo(claim, claim.holder, (waiting, ahead) => this.givesWay(waiting, ahead))
+    return claim.holder !== undefined && this.#leadsTo(claim, claim.holder)
   }
 
-  /** `counts`: which of those that are ahead of one that waits are in its way. */
-  #leadsTo(from: Claim, holder: string, counts: (waiting: Claim, ahead: Claim) => boolean): boolean {
+  #leadsTo(from: Claim, holder: string): boolean {
     const seen = new Set<Claim | string>()
     const open: Claim[] = [from]
     for (let claim = open.pop(); claim !== undefined; claim = open.pop()) {
-      for (const other of this.#inTheWayOf(claim, counts)) {
+      for (const other of this.#inTheWayOf(claim)) {
         if (other.kind === 'passage') {
           if (!seen.has(other)) open.push(other)
           seen.add(other)
@@ -51,13 +62,13 @@ export class WaitGraph {
     return false
   }
 
-  *#inTheWayOf(claim: Claim, counts: (waiting: Claim, ahead: Claim) => boolean): Iterable<Claim> {
+  *#inTheWayOf(claim: Claim): Iterable<Claim> {
     const file = this.#files.get(claim.file)
     if (file === undefined) return
     for (const grant of file.grants) if (excludeForLong(claim, grant)) yield grant
     for (const ahead of file.waiting) {
       if (ahead === claim) return
-      if (ahead.phase === 'waiting' && excludeForLong(claim, ahead) && counts(claim, ahead)) yield ahead
+      if (ahead.phase === 'waiting' && excludeForLong(claim, ahead) && !claim.passes.has(ahead)) yield ahead
     }
   }
 }

@@ -272,3 +272,20 @@ test('with a time for which a grant may be held, nobody waits long for holders t
     { numRuns: RUNS },
   )
 })
+
+test('that one holder may overtake does not let others overtake', () => {
+  const world = new World()
+  const requests: [from: number, pages: number, holder: number][] = [
+    [1, 2, 0],
+    [0, 2, 3],
+    [1, 2, 0],
+    [2, 1, 0],
+    // For holder 3, for whom the third one waits: before that one, but it keeps behind the first.
+    [2, 1, 3],
+  ]
+  for (const [from, pages, holder] of requests)
+    world.run({ do: 'request', file: 'a', from, pages, holder, timeoutMs: undefined, wait: true, readers: 'wait' })
+  world.drain()
+  expect(world.all.map(({ state }) => state)).toEqual(new Array(5).fill('over'))
+  expect(world.codes).toEqual([])
+})
