@@ -216,8 +216,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a promoted page that is found before it was copied',
     DIRECT,
-    'this.#copy(mapping, page, frame); this.#entries[2 * frame] = this',
-    'queueMicrotask(() => this.#copy(mapping, page, frame)); this.#entries[2 * frame] = this',
+    'this.#copy(mapping, page, frame); this.#entries[2 * frame] = this.#index.get(mapping, page); this.#entries[2 * frame + 1] = this.#index.generation(mapping, page); this.#reads[frame] = 0; // There is an entry already, so there is room for it. this.#index.set(mapping, page, makeEntry(EntryKind.PAGE, frame), frames.keep(frame))',
+    'this.#entries[2 * frame] = this.#index.get(mapping, page); this.#entries[2 * frame + 1] = this.#index.generation(mapping, page); this.#reads[frame] = 0; this.#index.set(mapping, page, makeEntry(EntryKind.PAGE, frame), frames.keep(frame)); this.#copy(mapping, page, frame)',
   ),
   without(
     "a promoted page whose frame is another page's, and its entry stays",
