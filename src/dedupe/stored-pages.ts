@@ -80,7 +80,10 @@ export class StoredPages {
     return users === 1
   }
 
-  /** Counts the users anew: as before any page was left. */
+  /**
+   * Counts the users anew: as before any page was left. Where the file system says that others use an extent too, and we know of none, there is one whom we do not know. btrfs says it of
+   * an extent as a whole, also where others use only another part of it: some pages that are saved are then not counted.
+   */
   countUsers({ useCount, stored, pages, isShared }: FileUses): void {
     const users = this.#users.fill(0)
     for (let use = 0; use < useCount; use++) {

@@ -29,6 +29,7 @@ export interface DaxStats {
   readonly directHits: number
   /** Bytes of pages that have been copied to main memory for being read often, now. */
   readonly promotedBytes: number
+  /** Pages that were copied to main memory. */
   readonly promotions: number
   /** Promoted pages that had to go; they are read where they lie again. */
   readonly demotions: number

@@ -30,7 +30,7 @@ export interface PageCacheOptions {
    */
   readonly numa?: NumaMode
   /**
-   * How files on DAX storage (XFS or ext4 on persistent memory or CXL, mounted with `dax`) are read, see [dax.md](dax.md). `auto`: where they lie on the device, and what is read often from a copy
+   * How files on DAX storage (XFS or ext4 on persistent memory or CXL, mounted with `dax`) are read, see docs/dax.md. `auto`: where they lie on the device, and what is read often from a copy
    * in memory. `direct`: always where they lie. `cache`: as any other file, from copies. Default `auto`. Elsewhere it means nothing.
    */
   readonly dax?: DaxMode

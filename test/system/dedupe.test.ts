@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { O_NOATIME, O_RDONLY } from '../../src/linux/file.ts'
 import { residentPages } from '../../src/linux/mincore.ts'
+import { isShareable } from '../../src/storage/extents.ts'
 import { clone, extentsOf, MEBIBYTE, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
@@ -64,14 +65,23 @@ function residentIn(file: string): number {
   return withFd(file, (fd) => residentPages(fd, 0, pages * PAGE, new Uint8Array(pages)), O_RDONLY | O_NOATIME)
 }
 
+/** How many pages of files below a directory lie at each address of the device, and whether the file system calls the place shared. */
+function storedPages(directory: string): Map<number, { users: number; isShared: boolean }> {
+  const pages = new Map<number, { users: number; isShared: boolean }>()
+  for (const name of namesBelow(directory)) {
+    const { count, physical, length, flags } = extentsOf(path.join(directory, name))
+    for (let i = 0; i < count; i++)
+      for (let at = 0; at < length[i]!; at += PAGE) {
+        const users = pages.get(physical[i]! + at)?.users ?? 0
+        pages.set(physical[i]! + at, { users: users + 1, isShared: isShareable(flags[i]!) })
+      }
+  }
+  return pages
+}
+
 /** Bytes of the device that files below a directory use, each once. */
 function storedBytes(directory: string): number {
-  const pages = new Set<number>()
-  for (const name of namesBelow(directory)) {
-    const { count, physical, length } = extentsOf(path.join(directory, name))
-    for (let i = 0; i < count; i++) for (let at = 0; at < length[i]!; at += PAGE) pages.add(physical[i]! + at)
-  }
-  return pages.size * PAGE
+  return storedPages(directory).size * PAGE
 }
 
 /** Files of stretches of a few contents at any page, holes, zeros, clones, and ends within a page. */
@@ -124,6 +134,9 @@ for (const kind of ['xfs', 'btrfs'] as const)
         const minRun = `${[4, 8, 64, 64][round]}KiB`
         const before = { state: stateOf(tree), stored: storedBytes(tree) }
         const dry = dedupe('--min-run', minRun, tree)
+        // btrfs calls an extent shared as a whole. What of it only one file uses is not claimed: whether an unknown file uses it too cannot be told.
+        const unclaimed = [...storedPages(tree).values()].filter(({ users, isShared }) => isShared && users === 1)
+        if (kind === 'xfs') expect(unclaimed).toEqual([])
         expect(dry.applied).toBeNull()
         expect({ state: stateOf(tree), stored: storedBytes(tree) }).toEqual(before)
 
@@ -132,7 +145,9 @@ for (const kind of ['xfs', 'btrfs'] as const)
         expect(applied).toMatchObject({ savedBytes: plan.savedBytes, differentBytes: 0, busyBytes: 0, failures: [] })
         expect(stateOf(tree)).toEqual(before.state)
         run('sync', '-f', tree)
-        expect(before.stored - storedBytes(tree)).toBe(plan.savedBytes)
+        const saved = before.stored - storedBytes(tree)
+        expect(saved).toBeGreaterThanOrEqual(plan.savedBytes)
+        expect(saved).toBeLessThanOrEqual(plan.savedBytes + unclaimed.length * PAGE)
       })
 
     test('copies that were deduped are held in memory once through a mount, without a scan', async () => {
