@@ -69,7 +69,9 @@ export function callAsync<Args extends unknown[]>(
   ...args: Args
 ): Promise<number> {
   return new Promise((resolve, reject) => {
+    inCalls.add(args)
     fn.async(...args, (error, result) => {
+      inCalls.delete(args)
       if (error) reject(error)
       // koffi restores the call's errno for its callback.
       else if (result === -1) reject(new SystemError(koffi.errno(), syscall, path))
@@ -77,6 +79,9 @@ export function callAsync<Args extends unknown[]>(
     })
   })
 }
+
+/** What calls under way were given, so that it stays where it is. */
+const inCalls = new Set<unknown>()
 
 /** Bytes of a C `char *` string, NUL-terminated. */
 export function cString(text: string): Buffer {
@@ -95,9 +100,19 @@ export const SYS = {
 
 if (os.endianness() !== 'LE') throw new Error('Samepage supports little-endian machines only')
 
-/** The address of memory that JavaScript owns; valid while the view is referenced. */
+/** The address of memory that JavaScript owns; valid while the view is referenced, and a local variable that nobody reads any more is no reference: see {@link whileHeld}. */
 export function addressOf(view: ArrayBufferView): bigint {
   return BigInt(koffi.address(view))
+}
+
+/** Makes a call that is given `memory` by addresses alone, which the garbage collector does not see: it would take the memory away before or during the call. */
+export function whileHeld<T>(memory: readonly ArrayBufferView[], call: () => T): T {
+  inCalls.add(memory)
+  try {
+    return call()
+  } finally {
+    inCalls.delete(memory)
+  }
 }
 
 /** Ends the process at once, also while threads are inside system calls that `process.exit` would wait for. */

@@ -4,7 +4,7 @@
  */
 import { ERRNO } from './errors.ts'
 import { close } from './file.ts'
-import { addressOf, check, errnoOf, libc, type NativeFunction, type Pointer } from './native.ts'
+import { addressOf, check, errnoOf, libc, type NativeFunction, type Pointer, whileHeld } from './native.ts'
 
 const AF_UNIX = 1
 const SOCK_STREAM = 1
@@ -128,7 +128,7 @@ export function sendWith(fd: number, data: Uint8Array, descriptors: readonly num
     header[4] = addressOf(control)
     header[5] = BigInt(16 + Math.ceil(descriptors.length / 2) * 8)
   }
-  return errnoOf(sendmsgCall(fd, header, MSG_NOSIGNAL))
+  return whileHeld([data, iovec, control], () => errnoOf(sendmsgCall(fd, header, MSG_NOSIGNAL)))
 }
 
 /**
@@ -145,7 +145,9 @@ export function receiveWith(fd: number, buffer: Uint8Array, descriptors?: number
     header[4] = addressOf(control)
     header[5] = BigInt(control.byteLength)
   }
-  const received = errnoOf(recvmsgCall(fd, header, MSG_CMSG_CLOEXEC | (waits ? 0 : MSG_DONTWAIT)))
+  const received = whileHeld([buffer, iovec, control], () =>
+    errnoOf(recvmsgCall(fd, header, MSG_CMSG_CLOEXEC | (waits ? 0 : MSG_DONTWAIT))),
+  )
   const isCarrying = Number(header[5]) >= 16 && control[2] === SOL_SOCKET && control[3] === SCM_RIGHTS
   if (received < 0 || descriptors === undefined || !isCarrying) return received
   const count = (control[0]! - 16) >> 2
