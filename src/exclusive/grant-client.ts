@@ -158,6 +158,11 @@ export class GrantClient {
       } as const
       const { answer, descriptor } = await this.#askOf(file, wish)
       if (answer.type !== 'granted' || descriptor === undefined) throw new GrantError('ECANCELED', 'taken back')
+      if (signal?.aborted === true) {
+        // The two have crossed: the mount is giving it back, and its answer to that is none to anything else.
+        this.#wire.closeMemory(descriptor)
+        throw new GrantError('ECANCELED', 'taken back')
+      }
       return this.#hold(id, answer.start, answer.length, descriptor)
     } catch (error) {
       this.#held.delete(id)
