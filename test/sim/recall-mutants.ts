@@ -21,14 +21,14 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
     'if (unheard.length > 0 && !this.#isEnded)',
     'if (false)',
   ),
-  without(
-    'nobody is asked again before it is published',
-    CACHES,
-    "if (this.readers === 'wait') return Promise.resolve([])",
-  ),
   instead('readers are not asked before it is published', HOLDING, 'await this.#recall.askReaders()', '[]'),
   without('an answer to an earlier question counts', CACHES, 'if (turn !== this.#turn) return'),
-  without('who is gone is waited for', CACHES, 'this.#waited.delete(attendant); this.#answered()'),
+  instead(
+    'who is gone is waited for',
+    CACHES,
+    'this.#told.delete(attendant); this.#waited.delete(attendant)',
+    'this.#told.delete(attendant)',
+  ),
   without(
     'who opens the file while it is granted is not told',
     CACHES,
@@ -40,19 +40,6 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
 
   // ---- from the answer on, what waits for nobody is refused
   instead('what comes after the answer is let in', TURNS, 'this.#holdings.keepsOut(touch, holder)', 'false'),
-  instead(
-    'what comes before the answer is refused',
-    HOLDING,
-    "this.#closedTo === 'all' || (writes && this.#closedTo === 'writers')",
-    'true',
-  ),
-  instead(
-    'readers are let in while it is published',
-    HOLDING,
-    "this.#closedTo = 'all'; granted.setPassing",
-    'granted.setPassing',
-  ),
-  without('readers are kept out after what could not be published', HOLDING, 'this.#recall.letReaders()'),
   instead('requests in hand when it is granted', HOLDING, 'await answered(); const inTheWay', 'const inTheWay'),
   instead(
     'requests in hand when it is published',
@@ -72,15 +59,18 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
     "if (readers === 'wait') recalled.letIn ??=",
     'if (false) recalled.letIn ??=',
   ),
-  instead('what is cached stays out', LEASES, 'recalled.letIn?.()', ''),
   instead('what is cached stays when nobody tells', LEASES, 'for (const file of files)', 'for (const file of [])'),
   without('who is let in when nobody tells', LEASES, 'this.#isLost = true'),
   instead('who waits is not woken', LEASES, 'this.#letIn(recalled); recalled.endWait()', 'this.#letIn(recalled)'),
   instead('who waits is not woken when the file is closed', ATTENDANCE, 'this.#leases.left(key)', ''),
   instead('an answer before anything is given up', ATTENDANCE, 'if (key !== undefined)', 'if (false)'),
   without('no answer', ATTENDANCE, 'this.#client.recalled(message)'),
-  without('a file that is opened before it is attended', ATTENDANCE, 'await attended.ready'),
-  without('a file that is attended when it is closed', ATTENDANCE, 'this.#client.leave(attended.id)'),
+  instead(
+    'a file that is opened before it is attended',
+    ATTENDANCE,
+    'await attended.ready',
+    'attended.ready.catch(() => {})',
+  ),
   instead(
     'a file that is not attended though it is open',
     ATTENDANCE,

@@ -12,8 +12,8 @@ import { SimProcess } from './sim-process.ts'
 import type { Halves } from './truth.ts'
 import type { World } from './world.ts'
 
-/** For so long anybody waits. */
-const WAIT_MS = 50_000
+/** Nobody is to wait for ever; so nobody gives up. */
+const WAIT_MS = 2 ** 40
 
 interface Loading {
   /** Nothing has been dropped since. */
@@ -84,7 +84,7 @@ export class SimCache extends SimProcess {
     this.#passages = new Passages(this.#leases, WAIT_MS, true)
   }
 
-  /** Opens a file, does something with it, and closes it; all of what fails because the mount is gone, or for having waited too long, fails. */
+  /** Opens a file, does something with it, and closes it; until the mount is gone. */
   async use(file: SimFile, what: () => Promise<void>): Promise<void> {
     const { key } = file
     const isGone = () => !this.client.isOpen
@@ -105,8 +105,7 @@ export class SimCache extends SimProcess {
       try {
         await what()
       } catch (error) {
-        const { code } = error as { code?: string }
-        if (!isGone() && code !== 'ETIMEDOUT' && code !== 'EAGAIN') throw error
+        if (!isGone()) throw error
       } finally {
         inode.uses--
       }
@@ -115,11 +114,20 @@ export class SimCache extends SimProcess {
     }
   }
 
-  /** A page, from memory where it is there. */
+  /** A page, from memory where it is there; without `wait` perhaps not. */
   async read(file: SimFile, page: number, wait: boolean): Promise<void> {
+    await this.#read(file, page, wait).catch((error: unknown) => refused(error, wait))
+  }
+
+  async write(file: SimFile, page: number, wait: boolean): Promise<void> {
+    await this.#write(file, page, wait).catch((error: unknown) => refused(error, wait))
+  }
+
+  async #read(file: SimFile, page: number, wait: boolean): Promise<void> {
     const inode = this.#inodes.get(file.key)!
     const { truth, counts } = this.world
     const least = truth.begin(file.key)
+    const isGone = !this.client.isOpen
     let found = this.#hit(inode, page)
     if (found === undefined) {
       counts.misses++
@@ -127,10 +135,11 @@ export class SimCache extends SimProcess {
       found ??= this.#hit(inode, page) ?? (await this.#passages.again(wait, () => this.#readPast(inode, page, wait)))
     }
     if (this.isDead) return
+    if (isGone) throw new Error('a cache that nobody tells of grants any more shows something')
     truth.checkPage(file.key, page, found, least)
   }
 
-  async write(file: SimFile, page: number, wait: boolean): Promise<void> {
+  async #write(file: SimFile, page: number, wait: boolean): Promise<void> {
     const inode = this.#inodes.get(file.key)!
     const value = this.world.truth.freshValue()
     await this.#passages.again(wait, async () => {
@@ -192,4 +201,9 @@ export class SimCache extends SimProcess {
     const [bytes] = await this.ask({ file, from: page, to: page + 1, isImpatient: true })
     return bytes!
   }
+}
+
+/** Only who does not wait is refused. */
+function refused(error: unknown, wait: boolean): void {
+  if (wait || (error as { code?: string }).code !== 'EAGAIN') throw error
 }

@@ -66,7 +66,7 @@ export class SimFile implements GrantFile {
   }
 
   async inTheWay(): Promise<string | undefined> {
-    await this.#world.pause()
+    await this.#world.pauseInMount()
     return this.#world.random.chance(0.02) ? 'somebody has it mapped' : undefined
   }
 
@@ -91,7 +91,7 @@ export class SimFile implements GrantFile {
   }
 
   forgetCopies(): Promise<void> {
-    return this.#world.pause()
+    return this.#world.pauseInMount()
   }
 
   /** A page, as a request of `pid` finds it now. */

@@ -191,6 +191,6 @@ export class SimMount {
   async #answered(): Promise<void> {
     const inHand = this.#atWorkers.filter((request) => request.isInHand)
     await Promise.all(inHand.map((request) => new Promise<void>((resolve) => request.ends.push(resolve))))
-    await this.#world.pause()
+    await this.#world.pauseInMount()
   }
 }

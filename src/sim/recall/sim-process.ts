@@ -31,8 +31,10 @@ export class SimProcess {
 
   /** Others may go first. */
   async pause(): Promise<void> {
-    do await this.world.pause()
-    while (this.isStopped && !this.isDead)
+    do {
+      await this.world.pause()
+      if (this.isStopped) this.world.hearSilence()
+    } while (this.isStopped && !this.isDead)
     if (this.isDead) throw DEAD
   }
 
@@ -112,6 +114,7 @@ export class SimProcess {
       const { code } = error as { code: string }
       if (!['EAGAIN', 'ETIMEDOUT', 'EDEADLK', 'ECANCELED', 'EBUSY', 'ESTALE'].includes(code)) throw error
       if (code === 'EBUSY') counts.silent++
+      world.checkSilence((error as Error).message)
       return
     }
     if (this.isDead) return
@@ -143,6 +146,7 @@ export class SimProcess {
       if (this.isDead || !this.client.isOpen) return true
       if (truth.isPublished(grant.memory)) throw new Error(`${code}, and it has been published`)
       if (code === 'ESTALE') return true
+      this.world.checkSilence((error as Error).message)
       if (code === 'EBUSY') counts.unheard++
       else if (code !== 'errno 28' && code !== 'ENOSPC') throw error
       return false

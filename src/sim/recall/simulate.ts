@@ -1,4 +1,5 @@
 /** One run of the simulation of recall: a seed in, what happened out; throws with the seed where a promise of docs/exclusive.md does not hold. */
+import { RECALL_MS } from '../../exclusive/messages.ts'
 import { Random } from '../random.ts'
 import { SimCache } from './sim-cache.ts'
 import { SimProcess } from './sim-process.ts'
@@ -31,7 +32,7 @@ export async function simulateRecall(seed: number): Promise<RecallOutcome> {
     for (const cache of caches) cache.run([() => useCache(cache), () => useCache(cache), () => holdInCache(cache)])
     for (const command of commands) command.run([() => holdAsCommand(command)])
     programs.run([() => useMount(programs), () => useMount(programs)])
-    meetFate(world, [...caches, ...commands])
+    meetFate(world, caches, commands)
     await world.run()
     world.mount.checkEnd()
     for (const file of world.files) file.check()
@@ -44,10 +45,10 @@ export async function simulateRecall(seed: number): Promise<RecallOutcome> {
 /** A thread that reads and writes through an attached cache. */
 async function useCache(cache: SimCache): Promise<void> {
   const { random, files } = cache.world
-  for (let opens = random.between(1, 3); opens > 0; opens--) {
+  for (let opens = random.between(1, 4); opens > 0; opens--) {
     const file = random.pick(files)
     await cache.use(file, async () => {
-      for (let i = random.between(1, 12); i > 0; i--) {
+      for (let i = random.between(1, 25); i > 0; i--) {
         await cache.pause()
         const page = random.below(file.pages.length)
         if (random.chance(0.85)) await cache.read(file, page, random.chance(0.9))
@@ -100,22 +101,32 @@ async function useMount(program: SimProcess): Promise<void> {
   }
 }
 
-/** Processes are stopped for a while, killed, and cut off. */
-function meetFate(world: World, processes: readonly SimProcess[]): void {
+/** Processes are stopped for a while, perhaps for longer than the mount waits; killed; and cut off, which they hear of late. Best when somebody has just been granted something. */
+function meetFate(world: World, caches: readonly SimProcess[], commands: readonly SimProcess[]): void {
   const { random, counts } = world
+  /** When all others are done nobody is left to suffer. */
+  const wait = async (stepsMax: number, isOver = () => false) => {
+    for (let steps = random.below(stepsMax); steps > 0 && world.busyCount > 1 && !isOver(); steps--) await world.pause()
+  }
   world.start('fate', async () => {
-    for (let i = random.below(4); i > 0; i--) {
-      for (let steps = random.below(60); steps > 0; steps--) await world.pause()
-      const process = random.pick(processes)
-      const what = random.below(10)
-      if (what < 5) {
-        process.isStopped = true
-        for (let steps = random.below(120); steps > 0; steps--) await world.pause()
-        process.isStopped = false
-      } else if (what < 8) {
+    for (let i = random.below(7); i > 0; i--) {
+      await wait(60)
+      const { grants } = counts
+      if (random.chance(0.6)) await wait(200, () => counts.grants > grants)
+      if (random.chance(0.1)) {
         counts.deaths++
-        process.kill()
-      } else process.cutOff()
+        random.pick([...caches, ...commands]).kill()
+        continue
+      }
+      const process = random.chance(0.8) ? random.pick(caches) : random.pick(commands)
+      process.isStopped = random.chance(0.8)
+      if (random.chance(0.4)) process.cutOff()
+      for (let silences = random.below(3); silences > 0; silences--) {
+        await wait(60)
+        world.leap(RECALL_MS)
+      }
+      await wait(60)
+      process.isStopped = false
     }
   })
 }

@@ -1,4 +1,5 @@
 /** All that takes part in a run of the simulation of recall, and what they share. */
+import { RECALL_MS } from '../../exclusive/messages.ts'
 import type { Random } from '../random.ts'
 import { Scheduler } from '../scheduler.ts'
 import { VirtualTimers } from '../virtual-timers.ts'
@@ -55,8 +56,11 @@ export class World {
     cut: 0,
     deaths: 0,
   }
+  /** When somebody was stopped last, or time went on without anybody's having his turn. */
+  #lastSilenceAt = Number.NEGATIVE_INFINITY
   /** Who has something to do yet. */
   readonly #busy = new Set<string>()
+  #pausesOfMount = 0
 
   constructor(random: Random) {
     this.random = random
@@ -67,6 +71,13 @@ export class World {
 
   pause(): Promise<void> {
     return this.scheduler.pause()
+  }
+
+  /** The same for the grants' thread, which goes on when all others are done. */
+  async pauseInMount(): Promise<void> {
+    this.#pausesOfMount++
+    await this.pause()
+    this.#pausesOfMount--
   }
 
   start(name: string, run: () => Promise<void>): void {
@@ -96,12 +107,37 @@ export class World {
     })
   }
 
+  /** A process is stopped now. */
+  hearSilence(): void {
+    this.#lastSilenceAt = this.timers.now()
+  }
+
+  /** Lets time go on without anybody's having his turn. */
+  leap(ms: number): void {
+    this.timers.pass(ms)
+    this.hearSilence()
+  }
+
+  /** Throws where a cache is said not to answer, and all do. */
+  checkSilence(message: string): void {
+    if (message.includes('does not give the range up') && this.timers.now() - this.#lastSilenceAt > 3 * RECALL_MS)
+      throw new Error(`${message}, says the mount, and all answer`)
+  }
+
+  get busyCount(): number {
+    return this.#busy.size
+  }
+
   get #isDone(): boolean {
-    return this.#busy.size === 0 && this.mount.isIdle && !this.connections.some(({ isReadable }) => isReadable)
+    return (
+      this.#busy.size === 0 &&
+      this.#pausesOfMount === 0 &&
+      this.mount.isIdle &&
+      !this.connections.some(({ isReadable }) => isReadable)
+    )
   }
 
   #passTime(): void {
-    const { random } = this
-    this.timers.pass(random.chance(0.02) ? random.below(8000) : random.below(40))
+    this.timers.pass(this.random.below(40))
   }
 }
