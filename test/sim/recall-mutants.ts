@@ -22,7 +22,6 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
     'if (false)',
   ),
   instead('readers are not asked before it is published', HOLDING, 'await this.#recall.askReaders()', '[]'),
-  without('an answer to an earlier question counts', CACHES, 'if (turn !== this.#turn) return'),
   instead(
     'who is gone is waited for',
     CACHES,
@@ -65,12 +64,6 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
   instead('who waits is not woken when the file is closed', ATTENDANCE, 'this.#leases.left(key)', ''),
   instead('an answer before anything is given up', ATTENDANCE, 'if (key !== undefined)', 'if (false)'),
   without('no answer', ATTENDANCE, 'this.#client.recalled(message)'),
-  instead(
-    'a file that is opened before it is attended',
-    ATTENDANCE,
-    'await attended.ready',
-    'attended.ready.catch(() => {})',
-  ),
   instead(
     'a file that is not attended though it is open',
     ATTENDANCE,

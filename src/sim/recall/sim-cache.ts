@@ -105,7 +105,8 @@ export class SimCache extends SimProcess {
       try {
         await what()
       } catch (error) {
-        if (!isGone()) throw error
+        // What is wrong with bytes has no code.
+        if (!isGone() || (error as { code?: string }).code === undefined) throw error
       } finally {
         inode.uses--
       }
