@@ -109,7 +109,10 @@ export class DirectHomes {
 
   statistics(): DirectStatistics {
     const homes = [...this.#homes.values()].filter((home) => home !== undefined)
-    const pages = homes.reduce((sum, { window }) => sum + Math.ceil(window.bytes / PAGE_BYTES), 0)
+    const pages = homes.reduce(
+      (sum, { window, copies }) => sum + Math.ceil(window.bytes / PAGE_BYTES) * this.#readers(copies?.mapping),
+      0,
+    )
     const { promotedBytes, promotions, demotions } = this.#memory?.stats() ?? NOTHING_PROMOTED
     return {
       mode: this.mode,
@@ -120,6 +123,11 @@ export class DirectHomes {
       demotions,
       ...(this.#memory && { memoryMax: this.#arena!.pages.bytesMax }),
     }
+  }
+
+  /** Where each node has pages of its own, a page is read where it lies by each. */
+  #readers(mapping: number | undefined): number {
+    return mapping === undefined ? 1 : this.#arena!.pages.mappings.ofFile(mapping).length
   }
 }
 
