@@ -8,7 +8,6 @@ import type { ServingStart } from '../daemon/shared-state.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
-import type { DaxMode } from '../library/direct-memory.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
@@ -37,7 +36,7 @@ interface MountFlags {
   homeIdle: number
   timeout: number
   node?: number
-  dax?: DaxMode
+  dax?: ServingStart['dax'] | 'cache'
   numa: NonNullable<ArenaOptions['numa']>
   readAhead: number
   workers: number
