@@ -191,6 +191,7 @@ export class Opening {
     const kind = this.#serving.kind(slot)
     const opens = this.#inodes.get(slot, SLOT.OPENS)
     if (opens > 0) {
+      if (this.#mustJoin(kind) && !this.#canJoin(slot, stat, flags)) this.#serving.markWritten(slot)
       if (this.#canJoin(slot, stat, flags)) {
         if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
         return this.open(slot, fd, flags, reply)
@@ -227,6 +228,14 @@ export class Opening {
   #canJoin(slot: number, stat: Statx, flags: number): boolean {
     const isCurrent = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
     return isCurrent && !(isWriting(flags) && this.#serving.kind(slot) === SERVED.PRISTINE)
+  }
+
+  /**
+   * Whether all who have a file of this kind open are to see what is written from now on: then who opens it joins them, whatever has changed since they did, and what has is looked for and
+   * becomes the file's own. Two nodeids would have two maps, and a write is noted in that of its own.
+   */
+  #mustJoin(kind: number): boolean {
+    return this.#options.strict && this.#options.writable && kind === SERVED.MAPPED
   }
 
   /**

@@ -95,7 +95,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     // In a name space of its own: a mount that is made all the same is nobody else's.
     const outcome = samepage(['mount', directory], { wrapper: inMountNamespace('true') })
     expectRefusal(outcome, `${directory} cannot be mounted in place: ${what} lies in it`)
-    await expectNoProcess(`mount ${directory}`)
+    await expectNoProcess(`mount ${directory} `)
   })
 
   test.each([

@@ -2,26 +2,34 @@
  * An inode can have two nodeids for a while: who has it open as it was keeps the old one, look-ups find the new one (see opening.ts). What is changed through the old one is then told
  * to who goes by the new one, of which the kernel believes attributes; of the old one it believes none.
  */
+import type { Request } from '../../fuse/messages.ts'
 import { invalidateInode } from '../../fuse/notify.ts'
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
+import { copyTargetOf } from './writing.ts'
 
-/** What changes attributes of the inode that the request names. */
-const CHANGING = ['SETATTR', 'SETXATTR', 'REMOVEXATTR', 'WRITE', 'FALLOCATE'] as const
+/** What changes an inode's attributes, and the nodeid of that inode. */
+const CHANGED: Partial<Record<OpcodeName, (request: Request) => number>> = {
+  SETATTR: named,
+  SETXATTR: named,
+  REMOVEXATTR: named,
+  WRITE: named,
+  FALLOCATE: named,
+  COPY_FILE_RANGE: copyTargetOf,
+}
 
 export function toldToOtherNodeid(
   handlers: Partial<Record<OpcodeName, Handler>>,
   { inodes, fuseFd }: Context,
 ): Partial<Record<OpcodeName, Handler>> {
   const wrapped = { ...handlers }
-  for (const name of CHANGING) {
+  for (const [name, changed] of Object.entries(CHANGED) as [OpcodeName, (request: Request) => number][]) {
     const handler = handlers[name]
     if (handler === undefined) continue
     wrapped[name] = (request, reply) => {
-      const { nodeid } = request
+      const slot = slotOf(changed(request))
       const result = handler(request, reply)
-      const slot = slotOf(nodeid)
       if (result < 0 || !inodes.isUnhashed(slot)) return result
       const other = inodes.successor(slot)
       if (other >= 0) invalidateInode(fuseFd, nodeidOf(other), -1, 0)
@@ -29,4 +37,8 @@ export function toldToOtherNodeid(
     }
   }
   return wrapped
+}
+
+function named({ nodeid }: Request): number {
+  return nodeid
 }

@@ -20,6 +20,11 @@ import { changeAndDropSetId } from './set-id.ts'
 /** As much as one copy_file_range(2) moves. */
 const COPY_BYTES_MAX = 0x7ffff000
 
+/** The nodeid of the file that a COPY_FILE_RANGE writes to. */
+export function copyTargetOf(request: Request): number {
+  return request.u64(16)
+}
+
 export function writingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   const { files } = context
 
@@ -42,7 +47,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
 
   function copy(request: Request): number {
     const from = slotOf(request.nodeid)
-    const to = slotOf(request.u64(16))
+    const to = slotOf(copyTargetOf(request))
     const fromOffset = request.long(8)
     const toOffset = request.long(32)
     const length = Math.min(request.u64(40), COPY_BYTES_MAX)
