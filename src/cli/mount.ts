@@ -1,9 +1,10 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { type ContentOptions, MEMORY_MIN } from '../daemon/content/content-options.ts'
+import { type ArenaOptions, MEMORY_MIN } from '../daemon/content/arena-options.ts'
 import { UserError } from '../daemon/mounting.ts'
 import { checkNode } from '../daemon/near/node.ts'
+import type { ServingStart } from '../daemon/shared-state.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
@@ -35,7 +36,8 @@ interface MountFlags {
   homeIdle: number
   timeout: number
   node?: number
-  numa: NonNullable<ContentOptions['numa']>
+  dax?: ServingStart['dax'] | 'cache'
+  numa: NonNullable<ArenaOptions['numa']>
   readAhead: number
   workers: number
   spin: number
@@ -99,7 +101,13 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
         'hold files that share no storage in memory of the daemon, in which pages with equal bytes are there once, whatever files they are of; slower than passing them through',
       ).choices(['content']),
     )
-    .option('--memory <size>', 'with --merge: what its pages and their indexes may take', bytes)
+    .addOption(
+      new Option(
+        '--dax <how>',
+        'files on DAX storage (persistent memory, CXL) that are not passed through: read from homes where they lie; the same, and what is read often from a copy in memory of the daemon, one for all clones; or with system calls, as without this option',
+      ).choices(['direct', 'auto', 'cache']),
+    )
+    .option('--memory <size>', 'with --merge or --dax auto: what their pages and indexes may take together', bytes)
     .option(
       '--merge-cpu <share>',
       'with --merge: how much of one processor looking for equal pages may take; default: on load what it takes, and 5% for a scan of what was loaded',
@@ -111,7 +119,7 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .addOption(
       new Option(
         '--numa <how>',
-        'with --merge, on a machine of several NUMA nodes: pages of its memory lie on the node of who reads them; read often from another node they get a replica there, or each node has its own pages of each file',
+        'with --merge or --dax auto, on a machine of several NUMA nodes: pages of their memory lie on the node of who reads them; read often from another node they get a replica there, or each node has its own pages of each file',
       )
         .choices(['off', 'replicate', 'inode'])
         .default('off'),
@@ -167,7 +175,7 @@ async function mountHere(
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
-  const merge = mergeOptions(flags)
+  const memory = memoryOptions(flags)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
@@ -186,7 +194,7 @@ async function mountHere(
       strict: flags.consistency === 'strict',
       divergedCached: flags.diverged === 'cached',
       minShareBytes: flags.minShare,
-      ...(merge === undefined ? {} : { merge }),
+      ...memory,
       timeoutSeconds: flags.timeout,
       maxReadBytes: SplicedReply.largest(1 << 20),
       workers: flags.workers,
@@ -211,24 +219,36 @@ async function mountHere(
   })
 }
 
-/** What `--merge`, `--memory`, `--merge-cpu` and `--numa` say together. */
-function mergeOptions({ merge, memory, mergeCpu, numa, node }: MountFlags): ContentOptions | undefined {
-  if (numa !== 'off' && merge === undefined)
+/** What `--merge`, `--merge-cpu`, `--dax`, `--memory` and `--numa` say together. */
+function memoryOptions(flags: MountFlags): Pick<ServingStart, 'arena' | 'merge' | 'dax'> {
+  const { merge, mergeCpu, dax, memory, numa, node, diverged } = flags
+  if (merge === undefined && mergeCpu !== undefined)
+    throw new UserError('--merge-cpu says what --merge may take: add it')
+  if (dax === 'direct' && diverged === 'cached')
     throw new UserError(
-      '--numa places the memory of --merge, and there is none: add "--merge content --memory SIZE"; what the kernel caches is placed by --node, one mount for each node',
+      '--dax direct is for no copy in main memory, --diverged cached for one of each file: choose either',
     )
   if (numa !== 'off' && node !== undefined)
     throw new UserError('--numa serves all nodes, --node a single one: choose either')
-  if (merge === undefined) {
-    if (memory !== undefined || mergeCpu !== undefined)
-      throw new UserError('--memory and --merge-cpu say what --merge may take: they need it')
-    return undefined
+  const mode = dax === undefined || dax === 'cache' ? {} : { dax }
+  const needs = merge === undefined ? (dax === 'auto' ? '--dax auto' : undefined) : '--merge'
+  if (needs === undefined) {
+    if (numa !== 'off')
+      throw new UserError(
+        '--numa places the memory of --merge or --dax auto, and there is none: add "--merge content --memory SIZE"; what the kernel caches is placed by --node, one mount for each node',
+      )
+    if (memory !== undefined) throw new UserError('--memory says what --merge or --dax auto may take: add one of them')
+    return mode
   }
   if (memory === undefined || memory < MEMORY_MIN)
     throw new UserError(
-      `--merge needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
+      `${needs} needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
     )
-  return { memoryBytes: memory, numa, ...(mergeCpu === undefined ? {} : { cpu: mergeCpu }) }
+  return {
+    ...mode,
+    arena: { memoryBytes: memory, numa },
+    ...(merge === undefined ? {} : { merge: mergeCpu === undefined ? {} : { cpu: mergeCpu } }),
+  }
 }
 
 /** A source that nobody can write is shown as that. */

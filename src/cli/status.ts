@@ -1,6 +1,7 @@
 /** `samepage status`: what one mount, or all of this user's, have saved and served. */
 import Table from 'cli-table3'
 import { Command } from 'commander'
+import { PAGE_BYTES } from '../cache/entry.ts'
 import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
 import { UserError } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
@@ -81,6 +82,23 @@ function describeMerge(merge: NonNullable<StatusReport['merge']>): [string, stri
   ]
 }
 
+/** What is read where it lies, and what of it is copied. */
+function describeDax(dax: NonNullable<StatusReport['dax']>): [string, string][] {
+  const { mode, homes, directPages, directHits, promotedBytes, promotions, demotions, memoryMax } = dax
+  // Before anything was opened, too: nobody is to take that for a fault.
+  const what =
+    homes === 0
+      ? 'no home on DAX so far'
+      : `${formatBytes(directPages * PAGE_BYTES)} of ${homes} homes, ${directHits} pages read there so far`
+  const rows: [string, string][] = [[`DAX (${mode})`, what]]
+  if (memoryMax !== undefined)
+    rows.push([
+      'promoted',
+      `${formatBytes(promotedBytes)} now, of ${formatBytes(memoryMax)} that the arena may take; ${promotions} pages so far, ${demotions} demoted`,
+    ])
+  return rows
+}
+
 /** Where the arena's memory lies, and from where it is read. */
 function describeNuma(numa: NonNullable<StatusReport['numa']>, bytesRead: number): [string, string][] {
   const nodes = Object.entries(numa.bytesByNode).map(([node, bytes]) => `node ${node} ${formatBytes(bytes)}`)
@@ -98,7 +116,7 @@ function describeNuma(numa: NonNullable<StatusReport['numa']>, bytesRead: number
 }
 
 function describe(report: StatusReport): string {
-  const { homes, files, bytesRead, merge, numa, watch, near } = report
+  const { homes, files, bytesRead, merge, dax, numa, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
     ['source', `${report.source} (${report.sharing.fileSystem})`],
@@ -125,9 +143,10 @@ function describe(report: StatusReport): string {
     ],
     [
       'read by the daemon',
-      `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files${merge === undefined ? '' : `, ${formatBytes(bytesRead.fromArena ?? 0)} from the arena`}`,
+      `${formatBytes(bytesRead.fromHomes)} from homes, ${formatBytes(bytesRead.fromFiles)} from files${bytesRead.fromArena === undefined ? '' : `, ${formatBytes(bytesRead.fromArena)} from the arena`}`,
     ],
     ...(merge === undefined ? [] : describeMerge(merge)),
+    ...(dax === undefined ? [] : describeDax(dax)),
     ...(numa === undefined ? [] : describeNuma(numa, bytesRead.fromArena ?? 0)),
     ...(watch === undefined
       ? []

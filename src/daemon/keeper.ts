@@ -23,11 +23,13 @@ import { DroppedMemory } from '../util/dropped-memory.ts'
 import type { ContentCache } from './content/content-cache.ts'
 import type { ContentFile } from './content/content-files.ts'
 import type { MappedContent } from './content/handed-reads.ts'
+import type { DirectHome, DirectHomes } from './dax/direct-homes.ts'
 import { DecidedFiles } from './decided-files.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
+import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, Opening, passesArena, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
@@ -54,6 +56,10 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly fuseFd: number
   /** Where files that share nothing by address are held; undefined where nothing is merged. */
   readonly contents: ContentCache | undefined
+  /** On which NUMA nodes files were opened; undefined where that does not matter. */
+  readonly opened: OpenNodes | undefined
+  /** Homes that are read where they lie; undefined where none is. */
+  readonly direct: DirectHomes | undefined
   /** How families reach the file in a slot. */
   readonly fileOf: (slot: number) => File
   readonly toWorkers: (message: ToWorker) => void
@@ -71,6 +77,7 @@ interface KnownMap {
   readonly runs: RunMap
   readonly own: SharedArrayBuffer | undefined
   readonly content: ContentFile | undefined
+  readonly direct: ReadonlyMap<number, DirectHome> | undefined
 }
 
 export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
@@ -154,7 +161,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     this.#waiting.set(key, request)
     try {
       for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-        const file = this.#parts.fileOf(request.slot)
+        const file = this.#asWanted(request, this.#parts.fileOf(request.slot))
         if (await this.#lookForChanges(request, file)) {
           if (!this.#waiting.has(key)) return
           if (this.#answer(request, () => this.#applyAs(request, undefined, true))) return
@@ -176,6 +183,13 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         throw error
       })
     }
+  }
+
+  /** What is mapped are homes. So a file that is to be read where it lies, and that nobody is passed through to, gets one, whoever shares it; not for writers, who would have to copy what they write. */
+  #asWanted({ fd, flags }: OpenRequest, file: File): File {
+    const { direct, options } = this.#parts
+    if (direct === undefined || options.passthrough || isWriting(flags) || !direct.isWanted(fd)) return file
+    return { ...file, wantsHome: direct.homesFor }
   }
 
   /**
@@ -238,7 +252,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined, looked = false): number {
     if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided, looked)
     const fd = reopen(request.fd, flagsBelow(request.flags))
-    this.#parts.contents?.opened?.copy(request.fd, fd)
+    this.#parts.opened?.copy(request.fd, fd)
     if (fd < 0) {
       close(request.fd)
       return fd
@@ -291,7 +305,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         inodes.set(slot, SLOT.HOME_GENERATION, decided.home.generation)
       } else {
         this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
-        inodes.set(slot, SLOT.MAP, this.#postMap(mapped, refsOf(decided)))
+        inodes.set(slot, SLOT.MAP, this.#postMap(mapped, refsOf(decided), undefined, this.#directOf(decided)))
       }
       return this.#opening.open(slot, fd, flags, this.#reply)
     } finally {
@@ -303,6 +317,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   #contentFor({ slot, flags }: OpenRequest, fd: number): ContentFile | undefined {
     const { contents, options, fileOf } = this.#parts
     if (contents === undefined || passesArena(flags) || this.#stat.size < options.minShareBytes) return undefined
+    // What is read where it lies is not to be copied to main memory.
+    if (this.#parts.direct?.isWanted(fd)) return undefined
     // Reads from the arena may be answered while the bytes are being published.
     if (this.#opening.isGranted(slot)) return undefined
     const { key, domain } = fileOf(slot)
@@ -316,12 +332,29 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return wholeIn(decided.home.number, decided.stamp.size)
   }
 
-  #postMap(runs: RunMap | undefined, refs: readonly HomeRef[], content?: ContentFile): number {
+  /** Of the homes of a decision, which are held, those that are read where they lie. */
+  #directOf(decided: Exclude<Serving<HomeFile>, { kind: 'private' }>): ReadonlyMap<number, DirectHome> | undefined {
+    const { direct } = this.#parts
+    if (direct === undefined) return undefined
+    const found = new Map<number, DirectHome>()
+    for (const { number, file, size } of homesOf(decided)) {
+      const home = direct.of(number, file.fd, size)
+      if (home !== undefined) found.set(number, home)
+    }
+    return found.size > 0 ? found : undefined
+  }
+
+  #postMap(
+    runs: RunMap | undefined,
+    refs: readonly HomeRef[],
+    content?: ContentFile,
+    direct?: ReadonlyMap<number, DirectHome>,
+  ): number {
     if (runs === undefined) throw new Error('a mapped file without a run map')
     const map = ++this.#lastMap
     const { writable, watch } = this.#parts.options
     const canBecomeOwn = writable || watch || content !== undefined
-    const known = { refs, runs, content, own: canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined }
+    const known = { refs, runs, content, direct, own: canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined }
     this.#maps.set(map, known)
     this.#parts.toWorkers(mapMessage(map, known))
     return map
@@ -373,6 +406,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         if (homes.generation(number) !== generation) return true
         const backing = homes.backing(number)
         if (!homes.retire(number)) return false
+        this.#parts.direct?.retired(number)
         if (backing > 0) backingClose(this.#parts.fuseFd, backing)
         return true
       },
@@ -380,7 +414,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 }
 
-function mapMessage(map: number, { runs, refs, own, content }: KnownMap): ToWorker {
+function mapMessage(map: number, { runs, refs, own, content, direct }: KnownMap): ToWorker {
   return {
     type: 'map',
     map,
@@ -388,6 +422,7 @@ function mapMessage(map: number, { runs, refs, own, content }: KnownMap): ToWork
     homes: refs,
     ...(own === undefined ? {} : { own }),
     ...(content === undefined ? {} : { content: { mapping: content.mapping, version: content.version } }),
+    ...(direct === undefined ? {} : { direct }),
   }
 }
 

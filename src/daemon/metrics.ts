@@ -1,17 +1,17 @@
 /** The same figures as `samepage status`, for Prometheus; gathered at each scrape. */
 import { Counter, Gauge, Registry } from 'prom-client'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
-import type { ContentCache } from './content/content-cache.ts'
+import type { MountArena } from './content/mount-arena.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { RequestStats } from './request-stats.ts'
-import { residentBytes, type Status } from './status.ts'
+import { type DaxReport, residentBytes, type Status } from './status.ts'
 
 export class Metrics {
   readonly #registry = new Registry()
 
   constructor(status: Status) {
-    const { keeper, stats, watch, placement, contents, threads, grants } = status.parts
+    const { keeper, stats, watch, placement, arena, contents, threads, grants } = status.parts
     const registers = [this.#registry]
     const gauge = this.#gauge.bind(this)
     const counter = this.#counter.bind(this)
@@ -61,7 +61,8 @@ export class Metrics {
       counter('arena_evicted_pages', 'Pages that had to go to make room', () => merge().evicted)
       counter('arena_loaded_bytes', 'Bytes read into the arena', () => merge().bytesLoaded)
     }
-    if (contents?.replicaStatistics() !== undefined) this.#addNuma(contents, stats)
+    if (status.parts.direct !== undefined) this.#addDax(() => status.dax()!)
+    if (arena?.replicaStatistics() !== undefined) this.#addNuma(arena, stats)
 
     new Gauge({
       name: 'samepage_files',
@@ -131,7 +132,16 @@ export class Metrics {
     })
   }
 
-  #addNuma(contents: ContentCache, stats: RequestStats): void {
+  #addDax(dax: () => DaxReport): void {
+    this.#gauge('dax_homes', 'Homes that are read on their device', () => dax().homes)
+    this.#gauge('dax_direct_pages', 'Pages of homes that are read on their device', () => dax().directPages)
+    this.#gauge('dax_promoted_bytes', 'Memory of copies of what is read often there', () => dax().promotedBytes)
+    this.#counter('dax_direct_hits', 'Pages read on their device, each time counted', () => dax().directHits)
+    this.#counter('dax_promotions', 'Pages that were copied to main memory', () => dax().promotions)
+    this.#counter('dax_demotions', 'Copies of them that had to go', () => dax().demotions)
+  }
+
+  #addNuma(arena: MountArena, stats: RequestStats): void {
     const registers = [this.#registry]
     new Gauge({
       name: 'samepage_arena_node_bytes',
@@ -140,10 +150,10 @@ export class Metrics {
       registers,
       collect() {
         this.reset()
-        for (const [node, bytes] of Object.entries(contents.numaStatistics()!.bytesByNode)) this.set({ node }, bytes)
+        for (const [node, bytes] of Object.entries(arena.numaStatistics()!.bytesByNode)) this.set({ node }, bytes)
       },
     })
-    const replicas = () => contents.replicaStatistics()!
+    const replicas = () => arena.replicaStatistics()!
     this.#gauge('replica_bytes', 'Memory of replicas in the arena', () => replicas().replicaBytes)
     this.#counter('replicas_made', 'Replicas made of pages in the arena', () => replicas().replicasMade)
     this.#counter('replicas_collapsed', 'Replicas given up because their page was', () => replicas().replicasCollapsed)

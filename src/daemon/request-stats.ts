@@ -4,7 +4,7 @@
  *
  * ```
  * per worker, float64:  per opcode: count · errors · seconds · histogram of 24 powers of two microseconds
- *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies · failures · bytes read from the arena · of them from afar
+ *                       then: bytes read from homes · bytes read from files · bytes filled into kernel copies · failures · bytes read from the arena · of them from afar · pages read where they lie
  * ```
  */
 const OPCODES = 64
@@ -16,6 +16,7 @@ const BYTES_COPIED = BYTES_FROM_HOMES + 2
 const FAILURES = BYTES_FROM_HOMES + 3
 const BYTES_FROM_ARENA = BYTES_FROM_HOMES + 4
 const BYTES_FROM_AFAR = BYTES_FROM_HOMES + 5
+const PAGES_DIRECT = BYTES_FROM_HOMES + 6
 const PER_WORKER = BYTES_FROM_HOMES + 8
 
 export interface OpcodeStats {
@@ -64,6 +65,11 @@ export class RequestStats {
     this.#values[worker * PER_WORKER + BYTES_FROM_AFAR]! += bytes
   }
 
+  /** Of what was read from homes: pages that were read on their device. */
+  addDirect(worker: number, pages: number): void {
+    this.#values[worker * PER_WORKER + PAGES_DIRECT]! += pages
+  }
+
   addCopied(worker: number, bytes: number): void {
     this.#values[worker * PER_WORKER + BYTES_COPIED]! += bytes
   }
@@ -83,6 +89,9 @@ export class RequestStats {
   }
   get bytesFromAfar(): number {
     return this.#sum(BYTES_FROM_AFAR)
+  }
+  get pagesDirect(): number {
+    return this.#sum(PAGES_DIRECT)
   }
   get bytesCopied(): number {
     return this.#sum(BYTES_COPIED)

@@ -7,6 +7,7 @@ import { OwnPages } from '../cache/own-pages.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
 import type { ContentRef } from './content/content-files.ts'
+import type { DirectHome } from './dax/direct-homes.ts'
 import type { Maps } from './opening.ts'
 import type { HomeRef, ToKeeper, ToWorker } from './shared-state.ts'
 
@@ -17,6 +18,8 @@ export interface MappedFile {
   readonly own: OwnPages | undefined
   /** Whose pages the runs are that lie in the arena; undefined: there are none. */
   readonly content: ContentRef | undefined
+  /** By number, the homes that are read where they lie; undefined: none is. */
+  readonly direct: ReadonlyMap<number, DirectHome> | undefined
   /** Shared memory that both take. */
   readonly bytes: number
 }
@@ -58,6 +61,7 @@ export class RunMaps {
           homes: message.homes,
           own: message.own === undefined ? undefined : new OwnPages(message.own),
           content: message.content,
+          direct: message.direct,
           bytes: message.runs.byteLength + (message.own?.byteLength ?? 0),
         })
       else this.#drop(message.map)

@@ -5,16 +5,18 @@
 import os from 'node:os'
 import type { Session } from '../fuse/init.ts'
 import { MINOR_VERSION_EPOCH } from '../fuse/protocol.ts'
+import { linuxNative } from '../library/linux-native.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { Statx } from '../linux/statx.ts'
 import { ContentCache, isMergeable } from './content/content-cache.ts'
-import type { ContentOptions } from './content/content-options.ts'
 import { HandedReads } from './content/handed-reads.ts'
+import { MountArena } from './content/mount-arena.ts'
 import { startControl } from './control.ts'
 import { Crew } from './crew.ts'
+import { DirectHomes } from './dax/direct-homes.ts'
 import { FilesystemTable } from './filesystem-table.ts'
 import { GrantedRanges } from './grants/granted-ranges.ts'
 import { GrantsDoor } from './grants/grants-door.ts'
@@ -62,7 +64,10 @@ async function main(): Promise<void> {
 
   const workers = start.workers
   const homesMax = Math.min(start.homesMax, Math.floor(descriptorsLimit / 4))
-  const contents = start.merge && (await createContents(start.merge, start, source))
+  if (start.merge !== undefined) checkMergeable(start, source)
+  const arena = start.arena && new MountArena(start.arena)
+  const contents = arena && start.merge && (await ContentCache.create(arena, start.merge))
+  const direct = start.dax && new DirectHomes(start.dax, linuxNative, arena)
   const shared: SharedState = {
     inodes: InodeTable.allocate(INODES_MAX),
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
@@ -74,7 +79,7 @@ async function main(): Promise<void> {
     warm: WarmFiles.allocate(descriptorsLimit),
     granted: GrantedRanges.allocate(),
     watch: WatchStats.allocate(),
-    ...(contents === undefined ? {} : { content: contents.shared }),
+    ...(arena === undefined ? {} : { arena: arena.shared }),
     source: source.source,
     options: {
       timeoutSeconds: believableSeconds(start, session),
@@ -89,6 +94,7 @@ async function main(): Promise<void> {
       minShareBytes: start.minShareBytes,
       sharing: start.homes && source.sharing.possible,
       merge: contents !== undefined,
+      ...(start.dax === undefined ? {} : { dax: start.dax }),
       descriptorsLimit,
       spins: start.spins,
     },
@@ -118,6 +124,8 @@ async function main(): Promise<void> {
     homesMax,
     fuseFd: start.fuseFd,
     contents,
+    opened: arena?.opened,
+    direct,
     toWorkers: (message) => threads.toWorkers(message),
   })
   const reads = contents && new HandedReads({ contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
@@ -141,6 +149,8 @@ async function main(): Promise<void> {
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
       else if (message.type === 'makeSpace') void makeSpace()
+      else if (message.type === 'sampled') arena?.sampled(message.node, message.samples)
+      else if (message.type === 'directSampled') direct?.sampled(message.node, message.samples)
       else if (!lockRequests.receive(message) && reads?.receive(message) !== true) keeper.receive(message)
     },
     started: (post) => keeper.postMaps(post),
@@ -162,8 +172,10 @@ async function main(): Promise<void> {
     stats: new RequestStats(shared.stats),
     watch: start.watch ? new WatchStats(shared.watch) : undefined,
     placement: placing === undefined ? undefined : new PlacementStats(placing.stats),
+    arena,
     contents,
     reads,
+    direct,
     threads,
     grants,
   })
@@ -209,6 +221,7 @@ async function main(): Promise<void> {
     grants?.close()
     await keeper.families.close()
     await contents?.close()
+    arena?.close()
     tell({ type: 'ended' }, () => exitNow(0))
   }
 
@@ -228,9 +241,9 @@ function watchSource({ source, directoryFd, filesystem }: OpenedSource): number 
   throw new Error(`--watch cannot be had on this ${filesystem.kind}: ${whyNotWatched(watchFd)}`)
 }
 
-/** The arena. Throws where no file of the source could be held in it. */
-function createContents(options: ContentOptions, { cross }: ServingStart, source: OpenedSource): Promise<ContentCache> {
-  if (cross || isMergeable(source.directoryFd)) return ContentCache.create(options)
+/** Throws where no file of the source could be held in the arena for what it holds. */
+function checkMergeable({ cross }: ServingStart, source: OpenedSource): void {
+  if (cross || isMergeable(source.directoryFd)) return
   const { kind } = source.filesystem
   throw new Error(
     `--merge cannot be had on ${kind}: it works on ext4, XFS and btrfs, where the time of change tells of every change`,

@@ -1,10 +1,16 @@
 /** All that the threads of the serving process share, as it travels to a worker when it starts. */
 import type { MessagePort } from 'node:worker_threads'
-import type { ContentMemory } from './content/content-cache.ts'
+import type { DaxMode } from '../library/direct-memory.ts'
+import type { MergeOptions } from '../library/merging.ts'
+import type { ArenaOptions } from './content/arena-options.ts'
 import type { ContentRef } from './content/content-files.ts'
-import type { ContentOptions } from './content/content-options.ts'
+import type { ArenaMemory } from './content/mount-arena.ts'
+import type { DirectHome } from './dax/direct-homes.ts'
 import type { Source } from './inode-files.ts'
 import type { LockRequest } from './locks/lock-table.ts'
+
+/** The modes in which a mount does anything about DAX. */
+export type MountDaxMode = Exclude<DaxMode, 'cache'>
 
 export interface ServingOptions {
   /** Seconds for which the kernel may use names and attributes without asking. */
@@ -27,6 +33,8 @@ export interface ServingOptions {
   readonly sharing: boolean
   /** Whether files that do not are held in the arena, where equal pages are merged. */
   readonly merge: boolean
+  /** How pages of homes with DAX are read; absent: as any others. */
+  readonly dax?: MountDaxMode
   /** How many descriptors the process may have. */
   readonly descriptorsLimit: number
   /** How often an idle worker looks for a request before it sleeps. */
@@ -57,8 +65,11 @@ export interface ServingStart {
   readonly strict: boolean
   readonly divergedCached: boolean
   readonly minShareBytes: number
-  /** Equal pages are merged, in an arena of this size; absent: there is none. */
-  readonly merge?: ContentOptions
+  /** There is an arena; absent: none is needed. */
+  readonly arena?: ArenaOptions
+  /** Equal pages are merged in it; absent: nothing is. */
+  readonly merge?: Pick<MergeOptions, 'cpu'>
+  readonly dax?: MountDaxMode
   readonly timeoutSeconds: number
   readonly maxReadBytes: number
   readonly workers: number
@@ -104,8 +115,8 @@ export interface SharedState {
   readonly granted: SharedArrayBuffer
   /** What {@link WatchStats} takes. */
   readonly watch: SharedArrayBuffer
-  /** The arena; absent where nothing is merged. */
-  readonly content?: ContentMemory
+  /** Absent where there is none. */
+  readonly arena?: ArenaMemory
   readonly source: Source
   readonly options: ServingOptions
 }
@@ -170,6 +181,8 @@ export type ToKeeper =
   | (Loadable & { readonly type: 'readAhead'; readonly page: number; readonly count: number })
   /** Where a worker on a NUMA node has found pages in the arena: see cache/hit-samples.ts. */
   | { readonly type: 'sampled'; readonly node: number; readonly samples: Int32Array }
+  /** The same of pages that were read where they lie, see {@link DirectHomes.sampled}. */
+  | { readonly type: 'directSampled'; readonly node: number; readonly samples: Int32Array }
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */
   | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })
@@ -196,6 +209,8 @@ export type ToWorker =
       readonly own?: SharedArrayBuffer
       /** Whose pages the runs are that lie in the arena. */
       readonly content?: ContentRef
+      /** By number, the homes that are read where they lie; absent: none is. */
+      readonly direct?: ReadonlyMap<number, DirectHome>
     }
   | { readonly type: 'unmap'; readonly map: number }
 

@@ -11,12 +11,14 @@ import { openByHandle } from '../linux/handle.ts'
 import { openReadOnlyTree } from '../linux/mount-tree.ts'
 import { Statx } from '../linux/statx.ts'
 import type { ContentCache } from './content/content-cache.ts'
+import type { DirectHomes } from './dax/direct-homes.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { Keeper } from './keeper.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
+import type { OpenNodes } from './near/open-nodes.ts'
 import type { ServingState } from './serving.ts'
 import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
 import type { OpenedSource } from './source.ts'
@@ -45,6 +47,8 @@ export interface SharingParts {
   readonly homesMax: number
   readonly fuseFd: number
   readonly contents: ContentCache | undefined
+  readonly opened: OpenNodes | undefined
+  readonly direct: DirectHomes | undefined
   readonly toWorkers: (message: ToWorker) => void
 }
 
@@ -68,6 +72,8 @@ export function openSharing(parts: SharingParts): MountKeeper {
     options: parts.options,
     fuseFd: parts.fuseFd,
     contents: parts.contents,
+    opened: parts.opened,
+    direct: parts.direct,
     toWorkers: parts.toWorkers,
     fileOf: (slot) => reachable(inodes, slot, identityOf(slot)),
     familiesFor: (users, forget) =>

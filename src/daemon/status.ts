@@ -9,6 +9,8 @@ import type { NumaMode } from '../library/numa.ts'
 import { CacheStat } from '../linux/cachestat.ts'
 import type { ContentCache, ContentStatistics } from './content/content-cache.ts'
 import type { HandedReads } from './content/handed-reads.ts'
+import type { MountArena } from './content/mount-arena.ts'
+import type { DirectHomes, DirectStatistics } from './dax/direct-homes.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { HomeTable } from './home-table.ts'
@@ -55,11 +57,13 @@ export interface StatusReport {
     readonly fromHomes: number
     readonly fromFiles: number
     readonly copied: number
-    /** Absent where nothing is merged. */
+    /** Absent where there is none. */
     readonly fromArena?: number
   }
   /** The arena behind the mount, and what is merged there; absent where nothing is. */
   readonly merge?: ContentStatistics
+  /** Homes on DAX; absent without `--dax`, and where it says `cache`. */
+  readonly dax?: DaxReport
   readonly requests: readonly (RequestSummary & { readonly name: string })[]
   /** Changes below the mount; absent where they are not watched for. */
   readonly watch?: {
@@ -96,6 +100,11 @@ export type NumaReport = NumaStats & {
   readonly bytesReadFar: number
 }
 
+export type DaxReport = DirectStatistics & {
+  /** Pages that were read where they lie, each time counted. */
+  readonly directHits: number
+}
+
 export interface RequestSummary {
   readonly count: number
   readonly errors: number
@@ -114,9 +123,13 @@ export interface StatusParts {
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined
   readonly placement: PlacementStats | undefined
+  /** Undefined where there is none. */
+  readonly arena: MountArena | undefined
   /** Undefined where nothing is merged, as {@link reads}. */
   readonly contents: ContentCache | undefined
   readonly reads: HandedReads | undefined
+  /** Undefined where files on DAX are read as any others. */
+  readonly direct: DirectHomes | undefined
   readonly threads: Threads
   /** Undefined where the mount cannot be written to. */
   readonly grants: GrantsDoor | undefined
@@ -135,6 +148,7 @@ export class Status {
     const { start, source, session, keeper, watch, contents, threads, stats, grants } = this.parts
     const near = this.near()
     const numa = this.numa()
+    const dax = this.dax()
     const pinnedBytes = await keeper.families.pinnedBytes()
     return {
       schema: 1,
@@ -150,6 +164,7 @@ export class Status {
       files: this.files(),
       bytesRead: this.bytesRead(),
       ...(contents === undefined ? {} : { merge: contents.statistics() }),
+      ...(dax === undefined ? {} : { dax }),
       requests: this.requests(),
       ...(watch === undefined
         ? {}
@@ -170,8 +185,13 @@ export class Status {
   }
 
   numa(): NumaReport | undefined {
-    const numa = this.parts.contents?.numaStatistics()
+    const numa = this.parts.arena?.numaStatistics()
     return numa && { ...numa, bytesReadFar: this.parts.stats.bytesFromAfar }
+  }
+
+  dax(): DaxReport | undefined {
+    const { direct, stats } = this.parts
+    return direct && { ...direct.statistics(), directHits: stats.pagesDirect }
   }
 
   files(): StatusReport['files'] {
@@ -193,15 +213,13 @@ export class Status {
   }
 
   bytesRead(): StatusReport['bytesRead'] {
-    const { stats, reads } = this.parts
-    const fromHomes = stats.bytesFromHomes
-    const copied = stats.bytesCopied
-    if (reads === undefined) return { fromHomes, fromFiles: stats.bytesFromFiles, copied }
+    const { stats, reads, arena } = this.parts
+    const handed = reads?.bytes ?? { fromFiles: 0, fromArena: 0 }
     return {
-      fromHomes,
-      fromFiles: stats.bytesFromFiles + reads.bytes.fromFiles,
-      copied,
-      fromArena: stats.bytesFromArena + reads.bytes.fromArena,
+      fromHomes: stats.bytesFromHomes,
+      fromFiles: stats.bytesFromFiles + handed.fromFiles,
+      copied: stats.bytesCopied,
+      ...(arena === undefined ? {} : { fromArena: stats.bytesFromArena + handed.fromArena }),
     }
   }
 

@@ -18,7 +18,8 @@ if (parentPort === null) throw new Error('worker.ts runs as a worker thread only
 const { context, crew, space } = threadContext(shared, parentPort, {
   worker,
   fuseFd,
-  content: shared.content,
+  arena: shared.arena,
+  dax: shared.options.dax,
   grants: (message) => grants.postMessage(message),
   splices: true,
   invalidate: (message) => notifier.postMessage(message),

@@ -24,7 +24,7 @@ export class Windows {
     this.#view = view
   }
 
-  /** Copies `count` bytes at `position`, which lie in one page, to `target` at `at`. */
+  /** Copies `count` bytes at `position`, which lie in one page, or at least in one segment, to `target` at `at`. */
   copy(window: WindowHandle, position: number, target: Uint8Array, at: number, count: number): void {
     const segments = this.#segmentsOf(window)
     const { length } = segments[0]!
@@ -33,6 +33,17 @@ export class Windows {
     const from = position - index * length
     if (count > SHORT_BYTES) target.set(segment.subarray(from, from + count), at)
     else for (let i = 0; i < count; i++) target[at + i] = segment[from + i]!
+  }
+
+  /** The same of any `count` bytes of the window. */
+  copyRange(window: WindowHandle, position: number, target: Uint8Array, at: number, count: number): void {
+    const { length } = this.#segmentsOf(window)[0]!
+    for (let done = 0; done < count; ) {
+      const from = position + done
+      const part = Math.min(count - done, length - (from % length))
+      this.copy(window, from, target, at + done, part)
+      done += part
+    }
   }
 
   #segmentsOf(window: WindowHandle): Uint8Array[] {

@@ -2,6 +2,7 @@
 import './machine.guest.ts'
 import './commands-dax.guest.ts'
 import './mount-dax.guest.ts'
+import './mount-dax-modes.guest.ts'
 import './mount-node.guest.ts'
 import './mount-numa.guest.ts'
 import './placement.guest.ts'

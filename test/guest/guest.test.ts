@@ -8,7 +8,7 @@ import './all-tests.ts'
 import { guestTests } from './rig/guest-test.ts'
 import { GUEST_REQUIRES, type GuestRun, runGuest } from './rig/machine.ts'
 
-const RUN_MS_MAX = 12 * 60_000
+const RUN_MS_MAX = 18 * 60_000
 
 describeWith(GUEST_REQUIRES, 'in a guest of four nodes', () => {
   let run: GuestRun

@@ -184,7 +184,12 @@ test.each([
 test.each([
   [['--merge', 'content'], '--merge needs --memory'],
   [['--merge', 'content', '--memory', '4096'], '256 KiB at least'],
-  [['--memory', '1GiB'], 'they need it'],
+  [['--memory', '1GiB'], '--merge or --dax auto'],
+  [['--merge-cpu', '5%'], '--merge-cpu says'],
+  [['--dax', 'auto'], '--dax auto needs --memory'],
+  [['--dax', 'direct', '--memory', '1GiB'], '--merge or --dax auto'],
+  [['--dax', 'direct', '--diverged', 'cached'], 'choose either'],
+  [['--dax', 'direct', '--numa', 'replicate'], 'there is none'],
 ])('samepage mount %j says what is missing', (flags, message) => {
   const directories = ['source', 'mnt'].map((name) => fs.mkdtempSync(path.join(os.tmpdir(), `samepage-${name}-`)))
   const { status, stderr } = samepage(['mount', ...flags, ...directories])

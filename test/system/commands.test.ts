@@ -2,13 +2,13 @@
 import { execFileSync, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import http from 'node:http'
-import net from 'node:net'
 import { expect, test } from 'vitest'
 import type { StatusReport } from '../../src/daemon/status.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
+import { freePort } from '../support/ports.ts'
 import { parsePrometheus } from '../support/prometheus.ts'
 import { describeWith } from '../support/requires.ts'
 import { controlSockets, expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
@@ -290,14 +290,6 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount --metrics', () => 
     expect((await get(port, '/')).status).toBe(404)
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = net.createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 function get(port: number, path: string): Promise<{ status: number; type: string; body: string }> {
   return new Promise((resolve, reject) => {

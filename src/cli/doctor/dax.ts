@@ -63,7 +63,7 @@ export function explainDax(facts: DaxFacts): Finding | undefined {
     )
   if (isDax)
     return here.ok(
-      'files are read where the device has them, without the page cache: clones cost no memory natively, and none through a mount. The library can keep hot pages in main memory (option dax)',
+      'files are read where the device has them, without the page cache: clones cost no memory natively, and none through a mount. The library, and a mount for what it serves itself, can keep hot pages in main memory (option dax)',
     )
   const isMeant = isFlagged || (option !== undefined && option !== 'dax=never')
   if (!isMeant && isDeviceDax !== true && option === undefined) return undefined

@@ -52,9 +52,6 @@ export class ArenaReads {
     this.#parts = parts
   }
 
-  /** A file was opened. Who reads it from an arena without nodes need not know where. */
-  opened(_fd: number, _tid: number): void {}
-
   /**
    * The answer's bytes in `reply`, -errno, or {@link NO_REPLY} where the keeper is going to answer. `near`: the NUMA node for which is loaded what is missing, in an arena that knows of
    * nodes.

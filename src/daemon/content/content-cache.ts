@@ -8,39 +8,15 @@
  * Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import { allocateMemory, type CacheMemory } from '../../cache/memory.ts'
-import { PageKeeper } from '../../cache/page-keeper.ts'
-import type { Ages } from '../../cache/reclaim/policy.ts'
-import { ReuseClock } from '../../cache/reclaim/reuse-clock.ts'
-import { Arena, type ArenaHandle } from '../../library/arena.ts'
-import { linuxNative } from '../../library/linux-native.ts'
+import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { Loader } from '../../library/loader.ts'
-import { type MergeStats, Merging } from '../../library/merging.ts'
-import { type NearHandle, NearMemory, type NumaStats, type ReplicaStats } from '../../library/near-memory.ts'
-import type { NumaMode } from '../../library/numa.ts'
+import { type MergeOptions, type MergeStats, Merging } from '../../library/merging.ts'
 import type { PageSource } from '../../library/page-source.ts'
-import { watchPressure } from '../../library/pressure.ts'
 import { isOpenForWriting } from '../../linux/lease.ts'
 import { Statfs } from '../../linux/statfs.ts'
 import type { Statx } from '../../linux/statx.ts'
-import { OpenNodes } from '../near/open-nodes.ts'
 import { type ContentFile, ContentFiles, canBeHeld } from './content-files.ts'
-import { type ContentOptions, MEMORY_MIN } from './content-options.ts'
-
-/** What a thread needs to read from the arena; travels to workers. */
-export interface ContentMemory {
-  readonly memory: CacheMemory
-  readonly arena: ArenaHandle
-  /** Absent where memory is not near anybody in particular. */
-  readonly near?: ContentNearness
-}
-
-/** With `--numa`, on a machine of several nodes. */
-export interface ContentNearness {
-  readonly handle: NearHandle
-  /** What {@link OpenNodes} takes; absent where files have no mapping of each node's. */
-  readonly opened?: SharedArrayBuffer
-}
+import type { ArenaMemory, MountArena } from './mount-arena.ts'
 
 export interface ContentStatistics extends MergeStats {
   /** Bytes that pages and their indexes may take now: less than `--memory` while memory is short. */
@@ -56,7 +32,6 @@ export interface ContentStatistics extends MergeStats {
   readonly refaults: number
 }
 
-const MAPPINGS_MAX = 16_384
 /**
  * File systems on which whatever changes a file moves its ctime, stores through mappings included: ext4, XFS, btrfs. Not so on tmpfs, whose pages are in memory anyway: here they
  * would be a second time.
@@ -70,60 +45,23 @@ export function isMergeable(fd: number): boolean {
 }
 
 export class ContentCache {
-  readonly shared: ContentMemory
-  readonly pages: PageKeeper
-  readonly #arena: Arena
+  readonly shared: ArenaMemory
+  readonly #pages: PageKeeper
   readonly #loader: Loader
   readonly #merging: Merging
-  readonly #near: NearMemory | undefined
-  /** Undefined where files have no mapping of each node's. */
-  readonly opened: OpenNodes | undefined
-  readonly #stopWatching: () => void
   readonly #files: ContentFiles
 
-  private constructor(
-    shared: ContentMemory,
-    arena: Arena,
-    pages: PageKeeper,
-    merging: Merging,
-    near: NearMemory | undefined,
-    memoryBytes: number,
-  ) {
+  private constructor({ shared, pages, arena }: MountArena, merging: Merging) {
     this.shared = shared
-    this.pages = pages
-    this.#arena = arena
+    this.#pages = pages
     this.#merging = merging
-    this.#near = near
-    this.opened = shared.near?.opened && new OpenNodes(shared.near.opened)
     this.#files = new ContentFiles(pages)
     this.#loader = new Loader(pages, arena)
     this.#loader.merging = merging
-    this.#stopWatching = watchPressure((share) => pages.resize(Math.max(MEMORY_MIN, Math.floor(memoryBytes * share))))
   }
 
-  /** Throws what the system says where there is no memory. */
-  static async create({ memoryBytes, numa = 'off', ...options }: ContentOptions): Promise<ContentCache> {
-    const frames = Math.ceil(memoryBytes / PAGE_BYTES)
-    const near = NearMemory.create(numa, frames, linuxNative)
-    const memory = allocateMemory({
-      frames,
-      // One leaf for each page, and what leads to them: untouched nodes take no memory.
-      nodes: frames + Math.ceil(frames / 16) + 256,
-      mappings: MAPPINGS_MAX * (near?.mappingsPerFile ?? 1),
-      // Nobody pins a frame: replies are copies.
-      threads: 1,
-      pinsPerThread: 1,
-    })
-    const arena = Arena.create(frames, linuxNative, near?.plan)
-    const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
-    const policy = (ages: Ages) => near?.clocks(ages, clock) ?? clock(frames, ages)
-    const giveBack = (unused: readonly number[]) => arena.giveBack(unused)
-    const pages = new PageKeeper(memory, policy, memoryBytes, giveBack, near?.nodes)
-    near?.start(pages, arena)
-    const merging = await Merging.begin(pages, arena, options)
-    const opened = near?.mode === 'inode' ? { opened: OpenNodes.allocate() } : {}
-    const shared = { memory, arena: arena.handle, ...(near && { near: { handle: near.handle, ...opened } }) }
-    return new ContentCache(shared, arena, pages, merging, near, memoryBytes)
+  static async create(arena: MountArena, options: Pick<MergeOptions, 'cpu'>): Promise<ContentCache> {
+    return new ContentCache(arena, await Merging.begin(arena.pages, arena.arena, options))
   }
 
   /**
@@ -160,23 +98,8 @@ export class ContentCache {
     }
   }
 
-  /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
-  sampled(node: number, samples: Int32Array): void {
-    this.#near?.sampled(node, samples)
-  }
-
-  /** Undefined without `--numa`, and on a machine of one node. Asks the kernel, which takes a moment. */
-  numaStatistics(): (NumaStats & { readonly mode: NumaMode }) | undefined {
-    return this.#near && { mode: this.#near.mode, ...this.#near.stats(this.#arena) }
-  }
-
-  /** The part of it for which nobody need ask the kernel. */
-  replicaStatistics(): ReplicaStats | undefined {
-    return this.#near?.replicaStats()
-  }
-
   statistics(): ContentStatistics {
-    const { pages } = this
+    const pages = this.#pages
     const merge = this.#merging.stats()
     return {
       ...merge,
@@ -190,12 +113,9 @@ export class ContentCache {
     }
   }
 
-  /** Gives all memory back. Nobody may have a file open. */
+  /** Nobody may have a file open. */
   async close(): Promise<void> {
-    this.#stopWatching()
     this.#merging.stop()
     await this.#loader.settled()
-    this.pages.end()
-    this.#arena.destroy()
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Reading from the arena behind the mount: from pages of a content file to bytes in a reply. Any thread, without locks, no system call.
+ * Reading from the arena behind the mount: from pages of a content file, or of a home, to bytes in a reply. Any thread, without locks, no system call.
  *
  * Frames that lie side by side, as those do that were loaded together, are copied at once. What was copied counts if all frames are what they were when they were looked up, as
  * in the library (cache/lookup.ts), and the mapping is that of this file still.
@@ -9,8 +9,8 @@ import { FOUND, Lookup } from '../../cache/lookup.ts'
 import { Arena } from '../../library/arena.ts'
 import { linuxNative } from '../../library/linux-native.ts'
 import { NEEDS_FENCE } from '../../library/page-reader.ts'
-import type { ContentMemory } from './content-cache.ts'
 import type { ContentRef } from './content-files.ts'
+import type { ArenaMemory } from './mount-arena.ts'
 
 /** Frames copied at once. */
 const SPAN_MAX = 64
@@ -21,7 +21,7 @@ export class ContentReader {
   /** Of the frames of a span. */
   protected readonly generations = new Int32Array(SPAN_MAX)
 
-  constructor({ memory, arena }: ContentMemory) {
+  constructor({ memory, arena }: ArenaMemory) {
     this.lookup = new Lookup(memory, NEEDS_FENCE)
     this.#arena = Arena.attach(arena, linuxNative)
   }
@@ -38,7 +38,7 @@ export class ContentReader {
       const page = Math.floor((position + done) / PAGE_BYTES)
       const from = position + done - page * PAGE_BYTES
       const frame = lookup.find(mapping, page)
-      if (frame === FOUND.NOTHING) break
+      if (frame === FOUND.NOTHING || frame === FOUND.DIRECT) break
       if (frame === FOUND.ZERO) {
         const count = Math.min(PAGE_BYTES - from, length - done)
         target.fill(0, done, done + count)
@@ -59,11 +59,12 @@ export class ContentReader {
 
   /** Whether `page` of the file is in memory now. A hint. */
   has({ mapping }: ContentRef, page: number): boolean {
-    return this.lookup.find(this.mappingOf(mapping), page) !== FOUND.NOTHING
+    const frame = this.lookup.find(this.mappingOf(mapping), page)
+    return frame >= 0 || frame === FOUND.ZERO
   }
 
   /** Of a file's mappings the one to look in. */
-  protected mappingOf(mapping: number): number {
+  mappingOf(mapping: number): number {
     return mapping
   }
 

@@ -66,7 +66,6 @@ export class HandedReads {
   receive(message: ToKeeper): boolean {
     if (message.type === 'read') void this.#read(message)
     else if (message.type === 'readAhead') void this.#readAhead(message)
-    else if (message.type === 'sampled') this.#parts.contents.sampled(message.node, message.samples)
     else return false
     return true
   }

@@ -1,11 +1,12 @@
 /** Reading from the arena on a machine of several NUMA nodes: finds what is near, tells now and then what it has found, and counts what it had from afar. */
 import { FrameNodes } from '../../cache/frame-nodes.ts'
 import { HitSampler } from '../../cache/hit-samples.ts'
-import type { ContentMemory, ContentNearness } from './content-cache.ts'
 import { ContentReader } from './content-reader.ts'
+import type { ArenaMemory, ArenaNearness } from './mount-arena.ts'
 
 export class NearContentReader extends ContentReader {
-  readonly #isByNode: boolean
+  /** Each node has pages of its own. */
+  readonly isByNode: boolean
   readonly #replicaMappings: readonly number[]
   readonly #nodes: FrameNodes
   /** By node; none where there are no replicas. */
@@ -15,10 +16,10 @@ export class NearContentReader extends ContentReader {
   #bytesFar = 0
 
   /** `send` is given samples of hits on a node. */
-  constructor(content: ContentMemory, near: ContentNearness, send: (node: number, samples: Int32Array) => void) {
+  constructor(content: ArenaMemory, near: ArenaNearness, send: (node: number, samples: Int32Array) => void) {
     super(content)
     const { mode, plan, replicaMappings } = near.handle
-    this.#isByNode = mode === 'inode'
+    this.isByNode = mode === 'inode'
     this.#replicaMappings = replicaMappings
     this.#nodes = new FrameNodes(plan.table)
     this.#samplers = replicaMappings.map((_, node) => new HitSampler((samples) => send(node, samples)))
@@ -38,8 +39,8 @@ export class NearContentReader extends ContentReader {
     return bytes
   }
 
-  protected override mappingOf(mapping: number): number {
-    return this.#isByNode ? mapping + this.#of : mapping
+  override mappingOf(mapping: number): number {
+    return this.isByNode ? mapping + this.#of : mapping
   }
 
   protected override copied(first: number, frames: number, count: number): void {

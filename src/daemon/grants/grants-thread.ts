@@ -46,7 +46,9 @@ const { context, crew, space } = threadContext(shared, parentPort, {
   worker,
   fuseFd,
   // A file that is granted is not read from there.
-  content: undefined,
+  arena: undefined,
+  // It reads too seldom to need windows.
+  dax: undefined,
   grants: () => {},
   // The answers go to the descriptors of workers.
   splices: false,

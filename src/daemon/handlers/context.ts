@@ -4,7 +4,7 @@ import type { Reply } from '../../fuse/messages.ts'
 import { invalidateInode } from '../../fuse/notify.ts'
 import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
 import { Statx } from '../../linux/statx.ts'
-import type { ContentMemory } from '../content/content-cache.ts'
+import type { ArenaMemory } from '../content/mount-arena.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
 import type { GrantedRanges } from '../grants/granted-ranges.ts'
 import type { HomeTable } from '../home-table.ts'
@@ -16,7 +16,7 @@ import type { Opening } from '../opening.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
-import type { Invalidate, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
+import type { Invalidate, MountDaxMode, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
 import type { WarmFiles } from '../warm-files.ts'
 
@@ -37,8 +37,10 @@ export interface Context {
   /** Whether large answers may be moved by reference: only to the descriptor that is `fuseFd`. */
   readonly splices: boolean
   readonly maps: RunMaps
-  /** Undefined where nothing is merged. */
-  readonly content: ContentMemory | undefined
+  /** Undefined where this thread reads from none. */
+  readonly arena: ArenaMemory | undefined
+  /** How this thread reads pages of homes with DAX; undefined: as any others. */
+  readonly dax: MountDaxMode | undefined
   readonly stats: RequestStats
   readonly source: Source
   readonly options: ServingOptions

@@ -11,12 +11,15 @@ import { SPLICE_BYTES_MIN, SplicedReply } from '../../fuse/spliced-reply.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, lseek, O_ACCMODE, O_NONBLOCK, O_RDWR, pread, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
 import { ArenaReads, type ArenaReadsParts } from '../content/arena-reads.ts'
-import type { ContentMemory } from '../content/content-cache.ts'
 import { ContentReader } from '../content/content-reader.ts'
+import type { ArenaMemory } from '../content/mount-arena.ts'
 import { NearArenaReads } from '../content/near-arena-reads.ts'
+import { DirectReading } from '../dax/direct-reading.ts'
 import { SLOT } from '../inode-table.ts'
+import { NearServing } from '../near/near-serving.ts'
 import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
+import type { MappedFile } from '../run-maps.ts'
 import { SERVED } from '../serving.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
@@ -28,7 +31,9 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
   const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
-  const arena = context.content && arenaReads(context.content, { ...context, readPiece })
+  const near = context.arena?.near && new NearServing(context.arena.near, context.fuseFd)
+  const arena = context.arena && options.merge ? arenaReads(context.arena, near, { ...context, readPiece }) : undefined
+  const direct = context.dax && new DirectReading(context.dax, context.arena, near, context)
 
   /**
    * pread(2). Where the kernel fills its own copy (`fills`), it takes a short answer for the end of the file, and cuts the size off there:
@@ -47,7 +52,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
 
   /** Reads pieces of homes and of the file itself into the reply, one after the other, until all is read or the file ends. */
   function readMapped(
-    runs: RunMap,
+    { runs, direct: homesDirect }: MappedFile,
     ownFd: number,
     offset: number,
     size: number,
@@ -60,6 +65,10 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     while (walk.next()) {
       const target = walk.done === 0 ? reply.payload : reply.payload.subarray(walk.done)
       const own = walk.home === OWN
+      if (homesDirect !== undefined && direct?.copy(homesDirect.get(walk.home), walk.offset, target, walk.length)) {
+        done += walk.length
+        continue
+      }
       const length = readPiece(own ? ownFd : homes.fd(walk.home), target, walk.length, walk.offset, fills)
       if (length < 0) return done > 0 && !fills ? done : length
       if (own) stats.addFromFiles(worker, length)
@@ -128,7 +137,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (opened !== UNDECIDED) return opened
       let fd = opening.openBelow(files, slot, flags, stat)
       if (fd < 0) return fd
-      arena?.opened(fd, request.pid)
+      near?.opened(fd, request.pid)
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
       // Also where stores through a mapping that is passed through are going to change them without a word.
       if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
@@ -147,7 +156,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
         close(fd)
         fd = files.open(slot, O_NONBLOCK)
         if (fd < 0) return fd
-        arena?.opened(fd, request.pid)
+        near?.opened(fd, request.pid)
       }
       const { uniqueLow, uniqueHigh } = request
       context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
@@ -170,21 +179,27 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (map !== 0) {
         const mapped = maps.get(map)
         const { runs, own } = mapped
+        const fd = handle - 1
         // Without the arena the file itself has all that is held there.
         if (mapped.content !== undefined)
           return arena === undefined
-            ? fromFile(handle - 1, size, offset, fills, reply)
-            : arena.read({ slot, map, mapped, fd: handle - 1, offset, size, fills }, request, reply)
-        if (own !== undefined && !own.isEmpty) return readMapped(runs, handle - 1, offset, size, fills, reply, own)
-        readahead.reading(slot, runs, handle - 1, offset, size)
+            ? fromFile(fd, size, offset, fills, reply)
+            : arena.read({ slot, map, mapped, fd, offset, size, fills }, request, reply)
+        const written = own?.isEmpty === false ? own : undefined
+        if (written === undefined) readahead.reading(slot, runs, fd, offset, size)
+        if (direct !== undefined && mapped.direct !== undefined)
+          return direct.serve(fd, size, request, reply, (reply) =>
+            readMapped(mapped, fd, offset, size, fills, reply, written),
+          )
         if (
+          written === undefined &&
           context.splices &&
           size >= SPLICE_BYTES_MIN &&
           size <= spliced.capacity &&
-          spliceMapped(runs, handle - 1, offset, size, request, reply)
+          spliceMapped(runs, fd, offset, size, request, reply)
         )
           return NO_REPLY
-        return readMapped(runs, handle - 1, offset, size, fills, reply)
+        return readMapped(mapped, fd, offset, size, fills, reply, written)
       }
       return fromFile(handle - 1, size, offset, fills, reply)
     },
@@ -225,7 +240,11 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   }
 }
 
-function arenaReads(content: ContentMemory, parts: ArenaReadsParts): ArenaReads | NearArenaReads {
-  if (content.near !== undefined) return new NearArenaReads(content, content.near, parts)
-  return new ArenaReads(new ContentReader(content), parts)
+function arenaReads(
+  arena: ArenaMemory,
+  near: NearServing | undefined,
+  parts: ArenaReadsParts,
+): ArenaReads | NearArenaReads {
+  if (arena.near !== undefined && near !== undefined) return new NearArenaReads(arena, arena.near, near, parts)
+  return new ArenaReads(new ContentReader(arena), parts)
 }

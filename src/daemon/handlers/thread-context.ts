@@ -20,7 +20,7 @@ import { WarmFiles } from '../warm-files.ts'
 import { type Context, newStat } from './context.ts'
 
 /** In what one thread differs from others. */
-export type OwnContext = Pick<Context, 'worker' | 'fuseFd' | 'content' | 'grants' | 'splices' | 'invalidate'>
+export type OwnContext = Pick<Context, 'worker' | 'fuseFd' | 'arena' | 'dax' | 'grants' | 'splices' | 'invalidate'>
 
 export interface ThreadContext {
   readonly context: Context
