@@ -4,7 +4,8 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UserError } from '../daemon/mounting.ts'
-import { GrantClient, GrantError, type HeldGrant } from '../exclusive/grant-client.ts'
+import { type GrantClient, GrantError, type HeldGrant } from '../exclusive/grant-client.ts'
+import { connectToGrants, showFile } from '../exclusive/grant-socket.ts'
 import type { Range } from '../exclusive/messages.ts'
 import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
@@ -97,7 +98,7 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
   let client: GrantClient | undefined
   try {
     client = connect(file)
-    await client.show(file)
+    await showFile(client, file)
     if (!flags.revoke) return await runWith(client, command, flags)
     const { taken } = await client.revoke(flags.range, flags.deadline * 1000)
     if (taken > 0) process.stderr.write(`samepage: ${taken} had to be taken: their holders did not give them back\n`)
@@ -113,7 +114,7 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
 function connect(file: string): GrantClient {
   const device = deviceOf(file)
   if (samepageMount(device) === undefined) throw new UserError('lies in no Samepage mount')
-  const client = GrantClient.connect(grantSockets(device))
+  const client = connectToGrants(grantSockets(device))
   if (client === undefined)
     throw new UserError('its mount gives no grants: it is read-only, of an older version, or of another user')
   return client

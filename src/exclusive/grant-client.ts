@@ -1,13 +1,9 @@
 /**
  * A client of a mount's grants: shows it files that it has open, asks for ranges of them, and gives them back; and, where it caches what it reads, is told of those of others. See messages.ts.
  *
- * Context: one thread with an event loop. A connection keeps that thread's process alive, and takes one thread of its libuv pool while it lasts.
+ * Pure: what it says goes over a {@link GrantWire} (grant-socket.ts), which gives it what it hears. Context: one thread with an event loop.
  */
-import { ERRNO, SystemError } from '../linux/errors.ts'
-import { close, closeAsync, O_RDWR, open } from '../linux/file.ts'
-import { ioctl } from '../linux/ioctl.ts'
-import { connectUnix, readable, receiveWith, sendWith, shutdownSocket } from '../linux/unix-socket.ts'
-import { type FromMount, Lines, type Range, type RecallMessage, SHOW_FILE, type ToMount } from './messages.ts'
+import type { FromMount, Range, RecallMessage, ToMount } from './messages.ts'
 
 /** What a mount refuses, by the errno's name. */
 export class GrantError extends Error {
@@ -26,6 +22,18 @@ const ENDED = 'the mount has ended, and with it all of its grants'
 export interface OpenFile {
   readonly fd: number
   readonly path: string
+}
+
+/** The way to a mount, and what is done there with descriptors. */
+export interface GrantWire {
+  /** False: nobody hears it any more. */
+  send(message: ToMount): boolean
+  /** Shows a file, and returns when the mount has seen it. Throws the system's error. */
+  show(file: OpenFile, key: Uint8Array): void
+  /** The memory of a grant that has ended. */
+  closeMemory(memory: number): void
+  /** Soon {@link GrantClient.ended} is called. */
+  close(): void
 }
 
 /** What a client that caches is told. */
@@ -76,48 +84,27 @@ interface Waiting {
 }
 
 export class GrantClient {
-  readonly #fd: number
+  readonly #wire: GrantWire
   readonly #cache: CacheEvents | undefined
-  readonly #lines = new Lines()
   readonly #waiting = new Map<number, Waiting>()
   readonly #held = new Map<number, WantOptions>()
-  readonly #descriptors: number[] = []
   #key = new Uint8Array(0)
   #heardHello: () => void = () => {}
   readonly #hello: Promise<void>
   #lastId = 0
   #isOpen = true
 
-  private constructor(fd: number, cache: CacheEvents | undefined) {
-    this.#fd = fd
+  constructor(wire: GrantWire, cache?: CacheEvents) {
+    this.#wire = wire
     this.#cache = cache
     this.#hello = new Promise((resolve) => {
       this.#heardHello = resolve
     })
-    void this.#receive()
   }
 
-  /** Connects to the mount that listens at the first of `sockets` where somebody does; undefined where nobody does. */
-  static connect(sockets: readonly string[], cache?: CacheEvents): GrantClient | undefined {
-    for (const socket of sockets) {
-      const fd = connectUnix(socket)
-      if (fd >= 0) return new GrantClient(fd, cache)
-      if (fd !== -ERRNO.ENOENT && fd !== -ERRNO.ECONNREFUSED && fd !== -ERRNO.EACCES)
-        throw new SystemError(-fd, 'connect', socket)
-    }
-    return undefined
-  }
-
-  /** Shows the mount the file at `path`, which everything from now on is about. Throws a SystemError: EACCES for example, as open(2) does. */
-  async show(path: string): Promise<void> {
-    await this.ready()
-    const fd = open(path, O_RDWR)
-    try {
-      this.#show({ fd, path })
-    } finally {
-      // Closing waits where a writer does.
-      void closeAsync(fd).catch(() => {})
-    }
+  /** Shows the mount a file, which everything from now on is about; it may be closed then. Throws the system's error. After {@link ready}. */
+  show(file: OpenFile): void {
+    this.#wire.show(file, this.#key)
   }
 
   /**
@@ -171,6 +158,11 @@ export class GrantClient {
       } as const
       const { answer, descriptor } = await this.#askOf(file, wish)
       if (answer.type !== 'granted' || descriptor === undefined) throw new GrantError('ECANCELED', 'taken back')
+      if (signal?.aborted === true) {
+        // The two have crossed: the mount is giving it back, and its answer to that is none to anything else.
+        this.#wire.closeMemory(descriptor)
+        throw new GrantError('ECANCELED', 'taken back')
+      }
       return this.#hold(id, answer.start, answer.length, descriptor)
     } catch (error) {
       this.#held.delete(id)
@@ -189,12 +181,12 @@ export class GrantClient {
 
   /** Ends the connection: what it holds is abandoned. */
   close(): void {
-    shutdownSocket(this.#fd)
+    this.#wire.close()
   }
 
   #hold(id: number, start: number, length: number, memory: number): HeldGrant {
     const end = () => {
-      if (this.#held.delete(id)) close(memory)
+      if (this.#held.delete(id)) this.#wire.closeMemory(memory)
     }
     return {
       start,
@@ -215,13 +207,8 @@ export class GrantClient {
 
   /** Shows the file, and asks about it, before anything else happens. */
   #askOf(file: OpenFile | undefined, message: ToMount): Promise<Answer> {
-    if (file !== undefined && this.#isOpen) this.#show(file)
+    if (file !== undefined && this.#isOpen) this.show(file)
     return this.#ask(message)
-  }
-
-  #show({ fd, path }: OpenFile): void {
-    const error = ioctl(fd, SHOW_FILE, this.#key)
-    if (error < 0) throw new SystemError(-error, 'ioctl', path)
   }
 
   #ask(message: ToMount): Promise<Answer> {
@@ -236,25 +223,11 @@ export class GrantClient {
   }
 
   #send(message: ToMount): void {
-    if (!this.#isOpen || sendWith(this.#fd, Buffer.from(`${JSON.stringify(message)}\n`)) < 0) this.#ended()
+    if (this.#isOpen && !this.#wire.send(message)) this.ended()
   }
 
-  async #receive(): Promise<void> {
-    const buffer = new Uint8Array(new ArrayBuffer(64 << 10))
-    for (;;) {
-      await readable([this.#fd])
-      const received = receiveWith(this.#fd, buffer, this.#descriptors)
-      if (received === -ERRNO.EAGAIN || received === -ERRNO.EINTR) continue
-      const lines =
-        received > 0 ? this.#lines.take(Buffer.from(buffer.subarray(0, received)).toString('latin1')) : undefined
-      if (lines === undefined) break
-      for (const line of lines) this.#take(JSON.parse(line) as FromMount)
-    }
-    this.#ended()
-    close(this.#fd)
-  }
-
-  #take(message: FromMount): void {
+  /** What the mount has said; `memory` came with it. */
+  take(message: FromMount, memory: number | undefined): void {
     if (message.type === 'hello') {
       this.#key = Buffer.from(message.key, 'hex')
       this.#heardHello()
@@ -262,11 +235,10 @@ export class GrantClient {
     else if (message.type === 'taken') this.#held.get(message.id)?.onTaken()
     else if (message.type === 'recall') this.#cache?.onRecall(message)
     else if (message.type === 'restore') this.#cache?.onRestore(message.id)
-    else this.#answer(message)
+    else this.#answer(message, memory)
   }
 
-  #answer(answer: Extract<FromMount, { id: number }>): void {
-    const descriptor = answer.type === 'granted' ? this.#descriptors.shift() : undefined
+  #answer(answer: Extract<FromMount, { id: number }>, descriptor: number | undefined): void {
     const waiting = this.#waiting.get(answer.id)
     this.#waiting.delete(answer.id)
     const code = answer.type === 'refused' || answer.type === 'ended' ? answer.code : undefined
@@ -274,7 +246,8 @@ export class GrantClient {
     else waiting?.reject(new GrantError(code, ('message' in answer ? answer.message : undefined) ?? code))
   }
 
-  #ended(): void {
+  /** Nothing is heard any more. */
+  ended(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
     const error = new GrantError('ESTALE', ENDED)

@@ -31,13 +31,8 @@
  * ```
  * What is not answered within {@link RECALL_MS} is not granted.
  */
-import { ioctlRequest } from '../linux/ioctl.ts'
-
 /** Bytes of a connection's key. */
 export const KEY_BYTES = 16
-
-/** Its argument is the key: shows the daemon that the caller has this file open. */
-export const SHOW_FILE = ioctlRequest('write', 'S', 0x67, KEY_BYTES)
 
 /** So long a mount waits for caches to give up a range. */
 export const RECALL_MS = 10_000

@@ -2,18 +2,20 @@
 import { Command } from 'commander'
 import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
 import { compareWays } from './numa/compare.ts'
+import { type RecallOutcome, simulateRecall } from './recall/simulate.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
 const values = new Command('npm run sim --')
   .description('Runs deterministic simulations of the proof of equality, until a seed fails.')
   .option('--cache', 'of the page cache and its readers instead')
+  .option('--recall', 'of grants of a mount, and of caches that are attached to it, instead')
   .option('--numa', 'no simulation: what the ways to near memory gain, priced with published latencies')
   .option('--seed <n>', 'this one only, and all that came of it')
   .option('--from <n>', 'the first seed', '1')
   .option('--count <n>', 'so many seeds', '1000')
   .option('--seconds <n>', 'end after so long', 'Infinity')
   .parse()
-  .opts<{ cache?: true; numa?: true; seed?: string; from: string; count: string; seconds: string }>()
+  .opts<{ cache?: true; recall?: true; numa?: true; seed?: string; from: string; count: string; seconds: string }>()
 
 const first = Number(values.seed ?? values.from)
 const count = values.seed === undefined ? Number(values.count) : 1
@@ -22,6 +24,7 @@ const deadline = performance.now() + Number(values.seconds) * 1000
 try {
   if (values.numa) console.log(compareWays())
   else if (values.cache) await run(simulateCache, summarizeCache)
+  else if (values.recall) await run(simulateRecall, summarizeRecall)
   else await run(simulate, summarize)
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
@@ -47,6 +50,16 @@ function summarizeCache(all: readonly CacheOutcome[]): string {
     `grants: ${sum((o) => o.grants)}, ${sum((o) => o.refusals)} refused; ${sum((o) => o.publishes)} publishes; ${sum((o) => o.past)} reads past the cache`,
     `replicas: ${sum((o) => o.replicas)} made, ${sum((o) => o.collapsed)} collapsed, ${sum((o) => o.nearLooks)} looks at them`,
     `device: ${sum((o) => o.promotions)} promoted, ${sum((o) => o.demotions)} demoted, ${sum((o) => o.directLooks)} looks at its bytes`,
+  ].join('\n')
+}
+
+function summarizeRecall(all: readonly RecallOutcome[]): string {
+  const sum = (of: (outcome: RecallOutcome) => number) => all.reduce((total, outcome) => total + of(outcome), 0)
+  return [
+    `${all.length} seeds, ${sum((o) => o.steps)} steps`,
+    `caches: ${sum((o) => o.hits)} hits, ${sum((o) => o.misses)} misses, ${sum((o) => o.recalls)} recalls; ${sum((o) => o.cut)} cut off, ${sum((o) => o.deaths)} deaths`,
+    `grants: ${sum((o) => o.grants)}, ${sum((o) => o.silent)} refused for silence; ${sum((o) => o.refusedRequests)} requests refused`,
+    `publishes: ${sum((o) => o.publishes)}, ${sum((o) => o.noSpace)} without space, ${sum((o) => o.unheard)} refused for silence`,
   ].join('\n')
 }
 

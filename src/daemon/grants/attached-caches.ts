@@ -2,17 +2,16 @@
  * Caches of other processes that are clients of this mount: which files they have open, and how they give up ranges of them before somebody is granted those. What NFSv4 calls the recall of a
  * delegation, and SMB the break of a lease; only that a cache which does not answer is not overruled: then nobody is granted the range.
  *
- * Context: the grants' thread.
+ * Pure. Context: the grants' thread.
  */
-import type { GrantReaders } from '../../cache/grants/grant-authority.ts'
+import type { GrantReaders, Timers } from '../../cache/grants/grant-authority.ts'
 import { RECALL_MS } from '../../exclusive/messages.ts'
-import type { Connection } from './connections.ts'
+import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
-import type { ShownFile } from './shown-file.ts'
 
 /** A cache has a file open. */
 interface Attendant {
-  readonly connection: Connection
+  readonly connection: GrantPeer
   /** The connection's name for it. */
   readonly id: number
   readonly file: CachedFile
@@ -20,7 +19,7 @@ interface Attendant {
 
 /** A file that caches have open. */
 interface CachedFile {
-  readonly shown: ShownFile
+  readonly shown: GrantFile
   /** In the granted ranges: who opens it is served by the daemon. */
   readonly record: number
   readonly attendants: Set<Attendant>
@@ -41,15 +40,17 @@ export class Recall {
   /** Who have to answer yet. */
   readonly #waited = new Set<Attendant>()
   readonly #told = new Set<Attendant>()
+  readonly #timers: Timers
   readonly #ended: () => void
   #answered: () => void = () => {}
   /** Of the question that was asked last: late answers to others count for nothing. */
   #turn = 0
 
-  constructor(id: number, range: Bytes, readers: GrantReaders, ended: () => void) {
+  constructor(id: number, range: Bytes, readers: GrantReaders, timers: Timers, ended: () => void) {
     this.id = id
     this.range = range
     this.readers = readers
+    this.#timers = timers
     this.#ended = ended
   }
 
@@ -63,7 +64,7 @@ export class Recall {
   }
 
   /** Resolves when all of them have answered; with those who have not within {@link RECALL_MS}. */
-  async ask(attendants: Iterable<Attendant>): Promise<Connection[]> {
+  async ask(attendants: Iterable<Attendant>): Promise<GrantPeer[]> {
     this.#turn++
     for (const attendant of attendants) {
       this.#waited.add(attendant)
@@ -71,10 +72,10 @@ export class Recall {
     }
     if (this.#waited.size === 0) return []
     await new Promise<void>((resolve) => {
-      const late = setTimeout(resolve, RECALL_MS)
+      const stopWaiting = this.#timers.after(RECALL_MS, resolve)
       this.#answered = () => {
         if (this.#waited.size > 0) return
-        clearTimeout(late)
+        stopWaiting()
         resolve()
       }
     })
@@ -84,7 +85,7 @@ export class Recall {
   }
 
   /** It is about to be published: readers give it up, too. Resolves as {@link ask}. */
-  askReaders(): Promise<Connection[]> {
+  askReaders(): Promise<GrantPeer[]> {
     if (this.readers === 'wait') return Promise.resolve([])
     this.readers = 'wait'
     return this.ask([...this.#told])
@@ -97,7 +98,7 @@ export class Recall {
     for (const attendant of this.#told) this.tell(attendant)
   }
 
-  answered(connection: Connection, turn: number): void {
+  answered(connection: GrantPeer, turn: number): void {
     if (turn !== this.#turn) return
     for (const attendant of this.#waited) if (attendant.connection === connection) this.#waited.delete(attendant)
     this.#answered()
@@ -122,26 +123,28 @@ export class Recall {
 
 export class AttachedCaches {
   readonly #records: GrantedRanges
+  readonly #timers: Timers
   readonly #files = new Map<string, CachedFile>()
   /** By connection, and its name for the file. */
-  readonly #attendants = new Map<Connection, Map<number, Attendant>>()
+  readonly #attendants = new Map<GrantPeer, Map<number, Attendant>>()
   readonly #recalls = new Map<number, Recall>()
   #lastRecall = 0
 
-  constructor(records: GrantedRanges) {
+  constructor(records: GrantedRanges, timers: Timers) {
     this.#records = records
+    this.#timers = timers
   }
 
   get count(): number {
     return this.#attendants.size
   }
 
-  has(connection: Connection): boolean {
+  has(connection: GrantPeer): boolean {
     return this.#attendants.has(connection)
   }
 
   /** `shown` passes to it. False: there is no room, or the connection has given that name already. */
-  attend(connection: Connection, id: number, shown: ShownFile): boolean {
+  attend(connection: GrantPeer, id: number, shown: GrantFile): boolean {
     const own = this.#attendants.get(connection) ?? new Map<number, Attendant>()
     const file = own.has(id) ? undefined : this.#fileOf(shown)
     if (file === undefined) {
@@ -157,7 +160,7 @@ export class AttachedCaches {
     return true
   }
 
-  leave(connection: Connection, id: number): void {
+  leave(connection: GrantPeer, id: number): void {
     const own = this.#attendants.get(connection)
     const attendant = own?.get(id)
     if (own === undefined || attendant === undefined) return
@@ -172,23 +175,23 @@ export class AttachedCaches {
     file.shown.release()
   }
 
-  closed(connection: Connection): void {
+  closed(connection: GrantPeer): void {
     for (const id of [...(this.#attendants.get(connection)?.keys() ?? [])]) this.leave(connection, id)
   }
 
-  answered(connection: Connection, recall: number, turn: number): void {
+  answered(connection: GrantPeer, recall: number, turn: number): void {
     this.#recalls.get(recall)?.answered(connection, turn)
   }
 
   /** Has all caches give up a range. `silent` resolves as {@link Recall.ask}. */
-  recall(range: Bytes, readers: GrantReaders): { readonly recall: Recall; readonly silent: Promise<Connection[]> } {
+  recall(range: Bytes, readers: GrantReaders): { readonly recall: Recall; readonly silent: Promise<GrantPeer[]> } {
     const id = ++this.#lastRecall
-    const recall = new Recall(id, range, readers, () => this.#recalls.delete(id))
+    const recall = new Recall(id, range, readers, this.#timers, () => this.#recalls.delete(id))
     this.#recalls.set(id, recall)
     return { recall, silent: recall.ask(this.#files.get(range.key)?.attendants ?? []) }
   }
 
-  #fileOf(shown: ShownFile): CachedFile | undefined {
+  #fileOf(shown: GrantFile): CachedFile | undefined {
     const known = this.#files.get(shown.key)
     if (known !== undefined) {
       shown.release()

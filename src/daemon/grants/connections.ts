@@ -16,38 +16,45 @@ import {
   sendWith,
   shutdownSocket,
 } from '../../linux/unix-socket.ts'
+import type { GrantPeer } from './grant-file.ts'
 
 const CONNECTIONS_MAX = 1024
+/** Of the buffer: more than a socket holds. Whoever goes on meanwhile is not waited for. */
+const CATCH_UP_READS_MAX = 64
 
 export interface ConnectionEvents {
   message(connection: Connection, message: ToMount): void
   closed(connection: Connection): void
 }
 
-export class Connection {
+export class Connection implements GrantPeer {
   readonly peer: Peer
   /** What the client shows a file by, as hexadecimal digits. */
   readonly key = randomBytes(KEY_BYTES).toString('hex')
   readonly lines = new Lines()
   readonly fd: number
-  /** The client caches what is not to be granted before he has given it up. */
+  readonly #catchUp: (connection: Connection) => void
   isCaching = false
   /** Nothing that it says counts any more. */
   isCut = false
   /** Then its descriptor may be another's. */
   isClosed = false
 
-  constructor(fd: number, peer: Peer) {
+  constructor(fd: number, peer: Peer, catchUp: (connection: Connection) => void) {
     this.fd = fd
     this.peer = peer
+    this.#catchUp = catchUp
   }
 
-  /** Sends a message, with a descriptor that stays the caller's. Who does not read what he is sent is cut off. */
   send(message: FromMount, descriptor?: number): void {
     if (this.isClosed || this.isCut) return
     const line = Buffer.from(`${JSON.stringify(message)}\n`)
     const sent = sendWith(this.fd, line, descriptor === undefined ? [] : [descriptor])
     if (sent < line.length) this.cutOff()
+  }
+
+  catchUp(): void {
+    if (!this.isClosed) this.#catchUp(this)
   }
 
   cutOff(): void {
@@ -95,17 +102,34 @@ export class Connections {
       close(fd)
       return
     }
-    const connection = new Connection(fd, peer)
+    const connection = new Connection(fd, peer, (it) => this.#receiveAll(it))
     this.#open.set(fd, connection)
     connection.send({ type: 'hello', key: connection.key })
   }
 
   #receive(connection: Connection): void {
-    // Descriptors are taken from nobody: closing that of a file of this mount can make who closes it wait.
-    const received = receiveWith(connection.fd, this.#buffer)
+    const received = this.#read(connection)
     if (received === -ERRNO.EAGAIN || received === -ERRNO.EINTR) return
     if (received <= 0) this.#close(connection)
-    else if (!connection.isCut && !this.#take(connection, received)) connection.cutOff()
+    else this.#takeOrCut(connection, received)
+  }
+
+  /** All that is there now; its end is noticed in its turn. */
+  #receiveAll(connection: Connection): void {
+    for (let reads = 0; reads < CATCH_UP_READS_MAX; reads++) {
+      const received = this.#read(connection)
+      if (received <= 0) return
+      this.#takeOrCut(connection, received)
+    }
+  }
+
+  #read(connection: Connection): number {
+    // Descriptors are taken from nobody: closing that of a file of this mount can make who closes it wait.
+    return receiveWith(connection.fd, this.#buffer)
+  }
+
+  #takeOrCut(connection: Connection, received: number): void {
+    if (!connection.isCut && !this.#take(connection, received)) connection.cutOff()
   }
 
   /** False where it is none of the protocol's. */

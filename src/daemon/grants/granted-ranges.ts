@@ -56,13 +56,13 @@ export interface InodeNumber {
 export class GrantedRanges {
   readonly #words: Int32Array
   readonly #floats: Float64Array
-  readonly #inodes: InodeTable
+  readonly #inodes: Pick<InodeTable, 'get'>
 
   static allocate(): SharedArrayBuffer {
     return new SharedArrayBuffer((HEADER_WORDS + RECORDS_MAX * RECORD_WORDS + FILES_MAX * FILE_WORDS) * 4)
   }
 
-  constructor(buffer: SharedArrayBuffer, inodes: InodeTable) {
+  constructor(buffer: SharedArrayBuffer, inodes: Pick<InodeTable, 'get'>) {
     this.#words = new Int32Array(buffer)
     this.#floats = new Float64Array(buffer)
     this.#inodes = inodes

@@ -1,6 +1,7 @@
 /** The handlers of a worker, but for requests that touch what is granted to somebody: those are handed over, and the worker is free again. */
 
-import { KEY_BYTES, SHOW_FILE } from '../../exclusive/messages.ts'
+import { KEY_BYTES } from '../../exclusive/messages.ts'
+import { SHOW_FILE } from '../../exclusive/show-file.ts'
 import type { Request } from '../../fuse/messages.ts'
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'

@@ -10,23 +10,17 @@
  *   │           publish: attached caches let nobody read → nobody passes any more → requests in hand have ended → all bytes are written, or none → the kernel drops what it has of them
  * ended       its range leaves shared memory, the others have their turn
  * ```
- * Context: the grants' thread.
+ * Pure. Context: the grants' thread.
  */
 
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import type { Grant, PageRange, TakeBack } from '../../cache/grants/grant-authority.ts'
+import type { Grant, PageRange, TakeBack, Timers } from '../../cache/grants/grant-authority.ts'
 import type { GrantTable } from '../../cache/grants/grant-table.ts'
 import type { ToMount } from '../../exclusive/messages.ts'
 import { errnoName } from '../../linux/errors.ts'
-import type { Crew } from '../crew.ts'
 import type { AttachedCaches, Recall } from './attached-caches.ts'
-import type { Connection } from './connections.ts'
-import { answered } from './grace.ts'
-import { GrantedBytes } from './granted-bytes.ts'
-import { TOUCHER } from './granted-ranges.ts'
-import { whatIsInTheWay } from './in-the-way.ts'
-import { forgetCopies, type Publisher, publish } from './publishing.ts'
-import type { ShownFile } from './shown-file.ts'
+import type { GrantBytes, GrantFile, GrantPeer } from './grant-file.ts'
+import { type GrantedRanges, TOUCHER } from './granted-ranges.ts'
 
 /** Memory that one grant may take. */
 const GRANT_BYTES_MAX = 2 ** 30
@@ -38,12 +32,13 @@ interface Failure {
 
 type Want = Extract<ToMount, { type: 'want' }>
 
-export interface HoldingParts extends Publisher {
+export interface HoldingParts {
   readonly table: GrantTable
-  readonly crew: Crew
+  readonly timers: Timers
+  readonly granted: GrantedRanges
   readonly caches: AttachedCaches
-  /** `major:minor` of the mount. */
-  readonly device: string
+  /** Resolves when all requests have ended that workers have in hand now: grace.ts. */
+  readonly answered: () => Promise<void>
   readonly counts: GrantCounts
 }
 
@@ -66,19 +61,19 @@ export interface HoldingReport {
 }
 
 export class Holding {
-  readonly connection: Connection
+  readonly connection: GrantPeer
   readonly id: number
   /** As the table knows it: a connection is one holder, unless it tells several apart. */
   readonly holder: string
   readonly #parts: HoldingParts
   readonly #want: Want
-  readonly #file: ShownFile
+  readonly #file: GrantFile
   readonly #done: () => void
   #pages: PageRange
   #record = -1
   #takeBack: TakeBack = () => false
   #grant: Grant | undefined
-  #bytes: GrantedBytes | undefined
+  #bytes: GrantBytes | undefined
   #grantedAtMs = 0
   #recall: Recall | undefined
   /** Who has given it up, attached caches included: these are not let in until it ends. */
@@ -89,7 +84,7 @@ export class Holding {
   readonly #ends: ((how: 'given back' | 'taken') => void)[] = []
 
   /** `file` is the holding's own; `done` is called when it has ended. */
-  constructor(parts: HoldingParts, connection: Connection, want: Want, file: ShownFile, done: () => void) {
+  constructor(parts: HoldingParts, connection: GrantPeer, want: Want, file: GrantFile, done: () => void) {
     this.#parts = parts
     this.connection = connection
     this.#want = want
@@ -116,12 +111,13 @@ export class Holding {
   report(): HoldingReport {
     const { pid, uid } = this.connection.peer
     const { start, length } = this.#bytes!
-    return { path: this.#file.path, start, length, pid, uid, seconds: (performance.now() - this.#grantedAtMs) / 1000 }
+    const seconds = (this.#parts.timers.now() - this.#grantedAtMs) / 1000
+    return { path: this.#file.path, start, length, pid, uid, seconds }
   }
 
   /** Asks for it; the connection is told what comes of it. */
   ask(): void {
-    const { context, table } = this.#parts
+    const { granted, table } = this.#parts
     const { range, readers, wait, timeoutMs } = this.#want
     const size = this.#file.size()
     const end = range.end ?? size
@@ -132,7 +128,7 @@ export class Holding {
     }
     this.#pages = { file: this.#file.key, from: range.start / PAGE_BYTES, to: Math.ceil(end / PAGE_BYTES) }
     const { from, to } = this.#pages
-    this.#record = context.granted.add(this.#file.number, from * PAGE_BYTES, to * PAGE_BYTES)
+    this.#record = granted.add(this.#file.number, from * PAGE_BYTES, to * PAGE_BYTES)
     if (this.#record < 0) {
       this.#refuse('ENFILE', 'too many grants are held or waited for')
       return
@@ -158,7 +154,7 @@ export class Holding {
   }
 
   async #prepare(grant: Grant, start: number, end: number): Promise<void> {
-    const { context, crew, caches, device } = this.#parts
+    const { answered, caches, counts, timers } = this.#parts
     const { readers } = this.#want
     const { file, from, to } = this.#pages
     const { recall, silent } = caches.recall({ key: file, start: from * PAGE_BYTES, end: to * PAGE_BYTES }, readers)
@@ -167,25 +163,25 @@ export class Holding {
     if (this.#isEnded) return
     if (unheard.length > 0) return this.#giveUp(grant, 'EBUSY', withoutAnswer(unheard))
     this.#closedTo = readers === 'wait' ? 'all' : 'writers'
-    await answered(crew)
-    const inTheWay = this.#isEnded ? undefined : await whatIsInTheWay(context, device, this.#file)
+    await answered()
+    const inTheWay = this.#isEnded ? undefined : await this.#file.inTheWay()
     // Given up, or taken, meanwhile.
     if (this.#isEnded) return
     if (inTheWay !== undefined) return this.#giveUp(grant, 'EBUSY', inTheWay)
     const size = this.#file.size()
     if (start >= size) return this.#giveUp(grant, 'ENXIO', 'the file has become too short')
-    const bytes = GrantedBytes.copy(this.#file.fd, start, Math.min(end, size) - start)
+    const bytes = this.#file.copy(start, Math.min(end, size) - start)
     if (typeof bytes === 'number') return this.#giveUp(grant, errnoName(-bytes), 'the bytes cannot be read')
     this.#bytes = bytes
-    this.#grantedAtMs = performance.now()
-    this.#parts.counts.granted++
+    this.#grantedAtMs = timers.now()
+    counts.granted++
     this.#letPass()
     this.connection.send({ type: 'granted', id: this.id, start, length: bytes.length }, bytes.memory)
   }
 
   /** Publishes the bytes, and gives the grant back; where they cannot be written the holder keeps it. */
   async publish(sync: boolean): Promise<void> {
-    const { context, crew, table } = this.#parts
+    const { granted, answered, table } = this.#parts
     const grant = this.#grant
     const bytes = this.#bytes
     if (grant === undefined || bytes === undefined || this.#isPublishing) return this.connection.cutOff()
@@ -199,9 +195,9 @@ export class Holding {
     }
     if (!this.#isEnded) {
       this.#closedTo = 'all'
-      context.granted.setPassing(this.#record)
+      granted.setPassing(this.#record)
     }
-    await answered(crew)
+    await answered()
     this.#isPublishing = false
     // Its own connection or its deadline has ended it meanwhile.
     const isBegun = table.beginPublish(grant, () => {
@@ -211,9 +207,9 @@ export class Holding {
     if (!isBegun) this.#answer({ code: 'ESTALE', message: 'the grant has been taken' })
   }
 
-  #write(bytes: GrantedBytes, sync: boolean): Failure | undefined {
+  #write(bytes: GrantBytes, sync: boolean): Failure | undefined {
     try {
-      const error = publish(this.#parts, this.#file, bytes, this.connection.peer, sync)
+      const error = bytes.publish(this.connection.peer, sync)
       if (error < 0)
         return { code: errnoName(-error), message: 'the bytes could not be written; the file is as it was' }
       this.#parts.counts.published++
@@ -226,7 +222,7 @@ export class Holding {
 
   /** It has been written, or not, and nobody has seen it yet. */
   async #published(grant: Grant, failure: Failure | undefined): Promise<void> {
-    const { context, table } = this.#parts
+    const { table } = this.#parts
     const { start, length } = this.#bytes!
     const file = this.#file.share()
     table.endPublish(grant)
@@ -236,7 +232,7 @@ export class Holding {
       this.#letPass()
     }
     // Whoever has his turn now may be what the kernel waits for before it drops a page; what it fills from now on is new.
-    if (failure === undefined) await forgetCopies(context, file, start, length)
+    if (failure === undefined) await file.forgetCopies(start, length)
     file.release()
     this.#answer(failure)
   }
@@ -279,7 +275,7 @@ export class Holding {
   /** From now on, until it is published, who may read what was published last does. */
   #letPass(): void {
     const passing = this.#want.readers === 'wait' ? [TOUCHER.MAPPING] : [TOUCHER.MAPPING, TOUCHER.READER]
-    this.#parts.context.granted.setPassing(this.#record, ...passing)
+    this.#parts.granted.setPassing(this.#record, ...passing)
   }
 
   #refuse(code: string, message: string): void {
@@ -311,7 +307,7 @@ export class Holding {
       if (this.isHeld) this.connection.send({ type: 'taken', id: this.id })
       else this.connection.send({ type: 'refused', id: this.id, code: 'ESTALE', message: 'it was revoked at once' })
     }
-    if (this.#record >= 0) this.#parts.context.granted.remove(this.#record)
+    if (this.#record >= 0) this.#parts.granted.remove(this.#record)
     this.#bytes?.close()
     this.#file.release()
     for (const end of this.#ends) end(how)
@@ -319,7 +315,7 @@ export class Holding {
   }
 }
 
-function withoutAnswer(caches: readonly Connection[]): string {
+function withoutAnswer(caches: readonly GrantPeer[]): string {
   const pids = caches.map(({ peer }) => peer.pid).join(', ')
   return `a cache of process ${pids} has the file open and does not give the range up: let that go on, or end it`
 }

@@ -10,24 +10,33 @@ import { freeSlot } from '../handlers/attributes.ts'
 import type { Context } from '../handlers/context.ts'
 import { lockKeyOf } from '../handlers/locking.ts'
 import { SLOT } from '../inode-table.ts'
+import type { GrantBytes, GrantFile } from './grant-file.ts'
+import { GrantedBytes } from './granted-bytes.ts'
 import type { InodeNumber } from './granted-ranges.ts'
+import { whatIsInTheWay } from './in-the-way.ts'
+import { forgetCopies, type Publisher, publish } from './publishing.ts'
 
 const stat = new Statx()
 
-export class ShownFile {
+export interface ShownFileParts extends Publisher {
+  /** `major:minor` of the mount. */
+  readonly device: string
+}
+
+export class ShownFile implements GrantFile {
   readonly slot: number
   /** Of the inode, whatever slots it has. */
   readonly key: string
   readonly number: InodeNumber
   /** The file below, for reading. */
   readonly fd: number
-  readonly #context: Context
+  readonly #parts: ShownFileParts
   readonly #gone: () => void
   #users = 1
 
-  private constructor(context: Context, slot: number, fd: number, gone: () => void) {
-    const { inodes } = context
-    this.#context = context
+  private constructor(parts: ShownFileParts, slot: number, fd: number, gone: () => void) {
+    const { inodes } = parts.context
+    this.#parts = parts
     this.#gone = gone
     this.slot = slot
     this.fd = fd
@@ -40,11 +49,12 @@ export class ShownFile {
   }
 
   /** Of a slot that the client has open now, `gone` is called when nobody uses it any more; -errno where it cannot be opened, or is no regular file. */
-  static of(context: Context, slot: number, gone: () => void): ShownFile | number {
+  static of(parts: ShownFileParts, slot: number, gone: () => void): ShownFile | number {
+    const { context } = parts
     const fd = context.files.open(slot, O_NONBLOCK)
     if (fd < 0) return fd
     context.inodes.keep(slot)
-    return new ShownFile(context, slot, fd, gone)
+    return new ShownFile(parts, slot, fd, gone)
   }
 
   /** The number that the mount shows for it. */
@@ -53,7 +63,10 @@ export class ShownFile {
     return (BigInt(this.#context.filesystems.shownInoHigh(index, inoHigh)) << 32n) | BigInt(inoLow >>> 0)
   }
 
-  /** Bytes now, or -errno. */
+  get #context(): Context {
+    return this.#parts.context
+  }
+
   size(): number {
     const error = stat.ofFd(this.fd)
     return error < 0 ? error : stat.size
@@ -69,7 +82,26 @@ export class ShownFile {
     }
   }
 
-  /** One more who uses it, until he calls {@link release}. */
+  inTheWay(): Promise<string | undefined> {
+    return whatIsInTheWay(this.#context, this.#parts.device, this)
+  }
+
+  copy(start: number, length: number): GrantBytes | number {
+    const bytes = GrantedBytes.copy(this.fd, start, length)
+    if (typeof bytes === 'number') return bytes
+    return {
+      start,
+      length,
+      memory: bytes.memory,
+      publish: (who, sync) => publish(this.#parts, this, bytes, who, sync),
+      close: () => bytes.close(),
+    }
+  }
+
+  forgetCopies(start: number, length: number): Promise<void> {
+    return forgetCopies(this.#context, this, start, length)
+  }
+
   share(): this {
     this.#users++
     return this

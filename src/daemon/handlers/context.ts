@@ -1,6 +1,7 @@
 /** What the handlers of one worker work with. */
 
 import type { Reply } from '../../fuse/messages.ts'
+import { invalidateInode } from '../../fuse/notify.ts'
 import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
 import { Statx } from '../../linux/statx.ts'
 import type { ArenaMemory } from '../content/mount-arena.ts'
@@ -93,6 +94,7 @@ export function withPinned(context: Context, slot: number, call: (fd: number) =>
 
 /** Writes a struct fuse_entry_out at `offset`; returns its bytes. */
 export function setEntry(context: Context, slot: number, reply: Reply, offset: number): number {
+  forgetAcl(context, slot)
   const seconds = Math.floor(context.options.timeoutSeconds)
   const nanoseconds = Math.round((context.options.timeoutSeconds - seconds) * 1e9)
   reply.setFloat64(offset, nodeidOf(slot))
@@ -102,6 +104,15 @@ export function setEntry(context: Context, slot: number, reply: Reply, offset: n
   setValidity(context, slot, reply, offset + 24, offset + 36)
   setAttr(context, slot, reply, offset + 40)
   return ENTRY_OUT_BYTES
+}
+
+/**
+ * Has the kernel forget the ACL of an inode that has changed since it was told of it. It does so by itself where it asks for attributes, or whether a name still holds; not where an
+ * inode that it knows turns up under a name that it does not.
+ */
+function forgetAcl({ inodes, opening, stat, fuseFd }: Context, slot: number): void {
+  const wasTold = inodes.get(slot, SLOT.ATTR_SEC) !== 0 || inodes.get(slot, SLOT.ATTR_NSEC) !== 0
+  if (wasTold && opening.attributesAreOld(slot, stat)) invalidateInode(fuseFd, nodeidOf(slot), -1, 0)
 }
 
 /** A fresh record for one worker. */

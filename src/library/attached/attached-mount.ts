@@ -8,14 +8,14 @@
  */
 import fs from 'node:fs'
 import { promisify } from 'node:util'
-import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { GrantAuthority } from '../../cache/grants/grant-authority.ts'
-import { GrantClient } from '../../exclusive/grant-client.ts'
-import type { RecallMessage } from '../../exclusive/messages.ts'
+import type { GrantClient } from '../../exclusive/grant-client.ts'
+import { connectToGrants } from '../../exclusive/grant-socket.ts'
 import { deviceName, deviceOf, deviceOfSocket, grantSockets, samepageMount } from '../../exclusive/mounts.ts'
 import { CachedInode } from '../cached-inode.ts'
 import { notAFile, systemError } from '../errors.ts'
 import { AttachedGrants } from './attached-grants.ts'
+import { Attendance } from './attendance.ts'
 import { Leases } from './leases.ts'
 import type { AttendedFile, MountEvents, MountFiles } from './mount-files.ts'
 
@@ -24,22 +24,12 @@ const openFile = promisify(fs.open)
 /** A name that is given to other files again and again. */
 const OPEN_TRIES = 5
 
-/** The mount is told that a file is open here, as often as it is. */
-interface Attended {
-  readonly id: number
-  users: number
-  /** Settles when the file may be opened. */
-  readonly ready: Promise<void>
-}
-
 export class AttachedMount implements MountFiles {
   readonly grants: AttachedGrants
   readonly leases: Leases
   readonly #client: GrantClient
   readonly #device: string
-  readonly #attended = new Map<string, Attended>()
-  /** What files are called in messages. */
-  readonly #keys = new Map<number, string>()
+  readonly #attendance: Attendance
 
   /**
    * Connects to the mount that `at` names, by its mountpoint, by a path in it, or by its socket. `table`: of this cache. Throws the system's error, with ENOTCONN where
@@ -50,14 +40,15 @@ export class AttachedMount implements MountFiles {
     if (samepageMount(device) === undefined) throw notAttached(at, 'is no Samepage mount, and lies in none')
     const sockets = deviceOfSocket(at) === undefined ? grantSockets(device) : [at]
     this.leases = new Leases(table, files)
-    const client = GrantClient.connect(sockets, {
-      onRecall: (message) => this.#recall(message),
+    const client = connectToGrants(sockets, {
+      onRecall: (message) => this.#attendance.recall(message),
       onRestore: (id) => this.leases.restore(id),
-      onEnded: () => this.leases.lost(this.#attended.keys()),
+      onEnded: () => this.#attendance.lost(),
     })
     if (client === undefined)
       throw notAttached(at, 'its mount gives no grants: it is read-only, of an older version, or of another user')
     this.#client = client
+    this.#attendance = new Attendance(client, this.leases)
     this.#device = device
     this.grants = new AttachedGrants(client, (inode) => files.close(inode))
   }
@@ -68,13 +59,13 @@ export class AttachedMount implements MountFiles {
       try {
         const fd = await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
         if (CachedInode.stampOf(fs.fstatSync(fd, { bigint: true })).key === key)
-          return { fd, end: () => this.#leave(key) }
+          return { fd, end: () => this.#attendance.leave(key) }
         this.closeFd(fd)
       } catch (error) {
-        this.#leave(key)
+        this.#attendance.leave(key)
         throw error
       }
-      this.#leave(key)
+      this.#attendance.leave(key)
     }
     throw systemError('ESTALE', 'other files take its name all the time', 'open', path)
   }
@@ -91,12 +82,12 @@ export class AttachedMount implements MountFiles {
     this.#client.close()
   }
 
-  /** Tells the mount of the file that has this name now: which it is. To be taken back by {@link #leave}. */
+  /** Tells the mount of the file that has this name now: which it is. To be taken back by {@link Attendance.leave}. */
   async #attend(path: string): Promise<string> {
     if (!this.#client.isOpen) throw notConnected('open', path)
     const fd = await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
     let key: string
-    let attended: Attended | undefined
+    let ready: Promise<void>
     try {
       const stat = fs.fstatSync(fd, { bigint: true })
       if (deviceName(Number(stat.dev)) !== this.#device)
@@ -104,47 +95,16 @@ export class AttachedMount implements MountFiles {
       if (!stat.isFile()) throw notAFile(path, stat.isDirectory())
       await this.#client.ready()
       key = CachedInode.stampOf(stat).key
-      attended = this.#attended.get(key) ?? this.#begin(key, { fd, path })
-      attended.users++
+      ready = this.#attendance.enter(key, { fd, path })
     } finally {
       this.closeFd(fd)
     }
     try {
-      await attended.ready
+      await ready
     } catch (error) {
-      this.#leave(key)
       throw this.#client.isOpen ? error : notConnected('open', path)
     }
     return key
-  }
-
-  #begin(key: string, file: { readonly fd: number; readonly path: string }): Attended {
-    const id = this.#client.newId()
-    const attended = { id, users: 0, ready: this.#client.attend(id, file) }
-    attended.ready.catch(() => {})
-    this.#attended.set(key, attended)
-    this.#keys.set(id, key)
-    return attended
-  }
-
-  #leave(key: string): void {
-    const attended = this.#attended.get(key)
-    if (attended === undefined || --attended.users > 0) return
-    this.#attended.delete(key)
-    this.#keys.delete(attended.id)
-    this.leases.left(key)
-    this.#client.leave(attended.id)
-  }
-
-  #recall(message: RecallMessage): void {
-    const { id, file, start, end, readers } = message
-    const key = this.#keys.get(file)
-    // Else it is open no more, and the mount is about to hear that.
-    if (key !== undefined) {
-      const [from, to] = [Math.floor(start / PAGE_BYTES), Math.ceil(end / PAGE_BYTES)]
-      this.leases.recall({ id, file: key, from, to, readers })
-    }
-    this.#client.recalled(message)
   }
 }
 

@@ -5,15 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Board, Dice } from './grants_board.mjs'
 
 const [dist, file, seed, seconds, boardFile] = process.argv.slice(2)
-const { GrantClient } = await import(`${dist}/exclusive/grant-client.js`)
+const { connectToGrants, showFile } = await import(`${dist}/exclusive/grant-socket.js`)
 const { deviceOf, grantSockets } = await import(`${dist}/exclusive/mounts.js`)
 const GROUP_BYTES = 64 * 4096
 const GROUPS = 4
 
 const dice = new Dice(seed)
 const board = new Board(boardFile)
-const client = GrantClient.connect(grantSockets(deviceOf(file)))
-await client.show(file)
+const client = connectToGrants(grantSockets(deviceOf(file)))
+await showFile(client, file)
 const published = new Array(GROUPS).fill(0)
 const bytes = Buffer.alloc(GROUP_BYTES)
 const stamps = new BigUint64Array(bytes.buffer, bytes.byteOffset, GROUP_BYTES / 8)

@@ -8,7 +8,8 @@
  *     dedupe            inspect for its walk and its quiet reading, storage, linux
  *     exclusive         linux: how a client asks a mount for grants
  *     inspect, demo     storage, linux
- *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, which it runs
+ *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, daemon and exclusive for the protocol of grants,
+ *                       all of which it runs
  *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
  *     cache             layout: pure, no I/O
  *     layout            nothing: the bytes of shared memory
@@ -42,7 +43,7 @@ const LAYERS: Record<string, readonly string[]> = {
   inspect: ['linux', 'storage'],
   demo: ['linux', 'storage'],
   dedupe: ['linux', 'storage', 'inspect'],
-  sim: ['storage', 'layout', 'cache', 'homes', 'library'],
+  sim: ['storage', 'layout', 'cache', 'homes', 'exclusive', 'library', 'daemon'],
   homes: ['storage', 'layout', 'cache'],
   cache: ['layout'],
   layout: [],

@@ -1,9 +1,9 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { AttachedCaches } from '../../../../src/daemon/grants/attached-caches.ts'
-import type { Connection } from '../../../../src/daemon/grants/connections.ts'
+import type { GrantFile, GrantPeer } from '../../../../src/daemon/grants/grant-file.ts'
 import type { GrantedRanges } from '../../../../src/daemon/grants/granted-ranges.ts'
-import type { ShownFile } from '../../../../src/daemon/grants/shown-file.ts'
 import type { FromMount } from '../../../../src/exclusive/messages.ts'
+import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
 
 class FakeConnection {
   readonly sent: FromMount[] = []
@@ -17,20 +17,21 @@ class FakeConnection {
 const RANGE = { key: 'f', start: 0, end: 4096 }
 let records: number
 let shared: number
+let timers: VirtualTimers
 let caches: AttachedCaches
 
-const connect = () => new FakeConnection() as FakeConnection & Connection
-function file(): ShownFile {
+const connect = () => new FakeConnection() as FakeConnection & GrantPeer
+function file(): GrantFile {
   shared++
-  return { key: 'f', number: { fs: 0, inoLow: 1, inoHigh: 0 }, release: () => shared-- } as unknown as ShownFile
+  return { key: 'f', number: { fs: 0, inoLow: 1, inoHigh: 0 }, release: () => shared-- } as unknown as GrantFile
 }
 
 beforeEach(() => {
-  vi.useFakeTimers()
+  timers = new VirtualTimers()
   records = shared = 0
-  caches = new AttachedCaches({ addFile: () => records++, removeFile: () => records-- } as unknown as GrantedRanges)
+  const granted = { addFile: () => records++, removeFile: () => records-- } as unknown as GrantedRanges
+  caches = new AttachedCaches(granted, timers)
 })
-afterEach(() => vi.useRealTimers())
 
 /** What a promise has resolved with by now. */
 async function now<T>(promise: Promise<T>): Promise<T | 'pending'> {
@@ -38,7 +39,6 @@ async function now<T>(promise: Promise<T>): Promise<T | 'pending'> {
 }
 
 test('all who have the file open are waited for, and told when the grant has ended', async () => {
-  vi.useRealTimers()
   const [a, b] = [connect(), connect()]
   for (const each of [a, b]) expect(caches.attend(each, 1, file())).toBe(true)
   expect(a.isCaching).toBe(true)
@@ -57,7 +57,6 @@ test('all who have the file open are waited for, and told when the grant has end
 })
 
 test('who is gone, or has closed the file, is not waited for; then nothing of the file is kept', async () => {
-  vi.useRealTimers()
   const [a, b] = [connect(), connect()]
   for (const each of [a, b]) caches.attend(each, 1, file())
   const { silent } = caches.recall(RANGE, 'wait')
@@ -72,7 +71,7 @@ test('who does not answer in time is named', async () => {
   const a = connect()
   caches.attend(a, 1, file())
   const { silent } = caches.recall(RANGE, 'wait')
-  await vi.advanceTimersByTimeAsync(10_000)
+  timers.pass(10_000)
   expect(await silent).toEqual([a])
 })
 
@@ -83,7 +82,7 @@ test('an answer to an earlier question counts for nothing', async () => {
   caches.answered(a, recall.id, 1)
   expect(await silent).toEqual([])
   const first = recall.askReaders()
-  await vi.advanceTimersByTimeAsync(10_000)
+  timers.pass(10_000)
   expect(await first).toEqual([a])
   recall.letReaders()
   const second = recall.askReaders()
@@ -92,7 +91,8 @@ test('an answer to an earlier question counts for nothing', async () => {
   caches.answered(a, recall.id, 3)
   let isAnswered = false
   void second.then(() => (isAnswered = true))
-  await vi.advanceTimersByTimeAsync(9000)
+  timers.pass(9000)
+  await now(second)
   expect(isAnswered).toBe(false)
   caches.answered(a, recall.id, 4)
   expect(await second).toEqual([])
