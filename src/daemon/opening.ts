@@ -191,8 +191,12 @@ export class Opening {
     const kind = this.#serving.kind(slot)
     const opens = this.#inodes.get(slot, SLOT.OPENS)
     if (opens > 0) {
-      if (this.#mustJoin(kind) && !this.#canJoin(slot, stat, flags)) this.#serving.markWritten(slot)
-      if (this.#canJoin(slot, stat, flags)) {
+      let joins = this.#canJoin(slot, stat, flags)
+      if (!joins && this.#mustJoin(kind)) {
+        this.#serving.markWritten(slot)
+        joins = true
+      }
+      if (joins) {
         if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
         return this.open(slot, fd, flags, reply)
       }

@@ -46,6 +46,11 @@ interface Source {
   readonly isDevice: boolean
 }
 
+/** Which files on DAX get a home that would get none otherwise. In mode `auto` none that would lose DAX by it. */
+export function homesForDax(mode: DaxMode, native: Pick<Native, 'clonesKeepDax'>): 'all' | 'shared' {
+  return mode === 'direct' || native.clonesKeepDax() ? 'all' : 'shared'
+}
+
 /** Context: the keeper's thread. */
 export class DirectMemory {
   readonly mode: DaxMode
@@ -70,9 +75,9 @@ export class DirectMemory {
     return this.mode !== 'cache' && this.#native.isDax(fd)
   }
 
-  /** Which files get a home that would get none otherwise. In mode `auto` none that would lose DAX by it. */
+  /** As {@link homesForDax}. */
   get homesFor(): 'all' | 'shared' {
-    return this.mode === 'direct' || this.#native.clonesKeepDax() ? 'all' : 'shared'
+    return homesForDax(this.mode, this.#native)
   }
 
   /** The device DAX that `fd` is open on; undefined where it is none. */

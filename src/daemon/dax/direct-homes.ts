@@ -14,7 +14,7 @@
  * Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import { type DaxStats, DirectMemory } from '../../library/direct-memory.ts'
+import { type DaxStats, DirectMemory, homesForDax } from '../../library/direct-memory.ts'
 import type { Native } from '../../library/native.ts'
 import type { WindowHandle } from '../../library/windows.ts'
 import { SystemError } from '../../linux/errors.ts'
@@ -58,9 +58,9 @@ export class DirectHomes {
     return this.#native.isDax(fd)
   }
 
-  /** Which files get a home that would get none otherwise; as {@link DirectMemory.homesFor}. */
+  /** As {@link homesForDax}. */
   get homesFor(): 'all' | 'shared' {
-    return this.mode === 'direct' || this.#native.clonesKeepDax() ? 'all' : 'shared'
+    return homesForDax(this.mode, this.#native)
   }
 
   /** How home `number`, which the caller holds and `fd` is open on, is read; undefined: with system calls. */
