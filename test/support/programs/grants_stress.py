@@ -42,6 +42,20 @@ def stamps(data):
     return set(struct.unpack("<%dQ" % (len(data) // 8), data))
 
 
+def page_of(mapped, at):
+    """
+    A page of a mapping. A copy of it takes time, in which another page can take its place: then it is a mixture of the two, and the next copy is another one.
+    A page that is itself a mixture gives the same mixture again.
+    """
+    data = mapped[at : at + PAGE]
+    while len(stamps(data)) != 1:
+        again = mapped[at : at + PAGE]
+        if again == data:
+            break
+        data = again
+    return data
+
+
 def main():
     role, path, seed, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     rng = random.Random(seed)
@@ -60,7 +74,7 @@ def main():
         if role == "writer":
             os.pwrite(fd, struct.pack("<Q", (seed << 24) | (done + 1)) * WORDS, at)
         else:
-            found = stamps(mapped[at : at + length] if mapped else os.pread(fd, length, at))
+            found = stamps(page_of(mapped, at) if mapped else os.pread(fd, length, at))
             if len(found) != 1 or (group < COUNTED and min(found) < seen.get(at, 0)):
                 wrong.append([role, at, seen.get(at, 0), sorted(found)])
             seen[at] = max(found)
