@@ -312,13 +312,11 @@ export class Opening {
    */
   open(slot: number, fd: number, flags: number, reply: Reply, at = 0): number {
     const kind = this.#serving.kind(slot)
-    const first = this.#inodes.get(slot, SLOT.OPENS) === 0
-    const isPassable = kind !== SERVED.MAPPED && this.#options.passthrough && !(first && this.isGranted(slot))
-    if (isPassable && first && this.#inodes.get(slot, SLOT.WARM) === 0) {
-      const backing = this.#register(fd, flags)
-      // Some files can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
-      // the file itself, as an open file has: deleted below, it can still be asked for its attributes.
-      this.#inodes.set(slot, SLOT.BACKING, Math.max(backing, 0))
+    if (this.#mayRegister(slot, kind)) {
+      // By a descriptor for reading, for the backing id lives on when the writer is gone, and would look like one.
+      const readFd = isWriting(flags) ? reopen(fd, O_RDONLY | O_NONBLOCK) : -1
+      this.#register(slot, readFd >= 0 ? readFd : fd)
+      if (readFd >= 0) close(readFd)
     }
     this.#inodes.countOpen(slot, 1)
     if (isWriting(flags)) {
@@ -362,12 +360,26 @@ export class Opening {
     return this.#warm.keep(slot, fd)
   }
 
-  /** A backing id. By a descriptor for reading, for it lives on when the writer is gone, and would look like one. */
-  #register(fd: number, flags: number): number {
-    const readFd = isWriting(flags) ? reopen(fd, O_RDONLY | O_NONBLOCK) : -1
-    const backing = backingOpen(this.#fuseFd, readFd >= 0 ? readFd : fd)
-    if (readFd >= 0) close(readFd)
-    return backing
+  /** Under the slot's lock, of a private file: whether it is passed through to what `readFd`, a descriptor for reading, is open on. Then {@link open} asks no more of its descriptor. */
+  passThrough(slot: number, readFd: number): boolean {
+    const kind = this.#serving.kind(slot)
+    if (this.#mayRegister(slot, kind)) this.#register(slot, readFd)
+    return this.#backing(slot) > 0
+  }
+
+  /** Whether the slot's file, which is served as `kind`, gets a backing id with the next open: the first has one made. */
+  #mayRegister(slot: number, kind: number): boolean {
+    const inodes = this.#inodes
+    if (kind === SERVED.MAPPED || !this.#options.passthrough || inodes.get(slot, SLOT.OPENS) > 0) return false
+    return inodes.get(slot, SLOT.WARM) === 0 && inodes.get(slot, SLOT.BACKING) === 0 && !this.isGranted(slot)
+  }
+
+  /**
+   * Has the kernel register the file open as `readFd`. Some can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
+   * the file itself, as an open file has: deleted below, it can still be asked for its attributes.
+   */
+  #register(slot: number, readFd: number): void {
+    this.#inodes.set(slot, SLOT.BACKING, Math.max(backingOpen(this.#fuseFd, readFd), 0))
   }
 
   #backing(slot: number): number {

@@ -13,8 +13,8 @@ import { type InodeTable, SLOT } from './inode-table.ts'
  * that it says so. Not under the slot's lock; any worker.
  */
 export function mayBeStoredTo(inodes: InodeTable, files: InodeFiles, slot: number): boolean {
-  if (inodes.get(slot, SLOT.WRITERS) > 0) return true
   if (inodes.get(slot, SLOT.STORABLE) === 0) return false
+  if (inodes.get(slot, SLOT.WRITERS) > 0) return true
   const lock = inodes.lockOf(slot)
   lock.lock()
   try {

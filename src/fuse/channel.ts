@@ -6,6 +6,11 @@ import { ERRNO } from '../linux/errors.ts'
 import { read, schedYield, waitReadable, write } from '../linux/fuse-device.ts'
 import type { Reply, Request } from './messages.ts'
 
+/** So many second looks in a row say that the client runs on this CPU. */
+const SECOND_LOOKS = 8
+/** For so many requests that is believed. */
+const YIELDS = 64
+
 export interface Channel {
   /** Blocks until a request stands in `request`; its bytes, 0 where there is none after all, or -errno (ENODEV: unmounted). */
   receive(request: Request): number
@@ -16,12 +21,14 @@ export interface Channel {
 /**
  * A channel over a descriptor of /dev/fuse (non-blocking). It spins briefly before it sleeps, because most of a
  * FUSE request's time is the waking of a sleeping process on another CPU; between two looks it yields, so that a
- * client on the same CPU is not kept from asking.
+ * client on the same CPU is not kept from asking. Where that is what the next request waits for, time after time, it yields before it looks.
  */
 export class DeviceChannel implements Channel {
   readonly #fd: number
   readonly #spins: number
   readonly #leave: () => boolean
+  /** How often in a row the second look found what the first had not; below 0: as many requests are received before that is asked again. */
+  #secondLooks = 0
 
   /**
    * `spins`: how often to look for a request before sleeping (0: sleep at once). `leave` is asked before sleeping whether
@@ -35,14 +42,25 @@ export class DeviceChannel implements Channel {
 
   receive(request: Request): number {
     const { bytes } = request
+    if (this.#secondLooks < 0) schedYield()
     for (let i = 0; i < this.#spins; i++) {
       const length = read(this.#fd, bytes, bytes.length)
-      if (length !== -ERRNO.EAGAIN) return retriable(length)
+      if (length !== -ERRNO.EAGAIN) {
+        this.#looked(i)
+        return retriable(length)
+      }
       schedYield()
     }
     if (this.#leave()) return 0
     const ready = waitReadable(this.#fd, -1)
     return retriable(ready < 0 ? ready : read(this.#fd, bytes, bytes.length))
+  }
+
+  /** A request was there after `vain` looks that found none. */
+  #looked(vain: number): void {
+    if (this.#secondLooks < 0) this.#secondLooks++
+    else if (vain !== 1) this.#secondLooks = 0
+    else if (++this.#secondLooks === SECOND_LOOKS) this.#secondLooks = -YIELDS
   }
 
   send(reply: Reply, bytes: number): number {

@@ -4,7 +4,7 @@ import type { Reply, Request } from '../../fuse/messages.ts'
 import { ENTRY_OUT_BYTES, OPEN_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_CREAT, O_EXCL, O_NOFOLLOW, O_TMPFILE, openat } from '../../linux/file.ts'
+import { close, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_TMPFILE, openat, reopen } from '../../linux/file.ts'
 import { linkFd, mkdirat, mknodat, renameat2, rmdirat, symlinkat, unlinkat } from '../../linux/names.ts'
 import { cString } from '../../linux/native.ts'
 import type { Credentials } from '../credentials.ts'
@@ -17,7 +17,7 @@ import { type Context, setEntry, slotOf, withPinned } from './context.ts'
 const HERE = cString('.')
 
 export function creatingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, opening, stat } = context
+  const { inodes, files, opening, options, stat } = context
 
   /** Makes `name` in the request's directory by `make`, as the client, and answers with its entry. */
   function create(
@@ -43,10 +43,12 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     const mode = request.u32(4)
     // A file of that name that the kernel did not know of: it is to look again, and open that.
     const kind = name === undefined ? O_TMPFILE | (flags & O_EXCL) : O_CREAT | O_EXCL | O_NOFOLLOW
+    // What is passed through needs a descriptor for reading, and for the moment only. Who makes a file may open it in any way, whatever its mode.
+    const passes = options.passthrough && name !== undefined
     return withPinned(context, parent, (dirFd) => {
-      if (!files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
-      const fd = credentials.as(request, request.u32(8), () =>
-        openat(dirFd, name ?? HERE, flagsBelow(flags) | kind, mode),
+      if (!options.passthrough && !files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
+      let fd = credentials.as(request, request.u32(8), () =>
+        openat(dirFd, name ?? HERE, (passes ? O_RDONLY : flagsBelow(flags)) | kind, mode),
       )
       if (fd < 0) return fd === -ERRNO.EEXIST && (flags & O_EXCL) === 0 ? -ERRNO.ESTALE : fd
       const slot = files.lookUpOpen(parent, fd, stat)
@@ -56,19 +58,27 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
       }
       const lock = inodes.lockOf(slot)
       lock.lock()
-      let joined = true
+      let error = 0
       try {
         if (inodes.get(slot, SLOT.OPENS) === 0) opening.decide(slot, SERVED.PRIVATE, stat, false, 0)
         // Somebody has opened it already, in another way: then this one is to open it too, as what it is.
-        else joined = context.serving.kind(slot) === SERVED.PRIVATE
-        if (joined) opening.open(slot, fd, flags, reply, ENTRY_OUT_BYTES)
+        else if (context.serving.kind(slot) !== SERVED.PRIVATE) error = -ERRNO.ESTALE
+        if (error === 0 && passes && !opening.passThrough(slot, fd)) {
+          const own = reopen(fd, flagsBelow(flags))
+          if (own < 0) error = own
+          else {
+            close(fd)
+            fd = own
+          }
+        }
+        if (error === 0) opening.open(slot, fd, flags, reply, ENTRY_OUT_BYTES)
       } finally {
         lock.unlock()
       }
-      if (!joined) {
+      if (error < 0) {
         close(fd)
         if (inodes.forget(slot, 1)) freeSlot(context, slot)
-        return -ERRNO.ESTALE
+        return error
       }
       return setEntry(context, slot, reply, 0) + OPEN_OUT_BYTES
     })
