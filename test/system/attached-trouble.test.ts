@@ -149,6 +149,24 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache that d
     expect(await cache.read('f', 0, PAGES * PAGE)).toBe(page(NEW, 2) + page(OLD, PAGES - 2))
   })
 
+  test('stopped for longer than somebody wants to wait: the time is over for him, and what he wanted is nobody’s', async () => {
+    const file = newFile()
+    await using cache = await attachedClient(mount.path)
+    await cache.open('f', file)
+    await cache.read('f', 0, PAGE)
+    await stop(cache)
+    try {
+      const { status, stderr } = samepage(['exclusive', '--timeout', '300ms', file, '--', 'tr', OLD, NEW])
+      expect({ status, stderr }).toMatchObject({ status: 124, stderr: expect.stringContaining('let go of it') })
+      expect(await mount.status()).toMatchObject({ grants: { held: [], wanted: 0 } })
+    } finally {
+      cache.kill('SIGCONT')
+    }
+    expect(await cache.read('f', 0, PAGES * PAGE)).toBe(page(OLD, PAGES))
+    expect(samepage(['exclusive', '--timeout', '20s', file, '--', 'tr', OLD, NEW]).status).toBe(0)
+    expect(await cache.read('f', 0, PAGES * PAGE)).toBe(page(NEW, PAGES))
+  })
+
   test('stopped while it is to be published: it is not, the holder still holds, and publishes when the cache has woken', async () => {
     const file = newFile()
     await using cache = await attachedClient(mount.path)

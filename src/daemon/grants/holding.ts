@@ -72,6 +72,8 @@ export class Holding {
   #pages: PageRange
   #record = -1
   #takeBack: TakeBack = () => false
+  /** When it is not waited for any more. */
+  #deadline = Number.POSITIVE_INFINITY
   #grant: Grant | undefined
   #bytes: GrantBytes | undefined
   #grantedAtMs = 0
@@ -117,8 +119,9 @@ export class Holding {
 
   /** Asks for it; the connection is told what comes of it. */
   ask(): void {
-    const { granted, table } = this.#parts
+    const { granted, table, timers } = this.#parts
     const { range, readers, wait, timeoutMs } = this.#want
+    if (timeoutMs !== null) this.#deadline = timers.now() + timeoutMs
     const size = this.#file.size()
     const end = range.end ?? size
     const wrong = whatIsWrong(range.start, end, size)
@@ -143,7 +146,10 @@ export class Holding {
       onGranted: (grant) => {
         this.#grant = grant
         // Descriptors or memory may have run out: then it is not had, and nobody waits for it.
-        void this.#prepare(grant, range.start, end).catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
+        const stopWaiting = this.#limit(grant)
+        void this.#prepare(grant, range.start, end)
+          .catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
+          .finally(stopWaiting)
       },
       onRevoke: (deadlineMs) => {
         this.#isTakenIfEnded = true
@@ -151,6 +157,19 @@ export class Holding {
       },
       onEnded: () => this.#ended(),
     })
+  }
+
+  /** Gives it up at the deadline: who has had it before is gone, but not all have let go of it. Returns what ends that. */
+  #limit(grant: Grant): () => void {
+    const { timers } = this.#parts
+    if (this.#deadline === Number.POSITIVE_INFINITY) return () => {}
+    return timers.after(Math.max(0, this.#deadline - timers.now()), () =>
+      this.#giveUp(
+        grant,
+        'ETIMEDOUT',
+        'not all who read, wrote or cached it have let go of it in all the time that this was to wait',
+      ),
+    )
   }
 
   async #prepare(grant: Grant, start: number, end: number): Promise<void> {
