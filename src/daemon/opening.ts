@@ -69,8 +69,13 @@ export const OPEN_BOTH_WAYS = 0x8000_0000
 /** The same: it was opened with O_NONBLOCK, and waits for nobody's grant. */
 export const OPEN_IMPATIENT = 0x4000_0000
 
+/** The same: it was opened with O_APPEND, and whatever is written to it by its descriptor goes to the end of the file. */
+export const OPEN_APPENDING = 0x2000_0000
+
 const marksOf = (flags: number): number =>
-  ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) | ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0)
+  ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |
+  ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0) |
+  ((flags & O_APPEND) !== 0 ? OPEN_APPENDING : 0)
 
 /** Set in what {@link Opening.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const

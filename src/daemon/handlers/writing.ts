@@ -11,9 +11,10 @@ import {
 import type { Handler } from '../../fuse/server.ts'
 import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
+import { close, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
+import { OPEN_APPENDING } from '../opening.ts'
 import { type Context, slotOf } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
@@ -73,9 +74,9 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
       const data = request.data(40, request.u32(16))
-      // Stores through a mapping go where they were made, whatever the descriptor says.
-      const elsewhere = request.u32(20) & WRITE_CACHE && request.u32(32) & O_APPEND
-      const length = withOpen(slot, elsewhere ? 0 : handle, O_WRONLY, (fd) => {
+      // Stores through a mapping go where they were made, whatever the descriptor says. The kernel tells its flags with other writes only.
+      const isElsewhere = (request.u32(20) & WRITE_CACHE) !== 0 && (request.u32(4) & OPEN_APPENDING) !== 0
+      const length = withOpen(slot, isElsewhere ? 0 : handle, O_WRONLY, (fd) => {
         const put = () =>
           changeData(context, slot, fd, Number(offset), Number(offset) + data.length, () =>
             pwrite(fd, data, data.length, offset),

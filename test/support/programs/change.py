@@ -57,10 +57,11 @@ WAYS = {
     "zero": lambda fd: fallocate(fd, 16),
     "copy_file_range": copied,
     "mmap": stored,
+    "mmap of what appends": stored,
     "splice": spliced,
     "direct": direct,
 }
-FLAGS = {"append": os.O_APPEND, "direct": os.O_DIRECT}
+FLAGS = {"append": os.O_APPEND, "mmap of what appends": os.O_APPEND, "direct": os.O_DIRECT}
 
 
 def digest(fd):
