@@ -224,8 +224,14 @@ const ALWAYS: Row[] = [
   ],
   [
     15,
-    (g, random) =>
-      g.emit('lseek', g.openSlot(), random.pick([0, 0, PAGE, offset(random)]), random.pick([0, 0, 1, 2, 3, 4])),
+    (g, random) => {
+      const slot = g.openSlot()
+      const at = random.pick([0, 0, PAGE, offset(random)])
+      const whence = random.pick([0, 0, 1, 2, 3, 4])
+      // What follows is read or written there: see place().
+      if (g.recipe.isNative || isBuffered(g.opened[g.process]![slot])) g.emit('lseek', slot, at, whence)
+      else g.emit('lseek', slot, at - (at % PAGE), 0)
+    },
   ],
   [20, (g) => g.emit('fstat', g.openSlot())],
   [12, (g, random) => g.emit('ftruncate', g.openSlot(isWritable), random.chance(0.2) ? 0 : offset(random))],
