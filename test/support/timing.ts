@@ -27,12 +27,10 @@ export interface Scenario {
   readonly seed: number
   /** Trials of which the victim has his turn first, in all, and then the attacker. */
   readonly batch: number
-  /** Further arguments of `samepage mount`; undefined: there is no mount, both use the file system itself. */
-  readonly mountArgs: readonly string[] | undefined
+  /** Further arguments of `samepage mount`. */
+  readonly mountArgs: readonly string[]
   /** How the files come to have the same content: by sharing storage, or by being written alike. */
   readonly content: 'clones' | 'copies'
-  /** Done with the mount before the trials begin: for what has to be found first. */
-  readonly settle?: (mountpoint: string) => Promise<void>
 }
 
 /** Directories and files of two owners: what `--domain uid` and `--domain dir` keep apart. */
@@ -79,14 +77,12 @@ export async function tryTiming(filesystem: LoopFilesystem, tenants: string, sce
   const random = new Random(scenario.seed)
   const pages = shuffled(2 * scenario.trials, random).map((page) => page * SPACING)
   const secrets = Array.from({ length: scenario.trials }, () => random.below(2) === 1)
-  await using mount = scenario.mountArgs && (await mounted(tenants, { args: [...scenario.mountArgs] }))
-  const place = mount?.path ?? tenants
-  await scenario.settle?.(place)
+  await using mount = await mounted(tenants, { args: [...scenario.mountArgs] })
   await using client = startClient()
   await client.run(TRIALS)
   await client.run(
     'victim, reader, writer = (os.open(path, mode) for path, mode in ((v, os.O_RDONLY), (r, os.O_RDONLY), (w, os.O_RDWR)))',
-    { v: `${place}/victim/file`, r: `${place}/attacker/read`, w: `${place}/attacker/written` },
+    { v: `${mount.path}/victim/file`, r: `${mount.path}/attacker/read`, w: `${mount.path}/attacker/written` },
   )
   const times = await client.value<[number, number][]>('trials(pages, decoys, secrets, batch)', {
     batch: scenario.batch,

@@ -20,6 +20,8 @@ const BATCH = 2500
 const NO_LEAK_MAX = 0.52
 const LEAK_MIN = 0.9
 const MEMORY = '/dev/shm'
+/** Room for all pages that are read. */
+const MERGING = ['--merge', 'content', '--memory', '512MiB']
 
 for (const kind of ['xfs', 'btrfs'] as const)
   describeWith(['root', 'loop', 'fuse', 'passthrough', 'program:python3', kind], `timing on ${kind}`, () => {
@@ -39,35 +41,43 @@ for (const kind of ['xfs', 'btrfs'] as const)
     })
 
     /** How often the secret is guessed, in a directory of its own. */
-    async function guess(
-      seed: number,
-      mountArgs: Scenario['mountArgs'],
-      content: Scenario['content'],
-    ): Promise<number> {
+    async function guess(seed: number, mountArgs: readonly string[], content: Scenario['content']): Promise<number> {
       const tenants = path.join(filesystem.path, `tenants${directories++}`)
       fs.mkdirSync(tenants)
       writeTenants(tenants, TRIALS, content)
       const trials = await tryTiming(filesystem, tenants, { trials: TRIALS, batch: BATCH, seed, mountArgs, content })
       fs.rmSync(tenants, { recursive: true })
       const share = guessedShare(trials)
-      process.stdout.write(`${kind} ${mountArgs?.join(' ')}: ${(share * 100).toFixed(1)}% guessed\n`)
+      process.stdout.write(`${kind} ${mountArgs.join(' ')}, ${content}: ${(share * 100).toFixed(1)}% guessed\n`)
       return share
     }
 
-    test(`without domains the times of one tell what the other has read (seed ${SEED})`, async () => {
-      const shares: number[] = []
-      // A machine that is busy with other things hides it at times.
-      while (shares.length < 3 && !shares.some((share) => share >= LEAK_MIN))
-        shares.push(await guess(SEED + shares.length, ['--domain', 'none'], 'clones'))
-      expect(Math.max(...shares), shares.join(', ')).toBeGreaterThanOrEqual(LEAK_MIN)
-    })
+    /** A leak is there the next time, too. */
+    async function expectNoLeak(args: readonly string[], content: Scenario['content']): Promise<void> {
+      const share = await guess(SEED, args, content)
+      if (share > NO_LEAK_MAX)
+        expect(await guess(SEED + 1, args, content), `${share} before`).toBeLessThanOrEqual(NO_LEAK_MAX)
+    }
 
-    for (const domain of ['uid', 'dir'])
-      test(`with --domain ${domain} they tell nothing (seed ${SEED})`, async () => {
-        const args = ['--domain', domain]
-        const share = await guess(SEED, args, 'clones')
-        // A leak is there the next time, too.
-        if (share > NO_LEAK_MAX)
-          expect(await guess(SEED + 1, args, 'clones'), `${share} before`).toBeLessThanOrEqual(NO_LEAK_MAX)
+    for (const [title, options] of [
+      ['', []],
+      [', also with --merge content', MERGING],
+    ] as const) {
+      test(`without domains the times of one tell what the other has read${title} (seed ${SEED})`, async () => {
+        const shares: number[] = []
+        // A machine that is busy with other things hides it at times.
+        while (shares.length < 3 && !shares.some((share) => share >= LEAK_MIN))
+          shares.push(await guess(SEED + shares.length, [...options, '--domain', 'none'], 'clones'))
+        expect(Math.max(...shares), shares.join(', ')).toBeGreaterThanOrEqual(LEAK_MIN)
       })
+
+      for (const domain of ['uid', 'dir'])
+        test(`with --domain ${domain} they tell nothing${title} (seed ${SEED})`, () =>
+          expectNoLeak([...options, '--domain', domain], 'clones'))
+    }
+
+    // What is written alike is read from its own place, whoever has read the other: without domains, too, there is next to nothing to see.
+    for (const domain of ['uid', 'dir'])
+      test(`with --merge content and --domain ${domain} nor do those of files that were written alike (seed ${SEED})`, () =>
+        expectNoLeak([...MERGING, '--domain', domain], 'copies'))
   })
