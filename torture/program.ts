@@ -44,6 +44,8 @@ export interface Recipe {
   belowProcesses: number
   /** Nothing goes through a mount, so nothing is left out that FUSE has no message for. */
   isNative: boolean
+  /** The daemon reads and writes all. */
+  byDaemon: boolean
 }
 
 /** Descriptors and mappings that each process has. */

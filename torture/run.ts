@@ -23,6 +23,7 @@ const USAGE = `npm run torture -- [options]
   --read-only       everything that changes something happens below the mount, reading goes through it
   --below           two more processes work below the mount
   --native          no mount: natively against natively must find nothing
+  --by-daemon       nothing is passed through: the daemon reads and writes all
   --strict          the mount is mounted with strict consistency: no reader may keep what it opened
   --mount-args="…"  further arguments of samepage mount
   --only 3,17,20    of the one round, only these operations
@@ -44,6 +45,7 @@ const { values } = parseArgs({
     below: { type: 'boolean', default: false },
     native: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
+    'by-daemon': { type: 'boolean', default: false },
     'mount-args': { type: 'string', default: '' },
     only: { type: 'string' },
     failures: { type: 'string', default: '1' },
@@ -100,6 +102,7 @@ function mountArguments(): string[] {
   return [
     ...(seesBelow ? ['--timeout', '0'] : []),
     ...(values.strict ? ['--consistency', 'strict'] : []),
+    ...(values['by-daemon'] ? ['--no-passthrough'] : []),
     ...values['mount-args'].split(' ').filter(Boolean),
   ]
 }
@@ -118,6 +121,7 @@ async function rounds(player: Player, stage: Stage): Promise<number> {
       readOnly: stage.readOnly,
       belowProcesses: stage.belowProcesses,
       isNative: values.native,
+      byDaemon: values['by-daemon'],
     }
     const whole = generate(recipe)
     const only = values.only?.split(',').map(Number)
@@ -174,7 +178,7 @@ function upTo(program: readonly Op[], { op }: Failure): readonly Op[] {
 }
 
 function replayLine(recipe: Recipe, program: readonly Op[]): string {
-  const flags = (['read-only', 'below', 'native', 'strict'] as const)
+  const flags = (['read-only', 'below', 'native', 'strict', 'by-daemon'] as const)
     .filter((name) => values[name])
     .map((name) => `--${name}`)
   const options = [

@@ -45,6 +45,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'btrfs'], 'the mount under torture'
     ['reads what is changed below it', '--read-only'],
     ['is written by some, while others write below it', '--below'],
     ['is written, and strict', '--strict'],
+    ['is written, and nothing is passed through', '--by-daemon'],
   ])('%s', (_, mode) => {
     for (const kind of ['xfs', 'btrfs']) {
       const { status, output } = torture(mode, '--fs', kind, '--ops', '4000', '--seed', '21')
