@@ -15,6 +15,7 @@ const recipe: Recipe = {
   readOnly: false,
   belowProcesses: 0,
   isNative: true,
+  byDaemon: false,
 }
 
 describe('programs', () => {
