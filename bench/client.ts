@@ -184,6 +184,8 @@ export interface MergeAnswer {
 }
 
 export interface GrantsTask {
+  /** A mountpoint that the cache is attached to: who reads besides reads through it. Otherwise a cache of its own, which the reader hits. */
+  readonly mountpoint?: string
   /** Two files: of the first grants are measured, the other one is there to compare with. */
   readonly paths: readonly string[]
   readonly grants: number
@@ -195,7 +197,7 @@ export interface GrantsAnswer {
   readonly acquired: readonly number[]
   readonly published: readonly number[]
   readonly handedOver: readonly number[]
-  /** Hits a second, by round. */
+  /** Reads of a page a second, by round. */
   readonly sameFile: readonly number[]
   readonly anotherFile: readonly number[]
 }

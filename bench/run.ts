@@ -20,10 +20,11 @@ import { daemonSpeed } from './sections/daemon-speed.ts'
 import { dedupe } from './sections/dedupe.ts'
 import { demoSet } from './sections/demo-set.ts'
 import { firstOpen } from './sections/first-open.ts'
+import { libraryGrants, mountGrants } from './sections/grants.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { libraryClones } from './sections/library-clones.ts'
-import { libraryGrants } from './sections/library-grants.ts'
+
 import { libraryHits } from './sections/library-hits.ts'
 import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'
@@ -59,6 +60,7 @@ const SECTIONS: readonly Section[] = [
   mergePages,
   mergeKsm,
   libraryGrants,
+  mountGrants,
   mergeMount,
   policies,
 ]

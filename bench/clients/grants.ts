@@ -3,6 +3,7 @@
  * meanwhile.
  */
 import { once } from 'node:events'
+import fs from 'node:fs'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { PageCache } from '../../src/library/page-cache.ts'
 import type { PageCacheHandle } from '../../src/library/page-cache-options.ts'
@@ -13,16 +14,23 @@ const PAGE_BYTES = 4096
 const WAITERS = 8
 /** Pages that the other thread reads; those that are granted lie behind. */
 const PAGES = 1024
-const READS = 200_000
+/** In a round: of pages in memory, through a mount. */
+const HITS = 200_000
+const REQUESTS = 20_000
 
-interface Shared {
-  readonly handle: PageCacheHandle
+/** What the other thread reads, and how: through a cache, or from the file. */
+interface Reader {
+  readonly handle: PageCacheHandle | undefined
   readonly path: string
+  readonly reads: number
 }
 
 if (isMainThread) {
-  const { paths, grants, rounds } = task<GrantsTask>()
-  await using cache = await PageCache.create({ memory: '64MiB', yieldUnderPressure: false })
+  const { mountpoint, paths, grants, rounds } = task<GrantsTask>()
+  const options = { memory: '64MiB', yieldUnderPressure: false }
+  await using cache = await (mountpoint === undefined
+    ? PageCache.create(options)
+    : PageCache.attach(mountpoint, options))
   const files = await Promise.all(paths.map((path) => cache.open(path, 'r+')))
   const [file, other] = [files[0]!, files[1]!]
   await file.advise('willneed')
@@ -53,10 +61,11 @@ if (isMainThread) {
   }
   await Promise.all(Array.from({ length: WAITERS + 1 }, contend))
 
-  const handle = cache.handle()
+  const handle = mountpoint === undefined ? cache.handle() : undefined
+  const reads = mountpoint === undefined ? HITS : REQUESTS
   const worker = new Worker(new URL(import.meta.url), {
-    workerData: { handle, path: paths[0]! } satisfies Shared,
-    transferList: [...handle.transferList],
+    workerData: { handle, path: paths[0]!, reads } satisfies Reader,
+    transferList: [...(handle?.transferList ?? [])],
   })
   await once(worker, 'message')
   // The worker's open has found the file changed: all of it was forgotten.
@@ -75,7 +84,7 @@ if (isMainThread) {
       // Messages are heard of.
       if (i % 16 === 0) await new Promise(setImmediate)
     }
-    return READS / (await seconds)
+    return reads / (await seconds)
   }
   const sameFile: number[] = []
   const anotherFile: number[] = []
@@ -89,15 +98,26 @@ if (isMainThread) {
   await worker.terminate()
   for (const it of files) await it.close()
 } else {
-  const { handle, path } = workerData as Shared
-  const cache = await PageCache.attach(handle)
-  const file = await cache.open(path)
+  const { handle, path, reads } = workerData as Reader
+  const read = await openReader(handle, path)
   const buffer = Buffer.alloc(PAGE_BYTES)
-  const pages = randomBelow(PAGES, READS)
+  const pages = randomBelow(PAGES, reads)
   parentPort!.on('message', () => {
     const began = performance.now()
-    for (let i = 0; i < READS; i++) file.readSync(buffer, { position: pages[i]! * PAGE_BYTES })
+    for (let i = 0; i < reads; i++) read(buffer, pages[i]! * PAGE_BYTES)
     parentPort!.postMessage((performance.now() - began) / 1000)
   })
   parentPort!.postMessage('ready')
+}
+
+async function openReader(
+  handle: PageCacheHandle | undefined,
+  path: string,
+): Promise<(buffer: Buffer, position: number) => void> {
+  if (handle !== undefined) {
+    const file = await (await PageCache.attach(handle)).open(path)
+    return (buffer, position) => file.readSync(buffer, { position })
+  }
+  const fd = fs.openSync(path, 'r')
+  return (buffer, position) => fs.readSync(fd, buffer, 0, PAGE_BYTES, position)
 }
