@@ -21,6 +21,8 @@ export interface Stage {
   readOnly: boolean
   /** May a reader keep what it opened? */
   closeToOpen: boolean
+  /** Does a change leave the same pages shared as natively? A store to a mapping there is written back in the kernel's pieces. */
+  sharesAlike: boolean
   fault: string
 }
 
@@ -103,7 +105,7 @@ export class Player implements Disposable {
 
   /** Performs a program in fresh directories, up to the first failure. `loose`: the times of files say nothing in it. */
   async play(program: readonly Op[], loose: boolean): Promise<Failure | undefined> {
-    const { source, mounted, twin } = this.#stage
+    const { source, mounted, twin, sharesAlike } = this.#stage
     const take = `take-${this.#takes++}`
     const periods = new Periods(Date.now() / 1000 - 1)
     for (const tree of [source, twin]) {
@@ -112,7 +114,7 @@ export class Player implements Disposable {
     }
     try {
       await this.#gather(take)
-      return await new Take(this.#tested, this.#twins, periods, loose, {
+      return await new Take(this.#tested, this.#twins, periods, loose, sharesAlike, {
         source: `${source}/${take}`,
         mounted: `${mounted}/${take}`,
         twin: `${twin}/${take}`,
@@ -187,6 +189,7 @@ function alive(performer: Performer | undefined, user: number): Performer {
 class Take {
   readonly #tested: Performer[]
   readonly #twins: Performer[]
+  readonly #sharesAlike: boolean
   readonly #trees: { source: string; mounted: string; twin: string }
   readonly #periods: Periods
   readonly #normalize: (text: string) => string
@@ -196,9 +199,11 @@ class Take {
     twins: Performer[],
     periods: Periods,
     loose: boolean,
+    sharesAlike: boolean,
     trees: { source: string; mounted: string; twin: string },
   ) {
     this.#tested = tested
+    this.#sharesAlike = sharesAlike
     this.#twins = twins
     this.#periods = periods
     this.#trees = trees
@@ -269,6 +274,7 @@ class Take {
       const failureBelow = this.#compare('tree below the mount', below, wanted, op)
       if (failureBelow !== undefined) return failureBelow
     }
+    if (!this.#sharesAlike) return undefined
     const sharing = await root.ask<string[]>({ do: 'sharing', root: source })
     return this.#compare('sharing', sharing, await root.ask<string[]>({ do: 'sharing', root: twin }), op)
   }

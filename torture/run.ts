@@ -86,6 +86,7 @@ async function main(): Promise<number> {
     readOnly: values['read-only'],
     // Strict or not, what changes below is seen by who opens the file after that.
     closeToOpen: !values.native && !(values.strict && belowProcesses() === 0),
+    sharesAlike: !values['by-daemon'],
     fault: values.fault,
   }
   using player = new Player(stage)
