@@ -32,6 +32,7 @@ interface MountFlags {
   memory?: number
   mergeCpu?: number
   minShare: number
+  minWriteShare: number
   maxHomes: number
   homeIdle: number
   timeout: number
@@ -114,6 +115,12 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       share,
     )
     .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
+    .option(
+      '--min-write-share <size>',
+      'smaller files are passed through to themselves when they are opened for writing, and share nothing meanwhile; what larger ones share they go on sharing, through the daemon',
+      bytes,
+      8 << 20,
+    )
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
     .addOption(
@@ -194,6 +201,7 @@ async function mountHere(
       strict: flags.consistency === 'strict',
       divergedCached: flags.diverged === 'cached',
       minShareBytes: flags.minShare,
+      minWriteShareBytes: flags.minWriteShare,
       ...memory,
       timeoutSeconds: flags.timeout,
       maxReadBytes: SplicedReply.largest(1 << 20),

@@ -42,12 +42,6 @@ const CTIME_GRANULARITY_SECONDS = CTIME_GRANULE_MS / 1000
 /** After so long the kernel has been told of a change below that is watched for: ten times what it takes. */
 const NOTICED_SECONDS = 1
 
-/**
- * A file that shares and is smaller than that is passed through to itself when it is opened for writing: native speed is worth more than the
- * memory that it shares. Larger ones are written through the daemon, and what is not written stays shared.
- */
-const WRITE_SHARED_BYTES_MIN = 8 << 20
-
 const LEASE_TRIES = 1000
 
 export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
@@ -214,7 +208,8 @@ export class Opening {
       close(fd)
       return -ERRNO.ESTALE
     }
-    const isSmallForWriting = isWriting(flags) && stat.size < WRITE_SHARED_BYTES_MIN
+    // Native speed is worth more than the memory that a small file shares. Larger ones are written through the daemon, and what is not written stays shared.
+    const isSmallForWriting = isWriting(flags) && stat.size < this.#options.minWriteShareBytes
     if (isSmallForWriting || (passesArena(flags) && this.isInArena(slot))) {
       this.decide(slot, SERVED.PRIVATE, stat, false, 0)
     } else if (

@@ -92,6 +92,7 @@ async function main(): Promise<void> {
       watch: start.watch,
       privileged: start.privileged,
       minShareBytes: start.minShareBytes,
+      minWriteShareBytes: start.minWriteShareBytes,
       sharing: start.homes && source.sharing.possible,
       merge: contents !== undefined,
       ...(start.dax === undefined ? {} : { dax: start.dax }),

@@ -29,6 +29,8 @@ export interface ServingOptions {
   /** Whether files can be created as whoever asks: the daemon is root. */
   readonly privileged: boolean
   readonly minShareBytes: number
+  /** Smaller files are passed through to themselves when they are opened for writing. */
+  readonly minWriteShareBytes: number
   /** Whether files can share by address at all here. */
   readonly sharing: boolean
   /** Whether files that do not are held in the arena, where equal pages are merged. */
@@ -65,6 +67,7 @@ export interface ServingStart {
   readonly strict: boolean
   readonly divergedCached: boolean
   readonly minShareBytes: number
+  readonly minWriteShareBytes: number
   /** There is an arena; absent: none is needed. */
   readonly arena?: ArenaOptions
   /** Equal pages are merged in it; absent: nothing is. */
