@@ -150,7 +150,7 @@ function open(g: Generator): void {
     if (random.chance(0.05)) flags |= random.pick([O.SYNC, O.DSYNC])
   }
   // The end of a file is seldom aligned.
-  if (random.chance(0.1) && !(g.recipe.byDaemon && flags & O.APPEND)) flags |= O.DIRECT
+  if (random.chance(0.1) && (g.recipe.isNative || !(flags & O.APPEND))) flags |= O.DIRECT
   if (random.chance(0.05)) flags |= O.NOFOLLOW
   if (random.chance(0.02)) flags |= O.DIRECTORY
   let path = flags & O.CREAT && random.chance(0.5) ? g.anyName() : g.existing('file', 'file', 'symlink', 'other')
