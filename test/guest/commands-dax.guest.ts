@@ -6,8 +6,8 @@ import { isKernelOlder } from '../../src/cli/doctor/kernel.ts'
 import { examinePlace } from '../../src/cli/doctor/place.ts'
 import { measure } from '../../src/inspect/measure.ts'
 import { buildReport } from '../../src/inspect/report.ts'
-import { cloneFile } from '../../src/linux/clone.ts'
 import { isDax } from '../../src/linux/dax.ts'
+import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 
 const BYTES = 4 << 20
@@ -86,12 +86,4 @@ async function findingAt(directory: string) {
 function mountAnew(option: string): void {
   execFileSync('umount', ['/pmem'])
   execFileSync('mount', ['-t', 'xfs', '-o', option, '/dev/pmem0', '/pmem'])
-}
-
-function clone(original: string, copy: string): void {
-  const [from, to] = [fs.openSync(original, 'r'), fs.openSync(copy, 'w')]
-  assert.equal(cloneFile(to, from), 0)
-  fs.fsyncSync(to)
-  fs.closeSync(from)
-  fs.closeSync(to)
 }

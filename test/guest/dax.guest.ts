@@ -9,23 +9,15 @@ import { EntryKind } from '../../src/cache/entry.ts'
 import { directNumber, entryKind } from '../../src/layout/entry-word.ts'
 import type { CachedFile } from '../../src/library/cached-file.ts'
 import { PageCache } from '../../src/library/page-cache.ts'
-import { cloneFile } from '../../src/linux/clone.ts'
 import { mapFile, PROT, unmapFile } from '../../src/linux/mapping.ts'
 import { ExtentList } from '../../src/storage/extents.ts'
 import { readExtents } from '../../src/storage/read-extents.ts'
 import { PAGE, pageContent, readPages, writeFile } from './rig/cached.ts'
+import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 
 const PAGES = 512
 const options = { memory: '16MiB', yieldUnderPressure: false } as const
-
-function clone(from: string, to: string): string {
-  const [source, target] = [fs.openSync(from, 'r'), fs.openSync(to, 'w')]
-  assert.equal(cloneFile(target, source), 0)
-  fs.closeSync(source)
-  fs.closeSync(target)
-  return to
-}
 
 /** Numbers of the device's pages that a file lies on, as the file system tells. */
 function placesOf(path: string): number[] {

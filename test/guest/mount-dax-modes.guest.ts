@@ -9,11 +9,10 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StatusReport } from '../../src/daemon/status.ts'
-import { cloneFile } from '../../src/linux/clone.ts'
-import { clonesKeepDax, isDax } from '../../src/linux/dax.ts'
-import { residentPages } from '../../src/linux/mincore.ts'
+import { clonesKeepDax } from '../../src/linux/dax.ts'
 import { runAnywhere } from './rig/affinity.ts'
 import { PAGE, pageContent, writeFile } from './rig/cached.ts'
+import { cachedPages, clone, cloneOnDax } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 import { type Mount, startMount, status } from './rig/mounts.ts'
 
@@ -110,14 +109,7 @@ async function withMount(args: readonly string[], body: (mount: Mount) => Promis
 
 function makeFamily(file = 1): void {
   writeFile(`${SOURCE}/original`, file, PAGES)
-  for (const name of ['a', 'b']) {
-    const [from, to] = [fs.openSync(`${SOURCE}/original`, 'r'), fs.openSync(`${SOURCE}/${name}`, 'w')]
-    assert.equal(cloneFile(to, from), 0)
-    fs.fsyncSync(to)
-    assert.ok(isDax(to))
-    fs.closeSync(from)
-    fs.closeSync(to)
-  }
+  for (const name of ['a', 'b']) cloneOnDax(`${SOURCE}/original`, `${SOURCE}/${name}`)
 }
 
 /** All files once: all pages come from homes, where they lie, but for the few that are hot already. */
@@ -177,19 +169,10 @@ async function write(mount: Mount): Promise<void> {
     for (const other of CLONES) if (other !== name) expectFile(mount, other, 1)
     await sleep(SETTLED_MS)
     assert.ok(fs.readFileSync(path).equals(wanted), `${name}, opened anew`)
-    remake(name)
+    clone(`${SOURCE}/b`, `${SOURCE}/${name}`)
     await sleep(1100)
     for (const each of CLONES) expectFile(mount, each, 1)
   }
-}
-
-/** `name` is a clone of what it was a clone of again. */
-function remake(name: string): void {
-  const [from, to] = [fs.openSync(`${SOURCE}/b`, 'r'), fs.openSync(`${SOURCE}/${name}`, 'w')]
-  assert.equal(cloneFile(to, from), 0)
-  fs.fsyncSync(to)
-  fs.closeSync(from)
-  fs.closeSync(to)
 }
 
 /** Files are cut short and made anew below the mount, and through it, while processes read them: nobody touches what is not there. */
@@ -203,10 +186,7 @@ async function cutShortWhileRead(mount: Mount): Promise<void> {
     for (const name of ['a', 'b']) {
       fs.truncateSync(`${directory}/${name}`, 10 * PAGE + 1)
       await sleep(50)
-      const [from, to] = [fs.openSync(`${SOURCE}/original`, 'r'), fs.openSync(`${SOURCE}/${name}`, 'w')]
-      assert.equal(cloneFile(to, from), 0)
-      fs.closeSync(from)
-      fs.closeSync(to)
+      clone(`${SOURCE}/original`, `${SOURCE}/${name}`)
       await sleep(50)
     }
   }
@@ -258,12 +238,5 @@ function expectBytes(fd: number, wanted: Buffer, what: string): void {
 
 /** Not in the page cache of the source, whoever asked: DAX has none. */
 function nothingIsCached(): void {
-  for (const name of [...CLONES, 'alone']) {
-    const fd = fs.openSync(`${SOURCE}/${name}`, 'r')
-    try {
-      assert.equal(residentPages(fd, 0, PAGES * PAGE, new Uint8Array(PAGES)), 0, name)
-    } finally {
-      fs.closeSync(fd)
-    }
-  }
+  for (const name of [...CLONES, 'alone']) assert.equal(cachedPages(`${SOURCE}/${name}`, PAGES), 0, name)
 }

@@ -1,20 +1,13 @@
 /** A mount of a directory on persistent memory: bytes, clones, and what is written through it. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { ask, socketPath } from '../../src/daemon/control-socket.ts'
-import type { StatusReport } from '../../src/daemon/status.ts'
-import { cloneFile } from '../../src/linux/clone.ts'
-import { isDax } from '../../src/linux/dax.ts'
-import { residentPages } from '../../src/linux/mincore.ts'
+import { cachedPages, cloneOnDax } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
+import { startMount, status } from './rig/mounts.ts'
 
 const PAGE = 4096
 const PAGES = 1024
-const PROGRAM = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const [SOURCE, MOUNTPOINT] = ['/pmem/mounted', '/tmp/mounted']
 
 guestTest(
@@ -24,40 +17,23 @@ guestTest(
     for (let at = 0; at < content.length; at += 8) content.writeUInt32LE(at, at)
     const alone = Buffer.from(content).reverse()
     fs.mkdirSync(SOURCE)
-    fs.mkdirSync(MOUNTPOINT)
     fs.writeFileSync(`${SOURCE}/original`, content, { flush: true })
     fs.writeFileSync(`${SOURCE}/alone`, alone, { flush: true })
-    for (const name of ['a', 'b']) {
-      const [from, to] = [fs.openSync(`${SOURCE}/original`, 'r'), fs.openSync(`${SOURCE}/${name}`, 'w')]
-      assert.equal(cloneFile(to, from), 0)
-      fs.fsyncSync(to)
-      assert.ok(isDax(to))
-      fs.closeSync(from)
-      fs.closeSync(to)
-    }
+    for (const name of ['a', 'b']) cloneOnDax(`${SOURCE}/original`, `${SOURCE}/${name}`)
     // A file that was changed just now does not share yet.
     await sleep(100)
-    const child = spawn(process.execPath, [PROGRAM, 'mount', '--workers', '2', SOURCE, MOUNTPOINT], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    const ended = once(child, 'close')
+    const mount = await startMount(SOURCE, MOUNTPOINT, ['--workers', '2'])
     try {
-      await Promise.race([
-        once(child.stdout, 'data'),
-        ended.then(() => {
-          throw new Error('no mount')
-        }),
-      ])
       for (const name of ['original', 'a', 'b'])
         assert.ok(fs.readFileSync(`${MOUNTPOINT}/${name}`).equals(content), name)
       assert.ok(fs.readFileSync(`${MOUNTPOINT}/alone`).equals(alone), 'alone')
-      const status = (await ask<StatusReport>(socketPath(MOUNTPOINT), '/status'))!
-      note(JSON.stringify({ homes: status.homes, files: status.files, bytesRead: status.bytesRead }))
-      assert.ok(status.sharing.possible)
-      assert.equal(status.homes.homes, 1)
-      assert.ok(status.bytesRead.fromHomes >= 2 * PAGES * PAGE, 'clones are read from the home')
+      const { homes, files, bytesRead, sharing } = await status(MOUNTPOINT)
+      note(JSON.stringify({ homes, files, bytesRead }))
+      assert.ok(sharing.possible)
+      assert.equal(homes.homes, 1)
+      assert.ok(bytesRead.fromHomes >= 2 * PAGES * PAGE, 'clones are read from the home')
       // Not in the page cache of the source, whoever asked: DAX has none.
-      for (const name of ['original', 'a', 'b', 'alone']) assert.equal(cachedPages(`${SOURCE}/${name}`), 0, name)
+      for (const name of ['original', 'a', 'b', 'alone']) assert.equal(cachedPages(`${SOURCE}/${name}`, PAGES), 0, name)
 
       const page = Buffer.alloc(PAGE, 'new')
       const fd = fs.openSync(`${MOUNTPOINT}/a`, 'r+')
@@ -74,20 +50,9 @@ guestTest(
         for (const name of ['original', 'b']) assert.ok(fs.readFileSync(`${directory}/${name}`).equals(content), name)
       }
     } finally {
-      child.kill('SIGTERM')
-      await ended
+      await mount.end()
       fs.rmSync(SOURCE, { recursive: true })
     }
-    assert.equal(fs.readdirSync(MOUNTPOINT).length, 0)
   },
   300_000,
 )
-
-function cachedPages(file: string): number {
-  const fd = fs.openSync(file, 'r')
-  try {
-    return residentPages(fd, 0, PAGES * PAGE, new Uint8Array(PAGES))
-  } finally {
-    fs.closeSync(fd)
-  }
-}

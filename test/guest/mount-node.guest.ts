@@ -4,10 +4,10 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StatusReport } from '../../src/daemon/status.ts'
-import { cloneFile } from '../../src/linux/clone.ts'
 import { close, O_RDONLY, open } from '../../src/linux/file.ts'
 import { type Placement, placePages } from '../../src/linux/page-placement.ts'
 import { runOn } from './rig/affinity.ts'
+import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 import { descriptorsOf, type Mount, servingProcess, startMount, status, withXfs } from './rig/mounts.ts'
 
@@ -22,12 +22,7 @@ guestTest(
     await withXfs(source, async () => {
       const content = Buffer.alloc(BYTES, 'content of an image ')
       fs.writeFileSync(`${source}/image`, content)
-      for (const name of ['a', 'b']) {
-        const [from, to] = [fs.openSync(`${source}/image`, 'r'), fs.openSync(`${source}/${name}`, 'w')]
-        assert.equal(cloneFile(to, from), 0)
-        fs.closeSync(from)
-        fs.closeSync(to)
-      }
+      for (const name of ['a', 'b']) clone(`${source}/image`, `${source}/${name}`)
       execFileSync('sync')
       await sleep(100)
       const mounts = await Promise.all([1, 2].map((node) => mountOn(node, source)))

@@ -7,8 +7,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { PageCache } from '../../../src/library/page-cache.ts'
-import { cloneFile } from '../../../src/linux/clone.ts'
-import { isDax } from '../../../src/linux/dax.ts'
+import { cloneOnDax } from './files.ts'
 import {
   batchOf,
   checkRecords,
@@ -66,10 +65,7 @@ async function write(seed: number): Promise<void> {
   for (const path of [TEMPLATE, SLOTS_FILE, RECORDS_FILE]) fs.rmSync(path, { force: true })
   fillDevice()
   fs.writeFileSync(TEMPLATE, contentOf(seed, 0, 0, SLOTS_BYTES), { flush: true })
-  const [from, to] = [fs.openSync(TEMPLATE, 'r'), fs.openSync(SLOTS_FILE, 'w')]
-  assert.equal(cloneFile(to, from), 0)
-  assert.ok(isDax(to))
-  fs.fsyncSync(to)
+  cloneOnDax(TEMPLATE, SLOTS_FILE)
   fs.writeFileSync(RECORDS_FILE, '', { flush: true })
   const cache = await PageCache.create({ memory: '4MiB', yieldUnderPressure: false })
   const slots = await cache.open(SLOTS_FILE, 'r+')
