@@ -345,7 +345,11 @@ const CALLS: Record<string, Performer> = {
   link: (desk, from: string, to: string, flags: number) =>
     sys.linkat(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
   linkOpen: (desk, slot: number, to: string) =>
-    withChanged(desk, slot, (fd) => sys.linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, at(desk, to), 0x400)),
+    withChanged(desk, slot, (fd) => {
+      // Whether the file has set-id bits, which protected_hardlinks wants to know, the kernel learns when it is asked for attributes only.
+      stat.ofFd(fd)
+      return sys.linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, at(desk, to), 0x400)
+    }),
   symlink: (desk, target: string, path: string) => sys.symlink(target, at(desk, path)),
   mknod: (desk, path: string, mode: number, device: number) => sys.mknod(at(desk, path), mode, device),
   mkdir: (desk, path: string, mode: number) => sys.mkdir(at(desk, path), mode),
