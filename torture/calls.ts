@@ -342,11 +342,13 @@ const CALLS: Record<string, Performer> = {
     if (desk.isMixed) for (const path of [from, to]) stat.at(AT_FDCWD, cString(at(desk, path)))
     return sys.renameat2(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags)
   },
-  link: (desk, from: string, to: string, flags: number) =>
-    sys.linkat(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags),
+  link: (desk, from: string, to: string, flags: number) => {
+    // Whether a file has set-id bits, which protected_hardlinks wants to know, the kernel learns when it is asked for attributes only.
+    stat.at(AT_FDCWD, cString(at(desk, from)))
+    return sys.linkat(AT_FDCWD, at(desk, from), AT_FDCWD, at(desk, to), flags)
+  },
   linkOpen: (desk, slot: number, to: string) =>
     withChanged(desk, slot, (fd) => {
-      // Whether the file has set-id bits, which protected_hardlinks wants to know, the kernel learns when it is asked for attributes only.
       stat.ofFd(fd)
       return sys.linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, at(desk, to), 0x400)
     }),
