@@ -64,6 +64,13 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
   instead('who waits is not woken when the file is closed', ATTENDANCE, 'this.#leases.left(key)', ''),
   instead('an answer before anything is given up', ATTENDANCE, 'if (key !== undefined)', 'if (false)'),
   without('no answer', ATTENDANCE, 'this.#client.recalled(message)'),
+  without('a file that is opened before it is attended', ATTENDANCE, 'await attended.ready'),
+  instead(
+    'who opens a file that a cache attends is passed through',
+    CACHES,
+    'this.#records.addFile(shown.number)',
+    '0',
+  ),
   instead(
     'a file that is not attended though it is open',
     ATTENDANCE,

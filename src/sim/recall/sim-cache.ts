@@ -97,6 +97,7 @@ export class SimCache extends SimProcess {
     }
     try {
       await this.pause()
+      if (this.client.isOpen && !this.world.mount.serves(file)) throw new Error(`${key} is cached past the daemon`)
       const inode = this.#inodes.get(key) ?? new Inode(file)
       this.#inodes.set(key, inode)
       inode.uses++

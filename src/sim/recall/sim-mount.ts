@@ -90,6 +90,11 @@ export class SimMount {
     return { answer, interrupt: () => request.interrupt?.() }
   }
 
+  /** Whether the daemon serves who opens the file now: else the kernel passes it through, and what is read of it waits for nobody. */
+  serves(file: SimFile): boolean {
+    return this.#granted.hasFile(file.slot)
+  }
+
   get isIdle(): boolean {
     return this.#atWorkers.length === 0 && this.#handedOver.length === 0
   }
