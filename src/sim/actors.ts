@@ -246,6 +246,8 @@ export const copier: Actor = async (world) => {
       if (to === file || fromUnits === 0 || toUnits === 0) continue
       const [fromUnit, toUnit] = [random.below(fromUnits), random.below(toUnits)]
       const count = Math.min(random.between(1, 4), fromUnits - fromUnit, toUnits - toUnit)
+      // Deleted meanwhile, it is there for who has it open.
+      file.opens++
       await asWriter(world, to, async () => {
         volume.stampCtime(to)
         await world.wait(random.below(3))
@@ -254,6 +256,8 @@ export const copier: Actor = async (world) => {
         if (isWhole(file, fromUnit + count) && isWhole(to, toUnit + count))
           volume.cloneRange(file, fromUnit, to, toUnit, count)
       })
+      file.opens--
+      volume.reap(file)
     } else if (files.length < 7) {
       volume.clone(file, world.name(), false)
     }

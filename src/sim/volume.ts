@@ -63,7 +63,7 @@ export class SimFile {
   nlink = 1
   /** Descriptors open for writing, and shared writable mappings. */
   writers = 0
-  /** Readers that keep a deleted file alive. */
+  /** Who keeps a deleted file alive: readers, and who clones from it. */
   opens = 0
   isGone = false
   /** What each unit held, and since when. */
@@ -440,6 +440,7 @@ export class Volume {
   }
 
   #refer(file: SimFile, unit: number, place: Place): void {
+    if (file.isGone) throw new Error(`${file.name} is changed, and nobody has it any more`)
     place.block.refs++
     file.places[unit] = place
     file.visited[unit] ??= new Set()
