@@ -24,7 +24,6 @@ import { libraryGrants, mountGrants } from './sections/grants.ts'
 import { guest } from './sections/guest.ts'
 import { kernelSpeed } from './sections/kernel-speed.ts'
 import { libraryClones } from './sections/library-clones.ts'
-
 import { libraryHits } from './sections/library-hits.ts'
 import { libraryLru } from './sections/library-lru.ts'
 import { libraryScan } from './sections/library-scan.ts'

@@ -15,8 +15,6 @@ import { ownUmask, setFsGid, setFsUid, setThreadGroups, setUmask, threadGroups }
 export class Credentials {
   readonly #privileged: boolean
   readonly #groups: Uint32Array
-  /** This thread's; -1: not known. */
-  #umask = -1
 
   /** `privileged`: this process is root. Else everything is created as who mounted. */
   constructor(privileged: boolean) {
@@ -27,8 +25,7 @@ export class Credentials {
 
   /** Runs `call` as the client of `request`, with his umask where the request carries one. */
   as(request: Identity, umask: number, call: () => number): number {
-    if (umask !== this.#umask) setUmask(umask)
-    this.#umask = umask
+    setUmask(umask)
     const { uid, gid } = request
     if (!this.#privileged || (uid === 0 && gid === 0)) return call()
     const groups = uid === 0 ? undefined : groupsOf(request.pid)

@@ -319,17 +319,18 @@ export class Opening {
       if (readFd >= 0) close(readFd)
     }
     this.#inodes.countOpen(slot, 1)
+    const backing = this.#backing(slot)
     if (isWriting(flags)) {
       this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) + 1)
       this.#serving.markWritten(slot)
+      // Of who is passed through, and can map nothing, the kernel hears each write.
+      if (backing <= 0 || (flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
     }
-    const backing = this.#backing(slot)
     // The file handle: a descriptor, plus 1, or 0 in the lower half; what the locks of this open file are known by in the upper.
     reply.zero(at, OPEN_OUT_BYTES)
     reply.setU32(at + 4, this.#locks.nextOpen() | marksOf(flags))
     if (backing > 0) {
       this.#inodes.set(slot, SLOT.PASSED, 1)
-      if ((flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
       if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
       reply.setU32(at + 12, backing)

@@ -1,6 +1,9 @@
 /**
  * Stores to a file through a mapping that the kernel passes through: nobody hears of them, and they change the file's times. The mapping may
  * outlive the open file that it was made of; then the file below is still open for writing, as the mapping is.
+ *
+ * The same goes for what the daemon writes: the kernel forgets attributes when it sends a write that nobody waits for (direct I/O, mapped pages), not when that is done,
+ * and believes an answer that was given in between.
  */
 
 import { close, O_NONBLOCK } from '../linux/file.ts'

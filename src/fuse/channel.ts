@@ -8,7 +8,7 @@ import type { Reply, Request } from './messages.ts'
 
 /** So many second looks in a row say that the client runs on this CPU. */
 const SECOND_LOOKS = 8
-/** For so many requests that is believed. */
+/** For so many requests that is believed, or until there is none for a while. */
 const YIELDS = 64
 
 export interface Channel {
@@ -51,6 +51,7 @@ export class DeviceChannel implements Channel {
       }
       schedYield()
     }
+    this.#secondLooks = 0
     if (this.#leave()) return 0
     const ready = waitReadable(this.#fd, -1)
     return retriable(ready < 0 ? ready : read(this.#fd, bytes, bytes.length))

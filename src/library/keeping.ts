@@ -1,13 +1,14 @@
 /** The side of a cache on the thread that made it: its memory, its keepers, and a door for each thread. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import type { GrantAuthority, Timers } from '../cache/grants/grant-authority.ts'
+import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import { GrantTable } from '../cache/grants/grant-table.ts'
 import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
 import { Shortcuts } from '../cache/shared-entries.ts'
+import { TIMERS } from '../util/timers.ts'
 import { Arena } from './arena.ts'
 import { outOfRange } from './arguments.ts'
 import type { MountEvents, MountFiles } from './attached/mount-files.ts'
@@ -28,13 +29,6 @@ import { serveDoor } from './remote-door.ts'
 export const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
 const GRANT_OPTIONS: Required<GrantOptions> = { waitMs: 30_000, holdMs: 10_000, revokeMs: 5000 }
-const TIMERS: Timers = {
-  now: () => performance.now(),
-  after: (ms, run) => {
-    const timer = setTimeout(run, ms)
-    return () => clearTimeout(timer)
-  },
-}
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
 const HUGE_PAGES_MIN = 2 ** 29
 

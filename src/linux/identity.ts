@@ -39,10 +39,13 @@ export function threadGroups(): Uint32Array {
   return groups.slice(0, check(getgroupsCall(groups.length, groups), 'getgroups'))
 }
 
-/** The umask of this thread, or of the process where {@link ownUmask} was not called on it. */
+/** Sets the umask of this thread, which has one of its own: see {@link ownUmask}. Nothing is called where it is the one that was set last. */
 export function setUmask(mask: number): void {
-  umaskCall(mask)
+  if (mask !== umask) umaskCall(mask)
+  umask = mask
 }
+/** This thread's, as each thread has modules of its own; -1: not known. */
+let umask = -1
 
 /** From now on this thread has an umask (and a working directory) of its own. Throws a SystemError. */
 export function ownUmask(): void {

@@ -12,7 +12,12 @@ const PASSAGES = 'library/grants/passages'
 
 export const RECALL_MUTANTS: readonly Mutant[] = [
   // ---- the mount asks, and waits
-  instead('nobody is asked', CACHES, 'recall.ask(this.#files.get(range.key)?.attendants ?? [])', 'recall.ask([])'),
+  instead(
+    'nobody is asked',
+    CACHES,
+    'recall.ask(this.#files.get(range.key)?.attendants ?? [], patienceMs)',
+    'recall.ask([])',
+  ),
   without('nobody is waited for', CACHES, 'this.#waited.add(attendant)'),
   instead('who does not answer is overruled', HOLDING, 'if (unheard.length > 0) return', 'if (false) return'),
   instead(

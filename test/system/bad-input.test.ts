@@ -160,6 +160,7 @@ test.each([
   [['mount', '--workers', '0', '/']],
   [['mount', '--workers', 'many', '/']],
   [['mount', '--min-share', 'much', '/']],
+  [['mount', '--min-write-share', 'much', '/']],
   [['mount', '--timeout', '-1', '/']],
   [['mount', '--domain', 'planet', '/']],
   [['mount', '--merge', 'everything', '/']],

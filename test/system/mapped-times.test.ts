@@ -1,4 +1,4 @@
-/** Stores through a mapping that the kernel passes through, whose file has been closed: the file's times show them at once all the same. */
+/** What a file's attributes show at once, however long the kernel may believe them: what is written by who can only write, and stores through a mapping that is passed through, whose file has been closed. */
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
@@ -48,4 +48,34 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a mapping of a
     fs.chmodSync(below, 0o600)
     expect(fs.statSync(path).mode & 0o777, 'what is believed').not.toBe(0o600)
   })
+})
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a file that is open for writing only', () => {
+  for (const passthrough of [true, false])
+    test(`shows its size and its times after each write (passthrough: ${passthrough})`, async () => {
+      await using filesystem = await loopFilesystem('xfs')
+      await using mount = await mounted(filesystem.path, {
+        flags: { timeout: 600, ...(passthrough ? {} : { passthrough }) },
+      })
+      await using writer = startClient()
+      await using reader = startClient()
+      const seen = (file: string) =>
+        reader.value('(lambda s: [s.st_size, s.st_mtime_ns, s.st_ctime_ns])(os.stat(file))', { file })
+      for (const name of ['made', 'opened']) {
+        if (name === 'opened') fs.writeFileSync(`${filesystem.path}/${name}`, 'content')
+        const path = `${mount.path}/${name}`
+        await writer.run('f = os.open(path, os.O_WRONLY | os.O_CREAT)', { path })
+        for (const write of [
+          'os.pwrite(f, b"x", 0)',
+          'os.pwrite(f, b"x" * 5000, 5000)',
+          'os.ftruncate(f, 3)',
+          'os.writev(f, [b"y"])',
+        ]) {
+          await seen(path)
+          await writer.run(write)
+          expect(await seen(path), write).toEqual(await seen(`${filesystem.path}/${name}`))
+        }
+        await writer.run('os.close(f)')
+      }
+    })
 })

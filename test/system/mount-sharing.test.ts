@@ -51,6 +51,23 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'files that share memory, under lo
     }
   })
 
+  for (const [minWriteShare, served] of [
+    ['8MiB', 'private'],
+    ['1MiB', 'mapped'],
+  ] as const)
+    test(`opened for writing, with --min-write-share ${minWriteShare}, a clone of 2 MiB is ${served}`, async () => {
+      await using xfs = await loopFilesystem('xfs')
+      await makeDiverged(xfs.path, 1)
+      await using mount = await mounted(xfs.path, { args: ['--min-write-share', minWriteShare] })
+      fs.readFileSync(`${mount.path}/base`)
+      const fd = fs.openSync(`${mount.path}/clone0`, 'r+')
+      expect((await mount.status()).files).toMatchObject({ open: 1, private: 0, mapped: 0, [served]: 1 })
+      fs.writeSync(fd, 'written', 5000)
+      fs.closeSync(fd)
+      expect(fs.readFileSync(`${xfs.path}/clone0`).toString('latin1', 5000, 5007)).toBe('written')
+      expect(fs.readFileSync(`${mount.path}/clone0`).equals(fs.readFileSync(`${xfs.path}/clone0`))).toBe(true)
+    })
+
   test("a mapping of a diverged file leaves its home's pages where they are", async () => {
     await using xfs = await loopFilesystem('xfs')
     await makeDiverged(xfs.path, 1)

@@ -20,6 +20,7 @@ const WAYS: readonly { way: string; offset: number; length: number; ownPages: nu
   { way: 'write', offset: AT, length: 2 * PAGE, ownPages: 2 },
   { way: 'write', offset: AT + 100, length: 5000, ownPages: 2 },
   { way: 'append', offset: 0, length: 5000, ownPages: 2 },
+  { way: 'write of what appends no more', offset: AT, length: 2 * PAGE, ownPages: 2 },
   { way: 'truncate', offset: SIZE - 5000, length: 0, ownPages: 2 },
   { way: 'punch', offset: AT, length: 2 * PAGE, ownPages: 2 },
   { way: 'zero', offset: AT + 10, length: 2 * PAGE, ownPages: 3 },

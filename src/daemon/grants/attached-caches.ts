@@ -63,8 +63,8 @@ export class Recall {
     attendant.connection.send({ type: 'recall', id, turn, file: attendant.id, start, end, readers })
   }
 
-  /** Resolves when all of them have answered; with those who have not within {@link RECALL_MS}. */
-  async ask(attendants: Iterable<Attendant>): Promise<GrantPeer[]> {
+  /** Resolves when all of them have answered; with those who have not within `patienceMs`. */
+  async ask(attendants: Iterable<Attendant>, patienceMs = RECALL_MS): Promise<GrantPeer[]> {
     this.#turn++
     for (const attendant of attendants) {
       this.#waited.add(attendant)
@@ -72,7 +72,7 @@ export class Recall {
     }
     if (this.#waited.size === 0) return []
     await new Promise<void>((resolve) => {
-      const stopWaiting = this.#timers.after(RECALL_MS, resolve)
+      const stopWaiting = this.#timers.after(patienceMs, resolve)
       this.#answered = () => {
         if (this.#waited.size > 0) return
         stopWaiting()
@@ -184,11 +184,15 @@ export class AttachedCaches {
   }
 
   /** Has all caches give up a range. `silent` resolves as {@link Recall.ask}. */
-  recall(range: Bytes, readers: GrantReaders): { readonly recall: Recall; readonly silent: Promise<GrantPeer[]> } {
+  recall(
+    range: Bytes,
+    readers: GrantReaders,
+    patienceMs = RECALL_MS,
+  ): { readonly recall: Recall; readonly silent: Promise<GrantPeer[]> } {
     const id = ++this.#lastRecall
     const recall = new Recall(id, range, readers, this.#timers, () => this.#recalls.delete(id))
     this.#recalls.set(id, recall)
-    return { recall, silent: recall.ask(this.#files.get(range.key)?.attendants ?? []) }
+    return { recall, silent: recall.ask(this.#files.get(range.key)?.attendants ?? [], patienceMs) }
   }
 
   #fileOf(shown: GrantFile): CachedFile | undefined {

@@ -16,11 +16,14 @@
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { Grant, PageRange, TakeBack, Timers } from '../../cache/grants/grant-authority.ts'
 import type { GrantTable } from '../../cache/grants/grant-table.ts'
-import type { ToMount } from '../../exclusive/messages.ts'
+import { RECALL_MS, type ToMount } from '../../exclusive/messages.ts'
 import { errnoName } from '../../linux/errors.ts'
 import type { AttachedCaches, Recall } from './attached-caches.ts'
 import type { GrantBytes, GrantFile, GrantPeer } from './grant-file.ts'
 import { type GrantedRanges, TOUCHER } from './granted-ranges.ts'
+
+/** So long caches may take to give a range up, however short a time somebody waits for it: less is no silence. */
+const RECALL_MS_MIN = 100
 
 /** Memory that one grant may take. */
 const GRANT_BYTES_MAX = 2 ** 30
@@ -146,10 +149,7 @@ export class Holding {
       onGranted: (grant) => {
         this.#grant = grant
         // Descriptors or memory may have run out: then it is not had, and nobody waits for it.
-        const stopWaiting = this.#limit(grant)
-        void this.#prepare(grant, range.start, end)
-          .catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
-          .finally(stopWaiting)
+        void this.#prepare(grant, range.start, end).catch((error: unknown) => this.#giveUp(grant, 'EIO', String(error)))
       },
       onRevoke: (deadlineMs) => {
         this.#isTakenIfEnded = true
@@ -159,31 +159,21 @@ export class Holding {
     })
   }
 
-  /** Gives it up at the deadline: who has had it before is gone, but not all have let go of it. Returns what ends that. */
-  #limit(grant: Grant): () => void {
-    const { timers } = this.#parts
-    if (this.#deadline === Number.POSITIVE_INFINITY) return () => {}
-    return timers.after(Math.max(0, this.#deadline - timers.now()), () =>
-      this.#giveUp(
-        grant,
-        'ETIMEDOUT',
-        'not all who read, wrote or cached it have let go of it in all the time that this was to wait',
-      ),
-    )
-  }
-
   async #prepare(grant: Grant, start: number, end: number): Promise<void> {
     const { answered, caches, counts, timers } = this.#parts
     const { readers } = this.#want
     const { file, from, to } = this.#pages
-    const { recall, silent } = caches.recall({ key: file, start: from * PAGE_BYTES, end: to * PAGE_BYTES }, readers)
+    const range = { key: file, start: from * PAGE_BYTES, end: to * PAGE_BYTES }
+    const patienceMs = Math.min(RECALL_MS, Math.max(RECALL_MS_MIN, this.#deadline - timers.now()))
+    const { recall, silent } = caches.recall(range, readers, patienceMs)
     this.#recall = recall
     const unheard = await silent
     if (this.#isEnded) return
-    if (unheard.length > 0) return this.#giveUp(grant, 'EBUSY', withoutAnswer(unheard))
+    if (unheard.length > 0)
+      return this.#giveUp(grant, patienceMs < RECALL_MS ? 'ETIMEDOUT' : 'EBUSY', withoutAnswer(unheard))
     this.#closedTo = readers === 'wait' ? 'all' : 'writers'
     await answered()
-    const inTheWay = this.#isEnded ? undefined : await this.#file.inTheWay()
+    const inTheWay = this.#isEnded ? undefined : await this.#inTheWay()
     // Given up, or taken, meanwhile.
     if (this.#isEnded) return
     if (inTheWay !== undefined) return this.#giveUp(grant, 'EBUSY', inTheWay)
@@ -196,6 +186,16 @@ export class Holding {
     counts.granted++
     this.#letPass()
     this.connection.send({ type: 'granted', id: this.id, start, length: bytes.length }, bytes.memory)
+  }
+
+  /** It may have been given up, or taken, when that is known; the file stays what it is until then. */
+  async #inTheWay(): Promise<string | undefined> {
+    const file = this.#file.share()
+    try {
+      return await file.inTheWay()
+    } finally {
+      file.release()
+    }
   }
 
   /** Publishes the bytes, and gives the grant back; where they cannot be written the holder keeps it. */

@@ -3,13 +3,13 @@
  *
  * Context: the grants' thread.
  */
-import type { Timers } from '../../cache/grants/grant-authority.ts'
 import { GrantTable } from '../../cache/grants/grant-table.ts'
 import type { ToMount } from '../../exclusive/messages.ts'
 import type { Request } from '../../fuse/messages.ts'
 import { OPCODE_ROWS } from '../../fuse/protocol.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { descendsFrom } from '../../linux/processes.ts'
+import { TIMERS } from '../../util/timers.ts'
 import type { Crew } from '../crew.ts'
 import { lockKeyOf } from '../handlers/locking.ts'
 import { slotOf } from '../inode-table.ts'
@@ -23,14 +23,6 @@ import { isOfMapping, touchedBy, wouldNotWait } from './touched.ts'
 import { Turns } from './turns.ts'
 
 const IOCTL = OPCODE_ROWS.find(({ name }) => name === 'IOCTL')!.code
-
-const TIMERS: Timers = {
-  now: () => performance.now(),
-  after(ms, run) {
-    const timer = setTimeout(run, ms)
-    return () => clearTimeout(timer)
-  },
-}
 
 /** What `samepage status` shows of grants. */
 export interface GrantsReport extends HoldingsReport {

@@ -46,7 +46,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     // What is passed through needs a descriptor for reading, and for the moment only. Who makes a file may open it in any way, whatever its mode.
     const passes = options.passthrough && name !== undefined
     return withPinned(context, parent, (dirFd) => {
-      if (!options.passthrough && !files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
+      if (!passes && !files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
       let fd = credentials.as(request, request.u32(8), () =>
         openat(dirFd, name ?? HERE, (passes ? O_RDONLY : flagsBelow(flags)) | kind, mode),
       )
@@ -64,7 +64,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
         // Somebody has opened it already, in another way: then this one is to open it too, as what it is.
         else if (context.serving.kind(slot) !== SERVED.PRIVATE) error = -ERRNO.ESTALE
         if (error === 0 && passes && !opening.passThrough(slot, fd)) {
-          const own = reopen(fd, flagsBelow(flags))
+          const own = files.canOpenForClient(dirFd) ? reopen(fd, flagsBelow(flags)) : -ERRNO.ENFILE
           if (own < 0) error = own
           else {
             close(fd)

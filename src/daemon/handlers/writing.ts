@@ -1,17 +1,11 @@
 /** WRITE, FALLOCATE, COPY_FILE_RANGE, FSYNC: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
 
 import type { Reply, Request } from '../../fuse/messages.ts'
-import {
-  FSYNC_FDATASYNC,
-  type OpcodeName,
-  WRITE_CACHE,
-  WRITE_KILL_SUIDGID,
-  WRITE_OUT_BYTES,
-} from '../../fuse/protocol.ts'
+import { FSYNC_FDATASYNC, type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
+import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { OPEN_APPENDING } from '../opening.ts'
@@ -74,8 +68,8 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
       const data = request.data(40, request.u32(16))
-      // Stores through a mapping go where they were made, whatever the descriptor says. The kernel tells its flags with other writes only.
-      const isElsewhere = (request.u32(20) & WRITE_CACHE) !== 0 && (request.u32(4) & OPEN_APPENDING) !== 0
+      // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away, whatever the descriptor here says. With the former the kernel tells no flags.
+      const isElsewhere = (request.u32(4) & OPEN_APPENDING) !== 0 && (request.u32(32) & O_APPEND) === 0
       const length = withOpen(slot, isElsewhere ? 0 : handle, O_WRONLY, (fd) => {
         const put = () =>
           changeData(context, slot, fd, Number(offset), Number(offset) + data.length, () =>

@@ -113,8 +113,10 @@ export class SimProcess {
     } catch (error) {
       const { code } = error as { code: string }
       if (!['EAGAIN', 'ETIMEDOUT', 'EDEADLK', 'ECANCELED', 'EBUSY', 'ESTALE'].includes(code)) throw error
-      if (code === 'EBUSY') counts.silent++
-      world.checkSilence((error as Error).message)
+      if (code === 'EBUSY') {
+        counts.silent++
+        world.checkSilence((error as Error).message)
+      }
       return
     }
     if (this.isDead) return

@@ -4,6 +4,7 @@ Open for writing from before the change to after it. Prints what a descriptor fo
 after the change read of the whole file, as MD5, and what the file is at the end.
 """
 import ctypes
+import fcntl
 import hashlib
 import mmap
 import os
@@ -43,6 +44,11 @@ def copied(fd):
     os.copy_file_range(source, fd, length, offset, offset)
 
 
+def not_appended(fd):
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
+    os.pwrite(fd, content, offset)
+
+
 def truncated(fd):
     size = os.fstat(fd).st_size
     os.ftruncate(fd, offset)
@@ -52,6 +58,7 @@ def truncated(fd):
 WAYS = {
     "write": lambda fd: os.pwrite(fd, content, offset),
     "append": lambda fd: os.write(fd, content),
+    "write of what appends no more": not_appended,
     "truncate": truncated,
     "punch": lambda fd: fallocate(fd, 3),
     "zero": lambda fd: fallocate(fd, 16),
@@ -61,7 +68,12 @@ WAYS = {
     "splice": spliced,
     "direct": direct,
 }
-FLAGS = {"append": os.O_APPEND, "mmap of what appends": os.O_APPEND, "direct": os.O_DIRECT}
+FLAGS = {
+    "append": os.O_APPEND,
+    "write of what appends no more": os.O_APPEND,
+    "mmap of what appends": os.O_APPEND,
+    "direct": os.O_DIRECT,
+}
 
 
 def digest(fd):
