@@ -59,16 +59,18 @@ for (const kind of ['xfs', 'btrfs'] as const)
         expect(await guess(SEED + 1, args, content), `${share} before`).toBeLessThanOrEqual(NO_LEAK_MAX)
     }
 
-    for (const [title, options] of [
-      ['', []],
-      [', also with --merge content', MERGING],
+    // The daemon's part in a read varies, and hides a little of the rest.
+    for (const [title, options, leakMin] of [
+      ['', [], LEAK_MIN],
+      [', also with --merge content', MERGING, LEAK_MIN],
+      [', also read by the daemon', ['--no-passthrough'], LEAK_MIN - 0.1],
     ] as const) {
       test(`without domains the times of one tell what the other has read${title} (seed ${SEED})`, async () => {
         const shares: number[] = []
         // A machine that is busy with other things hides it at times.
-        while (shares.length < 3 && !shares.some((share) => share >= LEAK_MIN))
+        while (shares.length < 3 && !shares.some((share) => share >= leakMin))
           shares.push(await guess(SEED + shares.length, [...options, '--domain', 'none'], 'clones'))
-        expect(Math.max(...shares), shares.join(', ')).toBeGreaterThanOrEqual(LEAK_MIN)
+        expect(Math.max(...shares), shares.join(', ')).toBeGreaterThanOrEqual(leakMin)
       })
 
       for (const domain of ['uid', 'dir'])
