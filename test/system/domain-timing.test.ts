@@ -19,6 +19,8 @@ const BATCH = 2500
 /** Without a leak this is exceeded by chance once in some 400 times, twice in a row once in 100,000. */
 const NO_LEAK_MAX = 0.52
 const LEAK_MIN = 0.9
+/** The daemon's part in a read varies, and hides some of the rest. */
+const LEAK_BY_DAEMON_MIN = 0.7
 const MEMORY = '/dev/shm'
 /** Room for all pages that are read. */
 const MERGING = ['--merge', 'content', '--memory', '512MiB']
@@ -59,11 +61,10 @@ for (const kind of ['xfs', 'btrfs'] as const)
         expect(await guess(SEED + 1, args, content), `${share} before`).toBeLessThanOrEqual(NO_LEAK_MAX)
     }
 
-    // The daemon's part in a read varies, and hides a little of the rest.
     for (const [title, options, leakMin] of [
       ['', [], LEAK_MIN],
       [', also with --merge content', MERGING, LEAK_MIN],
-      [', also read by the daemon', ['--no-passthrough'], LEAK_MIN - 0.1],
+      [', also read by the daemon', ['--no-passthrough'], LEAK_BY_DAEMON_MIN],
     ] as const) {
       test(`without domains the times of one tell what the other has read${title} (seed ${SEED})`, async () => {
         const shares: number[] = []
