@@ -46,7 +46,7 @@ export class View implements Disposable {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
-    for (let i = 0; i < this.#slots.length; i++) if (this.#slots[i]! >= 0) this.#pins.unpin(this.#slots[i]!)
+    this.#pins.unpinAll(this.#slots)
     // Detached: its length is 0 from now on, and methods throw.
     if (this.#isDebug)
       for (const { buffer } of this.parts)

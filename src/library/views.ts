@@ -19,53 +19,78 @@ export function viewPage(file: OpenFile, position: number, length: number): View
   if (slot < 0) return undefined
   if (lookup.isStill(frame, generation) && lookup.layoutOf(layout.mapping) === layout.version) {
     const bytes = reader.arena.bytes(frame)
-    return new View([length === PAGE_BYTES ? bytes : bytes.subarray(within, within + length)], [slot], pins, false)
+    return new View([partOf(bytes, within, length)], [slot], pins, false)
   }
   pins.unpin(slot)
   return undefined
 }
 
-/** Undefined where a page is missing; with `force` such pages are copies. */
+/** Undefined where a page is missing; with `force` such pages are copies. Throws what reading them throws. */
 export function viewPages(file: OpenFile, position: number, length: number, force: boolean): View | undefined {
   const { reader, pins, isDebug } = file.context
   const layout = file.layout
   const count = reader.clip(layout, position, length)
   const parts: Uint8Array[] = []
   const slots: number[] = []
+  try {
+    if (!collect(file, position, count, force, parts, slots)) {
+      pins.unpinAll(slots)
+      return undefined
+    }
+  } catch (error) {
+    pins.unpinAll(slots)
+    throw error
+  }
+  const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
+  if (reader.lookup.layoutOf(layout.mapping) === layout.version) return view
+  view.dispose()
+  if (!force) return undefined
+  const copy = new Uint8Array(length)
+  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, length, position)))
+}
+
+/** The parts of a view, and the slots that they are pinned by; false where a page is missing. */
+function collect(
+  file: OpenFile,
+  position: number,
+  count: number,
+  force: boolean,
+  parts: Uint8Array[],
+  slots: number[],
+): boolean {
+  const { reader, pins } = file.context
+  const layout = file.layout
   for (let done = 0; done < count; ) {
     const page = Math.floor((position + done) / PAGE_BYTES)
     const within = position + done - page * PAGE_BYTES
     const bytes = Math.min(PAGE_BYTES - within, count - done)
     const frame = reader.find(layout, page)
+    if (frame === FOUND.NOTHING && !force) return false
     const { generation } = reader.lookup
     const slot = frame >= 0 ? pins.pin(frame) : -1
-    if (slot >= 0 && reader.lookup.isStill(frame, generation)) {
-      parts.push(reader.arena.bytes(frame).subarray(within, within + bytes))
-      slots.push(slot)
-      done += bytes
-      continue
-    }
-    if (slot >= 0) {
+    if (slot >= 0 && !reader.lookup.isStill(frame, generation)) {
       // It has gone since it was found: look again.
       pins.unpin(slot)
       continue
     }
-    const copy = new Uint8Array(bytes)
-    // What lies on a device is copied: who keeps bytes for too long is to read wrong ones at worst, not to end the process.
-    const isCopied =
-      frame === FOUND.ZERO || (frame === FOUND.DIRECT && reader.copyDirect(layout, page, within, copy, 0, bytes))
-    if (frame < 0 && !isCopied && !force) break
-    parts.push(isCopied ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
-    slots.push(-1)
+    if (slot >= 0) parts.push(partOf(reader.arena.bytes(frame), within, bytes))
+    else {
+      const copy = new Uint8Array(bytes)
+      // What lies on a device is copied: who keeps bytes for too long is to read wrong ones at worst, not to end the process.
+      const isCopied =
+        frame === FOUND.ZERO || (frame === FOUND.DIRECT && reader.copyDirect(layout, page, within, copy, 0, bytes))
+      if (frame < 0 && !isCopied && !force) return false
+      parts.push(isCopied ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
+    }
+    slots.push(slot)
     done += bytes
   }
-  const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
-  const isCurrent = reader.lookup.layoutOf(layout.mapping) === layout.version
-  if (isCurrent && (force || view.length === count)) return view
-  view.dispose()
-  if (!force) return undefined
-  const copy = new Uint8Array(length)
-  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, length, position)))
+  return true
+}
+
+/** Of a whole page no new object is made. */
+function partOf(page: Uint8Array, from: number, count: number): Uint8Array {
+  return count === PAGE_BYTES ? page : page.subarray(from, from + count)
 }
 
 /** Of bytes that are nobody else's. */
