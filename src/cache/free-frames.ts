@@ -42,10 +42,13 @@ export class FreeFrames {
     return frame
   }
 
-  /** Takes a free frame out of use: -1 where none is free. */
+  /**
+   * Takes a free frame out of use: -1 where none is free. The one that was added last: of frames that nobody has used yet that is the one furthest from those in use, so that what is in
+   * use stays together in huge pages.
+   */
   putOffline(): number {
     if (this.count === 0) return -1
-    const frame = this.take()
+    const frame = this.#count > 0 ? this.#ring[(this.#head + --this.#count) % this.#ring.length]! : this.#putBack.pop()!
     this.#offline.push(frame)
     return frame
   }

@@ -1,27 +1,33 @@
 /**
  * The arena: the memory of a cache's frames, and how threads get at it.
  *
- * On Linux it is a memfd that each thread maps for itself: aligned, so that direct I/O reaches it, and given back to the system page by page when the
- * cache shrinks. Elsewhere, and where koffi cannot be loaded, it is a SharedArrayBuffer. On a machine of several NUMA nodes it is a memfd for each, bound to
- * its node: the kernel then takes pages from there, whoever touches them first.
+ * On Linux it is anonymous memory of the process, at an address that all its threads know: aligned, so that direct I/O reaches it, in huge pages where it is large, and given back to
+ * the system page by page when the cache shrinks. Elsewhere, and where koffi cannot be loaded, it is a SharedArrayBuffer. On a machine of several NUMA nodes it is a place for
+ * each, bound to its node: the kernel then takes pages from there, whoever touches them first.
  */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { Native } from './native.ts'
 import type { NumaPlan } from './numa.ts'
 
-/** What another thread needs to reach the arena; can be sent to it. */
+/** What another thread of the process needs to reach the arena; can be sent to it. */
 export type ArenaHandle =
-  | { readonly kind: 'memfd'; readonly parts: readonly ArenaPart[] }
+  | { readonly kind: 'mapped'; readonly parts: readonly ArenaPart[]; readonly hugePages: boolean }
   | { readonly kind: 'buffer'; readonly buffer: SharedArrayBuffer }
 
-/** Frames in one memfd, one part's after the other's. */
+/** Frames at one address, one part's after the other's. */
 interface ArenaPart {
-  readonly fd: number
+  readonly address: number
   readonly bytes: number
 }
 
+/** In smaller arenas a huge page of which one frame is used is too much. */
+const HUGE_PAGES_MIN = 2 ** 26
+const HUGE_PAGE_BYTES = 2 ** 21
+
 export class Arena {
   readonly handle: ArenaHandle
+  /** Bytes of memory that huge pages may take beyond the frames that are used: these are used in their order first. */
+  readonly slackBytes: number
   readonly #native: Native | undefined
   readonly #segments: readonly Uint8Array[]
   /** By segment, the first frame behind it. */
@@ -31,6 +37,8 @@ export class Arena {
 
   private constructor(handle: ArenaHandle, native: Native | undefined, segments: readonly Uint8Array[]) {
     this.handle = handle
+    this.slackBytes =
+      handle.kind === 'mapped' && handle.hugePages ? handle.parts.length * (HUGE_PAGE_BYTES - PAGE_BYTES) : 0
     this.#native = native
     this.#segments = segments
     let end = 0
@@ -38,37 +46,35 @@ export class Arena {
     this.#frames = new Array(end)
   }
 
-  /**
-   * A new arena of `frames`; a memfd where `native` is given, one for each node of `plan`. Throws what the system says where there is no memory, or a node
-   * takes none.
-   */
+  /** A new arena of `frames`; memory where `native` is given, a place on each node of `plan`. Throws what the system says where there is no memory, or a node takes none. */
   static create(frames: number, native: Native | undefined, plan?: NumaPlan): Arena {
     if (native === undefined)
       return Arena.attach({ kind: 'buffer', buffer: new SharedArrayBuffer(frames * PAGE_BYTES) }, undefined)
-    const create = (name: string, frames: number): ArenaPart => {
+    const hugePages = frames * PAGE_BYTES >= HUGE_PAGES_MIN
+    const take = (frames: number): ArenaPart => {
       const bytes = frames * PAGE_BYTES
-      return { fd: native.createMemory(name, bytes), bytes }
+      return { address: native.takeMemory(bytes, hugePages), bytes }
     }
-    if (plan === undefined) return Arena.attach({ kind: 'memfd', parts: [create('samepage', frames)] }, native)
+    if (plan === undefined) return Arena.attach({ kind: 'mapped', parts: [take(frames)], hugePages }, native)
     const { numbers, table } = plan
-    const parts = table.frames.map((frames, node) => create(`samepage-node${numbers[node]}`, frames))
-    const memories = parts.map(({ fd, bytes }) => native.mapMemory(fd, bytes))
+    const parts = table.frames.map(take)
+    const memories = parts.map(({ address, bytes }) => native.viewMemory(address, bytes))
     for (const [node, segments] of memories.entries())
       for (const segment of segments) native.numa.bindMemory(segment, numbers[node]!)
-    return new Arena({ kind: 'memfd', parts }, native, memories.flat())
+    return new Arena({ kind: 'mapped', parts, hugePages }, native, memories.flat())
   }
 
   /** The arena of a handle, on any thread of the process that made it. */
   static attach(handle: ArenaHandle, native: Native | undefined): Arena {
     if (handle.kind === 'buffer') return new Arena(handle, undefined, [new Uint8Array(handle.buffer)])
-    if (native === undefined) throw new Error('this cache is in a memfd, which needs koffi')
-    const segments = handle.parts.flatMap(({ fd, bytes }) => native.mapMemory(fd, bytes))
+    if (native === undefined) throw new Error('this cache is in memory that only koffi reaches')
+    const segments = handle.parts.flatMap(({ address, bytes }) => native.viewMemory(address, bytes))
     return new Arena(handle, native, segments)
   }
 
   /** Whether direct I/O can read into frames: they lie on page boundaries. */
   get isAligned(): boolean {
-    return this.handle.kind === 'memfd'
+    return this.handle.kind === 'mapped'
   }
 
   /** The 4096 bytes of a frame. The same object each time. */
@@ -107,13 +113,8 @@ export class Arena {
 
   /** Gives the memory of frames back to the system. What is read from them afterwards are zeros. */
   giveBack(frames: readonly number[]): void {
-    if (this.handle.kind !== 'memfd') return
-    for (const frame of frames) {
-      let at = frame * PAGE_BYTES
-      let part = 0
-      for (; at >= this.handle.parts[part]!.bytes; part++) at -= this.handle.parts[part]!.bytes
-      this.#native?.punchHole(this.handle.parts[part]!.fd, at, PAGE_BYTES)
-    }
+    if (this.handle.kind !== 'mapped') return
+    for (const bytes of this.buffers(frames.toSorted((a, b) => a - b))) this.#native?.giveBackMemory(bytes)
   }
 
   /** Bytes of the arena that are in memory, by node as the system numbers it: what the kernel says. */
@@ -124,11 +125,7 @@ export class Arena {
 
   /** Gives all memory back. Views that somebody still has show zeros. The keeper's thread, once, when no other uses the arena. */
   destroy(): void {
-    if (this.handle.kind !== 'memfd') return
-    for (const { fd, bytes } of this.handle.parts) {
-      this.#native?.punchHole(fd, 0, bytes)
-      this.#native?.close(fd)
-    }
+    if (this.handle.kind === 'mapped') for (const segment of this.#segments) this.#native?.giveBackMemory(segment)
   }
 
   #make(frame: number): Uint8Array {

@@ -242,7 +242,7 @@ export class FileKeeper {
   async dispose(): Promise<void> {
     clearInterval(this.#sweeping)
     this.loader.merging?.stop()
-    await this.loader.settled()
+    await this.loader.end()
     await this.#homes?.close()
   }
 

@@ -80,7 +80,7 @@ export class Keeping {
     this.pages = new PageKeeper(
       this.#memory,
       (ages) => near?.clocks(ages, clock) ?? clock(frames, ages),
-      bytes,
+      bytes - this.#arena.slackBytes,
       (frames) => this.#arena.giveBack(frames),
       near?.nodes,
     )
@@ -142,7 +142,7 @@ export class Keeping {
       arena: this.#arena.handle.kind,
       shares: this.#homes !== undefined,
       grantedBy: this.#mount === undefined ? 'cache' : this.#mount.isConnected ? 'mount' : 'nobody',
-      memoryMax: pages.bytesMax,
+      memoryMax: pages.bytesMax + this.#arena.slackBytes,
       pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
       indexBytes: pages.indexBytes,
       limboBytes: pages.frames.inLimbo * PAGE_BYTES,
@@ -179,7 +179,7 @@ export class Keeping {
   }
 
   #resizeTo(bytes: number): void {
-    this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes)))
+    this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes - this.#arena.slackBytes)))
   }
 
   #attach(port: MessagePort | undefined, near: () => number): number {

@@ -1,11 +1,10 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
-import { fallocate } from '../linux/change.ts'
 import { clonesKeepDax, isDax } from '../linux/dax.ts'
 import { daxDevice } from '../linux/dax-device.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
-import { adviseHugePages, createMemory, mapMemory } from '../linux/memory.ts'
+import { adviseHugePages, giveBackMemory, takeMemory, viewMemory } from '../linux/memory.ts'
 import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
 import { closeWindow, openWindow, viewWindow } from '../linux/windows.ts'
 import { ExtentList } from '../storage/extents.ts'
@@ -13,16 +12,13 @@ import { readExtents } from '../storage/read-extents.ts'
 import { Homes } from './homes.ts'
 import type { Native } from './native.ts'
 
-const FALLOC_FL_KEEP_SIZE = 1
-const FALLOC_FL_PUNCH_HOLE = 2
-
 const extents = new ExtentList()
 
 export const linuxNative: Native = {
-  createMemory,
-  mapMemory,
+  takeMemory,
+  viewMemory,
+  giveBackMemory,
   adviseHugePages,
-  punchHole: (fd, offset, length) => void fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length),
   close,
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),
   isOpenForWriting,

@@ -45,6 +45,7 @@ export class Loader {
   readonly #arena: Arena
   /** Ends of loads under way, by mapping. */
   readonly #waiting = new Map<number, Set<Promise<void>>>()
+  #isEnded = false
 
   constructor(keeper: PageKeeper, arena: Arena) {
     this.#keeper = keeper
@@ -70,8 +71,9 @@ export class Loader {
     }
   }
 
-  /** The same without blocking; also waits for wanted pages that are being loaded already. */
+  /** The same without blocking; also waits for wanted pages that are being loaded already. Loads nothing after {@link end}. */
   async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
+    if (this.#isEnded) return
     const mapping = this.#keeper.mappings.on(source.mapping, near)
     source.mint?.(mapping, page, count)
     const batches = this.#batches(source, page, count, wanted, near)
@@ -92,8 +94,9 @@ export class Loader {
     while (this.#isAnyLoading(mapping, page, wanted)) await Promise.race(this.#waiting.get(mapping)!)
   }
 
-  /** Resolves when nothing is being read. */
-  async settled(): Promise<void> {
+  /** Nothing is loaded from now on. Resolves when nothing is being read: who gives the arena's memory back before would find some of it taken again. */
+  async end(): Promise<void> {
+    this.#isEnded = true
     while (this.#waiting.size > 0) await Promise.all([...this.#waiting.values()].flatMap((ends) => [...ends]))
   }
 

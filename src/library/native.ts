@@ -36,11 +36,13 @@ export interface DaxDevice {
 }
 
 export interface Native {
-  createMemory(name: string, bytes: number): number
-  mapMemory(fd: number, bytes: number): Uint8Array[]
+  /** Memory at an address: see linux/memory.ts. */
+  takeMemory(bytes: number, hugePages: boolean): number
+  viewMemory(address: number, bytes: number): Uint8Array[]
+  /** Whole pages of memory that was taken. */
+  giveBackMemory(memory: Uint8Array): void
   /** A hint: see linux/memory.ts. */
   adviseHugePages(buffer: SharedArrayBuffer): void
-  punchHole(fd: number, offset: number, length: number): void
   close(fd: number): void
   /** A descriptor for direct reading of what `fd` is open on; negative where the file system has none. */
   reopenDirect(fd: number): number

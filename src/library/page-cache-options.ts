@@ -78,8 +78,8 @@ export interface MergeNowOptions extends AsyncOptions {
 
 /** What {@link PageCache.stats} tells. Counts are since the cache was made. */
 export interface PageCacheStats {
-  /** How the arena is held: `memfd`, or `buffer` where system calls are missing. */
-  readonly arena: 'memfd' | 'buffer'
+  /** How the arena is held: `mapped`, or `buffer` where system calls are missing. */
+  readonly arena: 'mapped' | 'buffer'
   /** Whether files that share storage can share memory here. */
   readonly shares: boolean
   /**

@@ -191,7 +191,7 @@ async function made(
 }
 
 async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
-  const native = handle.arena.kind === 'memfd' ? await loadNative() : undefined
+  const native = handle.arena.kind === 'mapped' ? await loadNative() : undefined
   const near = nearOf(handle.near?.plan, native?.numa)
   const door = new RemoteDoor(handle.port, near)
   const arena = Arena.attach(handle.arena, native)

@@ -37,6 +37,12 @@ export function mapNothingAt(address: number, length: number): number {
   return mmapAtCall(address, length, PROT.READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0)
 }
 
+/** `length` bytes of memory that are zeros first, in place of what is at `address`: that, or -1. */
+export function mapZerosAt(address: number, length: number): number {
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
+  return mmapAtCall(address, length, PROT.READ_WRITE, flags, -1, 0)
+}
+
 /** What is touched at the address after this ends the process. */
 export function unmapFile(address: number, length: number): void {
   munmapCall(address, length)

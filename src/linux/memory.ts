@@ -1,11 +1,6 @@
-/**
- * Memory that is a file: memfd_create(2), mapped in segments, given back page by page. Any thread can map the same descriptor.
- *
- * A mapping is never taken back: a view over it that somebody still has would kill the process when touched. It costs address space
- * only, once its pages were given back.
- */
+/** Memory of this process, which all its threads reach and which is given back page by page; and memory that is a file, memfd_create(2), for other processes. */
 import koffi from 'koffi'
-import { mapFile, PROT } from './mapping.ts'
+import { mapNothing, mapZerosAt } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
 
 const memfdCreateCall = libc<[name: Pointer, flags: number]>('memfd_create', 'int', ['void*', 'uint'])
@@ -24,8 +19,13 @@ const F_ADD_SEALS = 1033
 const F_SEAL_SEAL = 1
 const F_SEAL_SHRINK = 2
 const F_SEAL_GROW = 4
+const MADV_DONTNEED = 4
+const MADV_DONTFORK = 10
 const MADV_HUGEPAGE = 14
-const HUGE_PAGE_BYTES = 2 ** 21
+const MADV_NOHUGEPAGE = 15
+const MADV_COLD = 20
+/** x86-64's and arm64's, with pages of 4 KiB. */
+export const HUGE_PAGE_BYTES = 2 ** 21
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
 export const SEGMENT_BYTES = 2 ** 30
 
@@ -44,15 +44,39 @@ export function createFixedMemory(name: string, bytes: number): number {
   return fd
 }
 
-/** Maps `bytes` of what `fd` is open on, in segments of {@link SEGMENT_BYTES} (the last may be shorter). Throws a SystemError. */
-export function mapMemory(fd: number, bytes: number): Uint8Array[] {
+/**
+ * Takes `bytes` of this process's memory (a multiple of 4096), all zeros and not in use yet: the address, which begins a huge page. All threads reach it, by {@link viewMemory}. Throws a SystemError.
+ * It is never taken away: a view that somebody still has would end the process when touched. It costs address space only, once its pages were given back.
+ *
+ * Anonymous memory: that of a memfd gets no huge pages unless the administrator has asked for them (`shmem_enabled`). With `hugePages` it has them as
+ * {@link adviseHugePages} says, else none. Child processes do not inherit it.
+ */
+export function takeMemory(bytes: number, hugePages: boolean): number {
+  const place = check(mapNothing(bytes + HUGE_PAGE_BYTES), 'mmap')
+  const address = Math.ceil(place / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+  // What is left of the place on its sides is for reading only: so the kernel makes no one mapping of this memory and what lies beside it.
+  check(mapZerosAt(address, bytes), 'mmap')
+  check(madviseCall(address, bytes, MADV_DONTFORK), 'madvise')
+  if (hugePages) adviseHugePagesAt(address, bytes)
+  else madviseCall(address, bytes, MADV_NOHUGEPAGE)
+  return address
+}
+
+/** The bytes at an address, in segments of {@link SEGMENT_BYTES} (the last may be shorter). */
+export function viewMemory(address: number, bytes: number): Uint8Array[] {
   const segments: Uint8Array[] = []
-  for (let at = 0; at < bytes; at += SEGMENT_BYTES) {
-    const length = Math.min(SEGMENT_BYTES, bytes - at)
-    const address = check(mapFile(fd, at, length, PROT.READ_WRITE), 'mmap')
-    segments.push(new Uint8Array(koffi.view(address, length)))
-  }
+  for (let at = 0; at < bytes; at += SEGMENT_BYTES)
+    segments.push(new Uint8Array(koffi.view(address + at, Math.min(SEGMENT_BYTES, bytes - at))))
   return segments
+}
+
+/** Gives whole pages of memory that was taken back to the system: from now on they are zeros. They can be used again. */
+export function giveBackMemory(memory: Uint8Array): void {
+  const address = Number(koffi.address(memory))
+  // This splits a huge page of which they are a part: else that would stay in memory as a whole.
+  if (address % HUGE_PAGE_BYTES !== 0 || memory.length % HUGE_PAGE_BYTES !== 0)
+    madviseCall(address, memory.length, MADV_COLD)
+  madviseCall(address, memory.length, MADV_DONTNEED)
 }
 
 /**
@@ -60,8 +84,11 @@ export function mapMemory(fd: number, bytes: number): Uint8Array[] {
  * none to give (`/sys/kernel/mm/transparent_hugepage/enabled` says `never`) nothing changes. A touched word takes up to 2 MiB of memory then.
  */
 export function adviseHugePages(buffer: SharedArrayBuffer): void {
-  const address = Number(koffi.address(new Uint8Array(buffer)))
+  adviseHugePagesAt(Number(koffi.address(new Uint8Array(buffer))), buffer.byteLength)
+}
+
+function adviseHugePagesAt(address: number, bytes: number): void {
   const start = Math.ceil(address / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
-  const end = Math.floor((address + buffer.byteLength) / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+  const end = Math.floor((address + bytes) / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
   if (end > start) madviseCall(start, end - start, MADV_HUGEPAGE)
 }

@@ -95,12 +95,13 @@ export function nodesOfPages(pages: readonly Uint8Array[]): Int32Array {
   return nodes
 }
 
-/** Pages that this process has mapped of memory whose mappings begin at `starts`, by node: as /proc/self/numa_maps tells. */
+/** Pages that this process has of memory, by node: as /proc/self/numa_maps tells of the mappings that begin in it. */
 export function pagesByNode(memories: readonly Uint8Array[]): Map<number, number> {
-  const starts = new Set(memories.map((memory) => BigInt(koffi.address(memory)).toString(16)))
+  const places = memories.map((memory) => ({ start: Number(koffi.address(memory)), length: memory.length }))
   const pages = new Map<number, number>()
   for (const line of read('/proc/self/numa_maps').split('\n')) {
-    if (!starts.has(line.slice(0, line.indexOf(' ')).replace(/^0+/, ''))) continue
+    const address = Number.parseInt(line, 16)
+    if (!places.some(({ start, length }) => address >= start && address < start + length)) continue
     const unit = Number(/kernelpagesize_kB=(\d+)/.exec(line)?.[1] ?? 4) / 4
     for (const [, node, count] of line.matchAll(/ N(\d+)=(\d+)/g))
       pages.set(Number(node), (pages.get(Number(node)) ?? 0) + Number(count) * unit)

@@ -6,11 +6,10 @@
  *
  * Places are aligned so that the kernel can map a device's memory by huge pages. Context: any thread opens and closes windows of its own, and views those of all.
  */
-import koffi from 'koffi'
 import { mapFileAt, mapNothing, mapNothingAt, PROT } from './mapping.ts'
-import { SEGMENT_BYTES } from './memory.ts'
+import { HUGE_PAGE_BYTES, viewMemory } from './memory.ts'
 
-const ALIGN_BYTES_MIN = 2 ** 21
+const ALIGN_BYTES_MIN = HUGE_PAGE_BYTES
 
 export interface Window {
   readonly address: number
@@ -38,12 +37,9 @@ export function closeWindow(window: Window, alignBytes = ALIGN_BYTES_MIN): void 
   placesOf(window.capacity, Math.max(alignBytes, ALIGN_BYTES_MIN)).push(window)
 }
 
-/** The bytes of a window, in segments of {@link SEGMENT_BYTES} (the last may be shorter). */
+/** The bytes of a window, as {@link viewMemory} gives them. */
 export function viewWindow({ address, capacity }: Window): Uint8Array[] {
-  const segments: Uint8Array[] = []
-  for (let at = 0; at < capacity; at += SEGMENT_BYTES)
-    segments.push(new Uint8Array(koffi.view(address + at, Math.min(SEGMENT_BYTES, capacity - at))))
-  return segments
+  return viewMemory(address, capacity)
 }
 
 function placesOf(capacity: number, align: number): Window[] {

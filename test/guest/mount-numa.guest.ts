@@ -1,6 +1,6 @@
 /**
- * A mount that serves files from its arena, near whoever reads them: `--merge content --numa`. Readers are processes bound to a node; where each page lies is read off the arena itself, which
- * anybody can look into by way of the serving process's descriptors.
+ * A mount that serves files from its arena, near whoever reads them: `--merge content --numa`. Readers are processes bound to a node; where each page lies is read off the arena itself, in the
+ * serving process's memory.
  *
  * The kernel here keeps a copy of what it reads of such files (before Linux 6.6 it cannot do without) and drops it at each open: so each run of a reader reads all pages through the daemon.
  */
@@ -9,12 +9,10 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { residentPages } from '../../src/linux/mincore.ts'
-import { placePages } from '../../src/linux/page-placement.ts'
 import { runAnywhere } from './rig/affinity.ts'
 import { PAGE, pageContent, writeFile } from './rig/cached.ts'
 import { guestTest } from './rig/guest-test.ts'
-import { descriptorsOf, type Mount, servingProcess, startMount, status, withXfs } from './rig/mounts.ts'
+import { type Mount, servingProcess, startMount, status, withXfs } from './rig/mounts.ts'
 
 const SOURCE = '/tmp/numa-source'
 const PAGES = 64
@@ -156,28 +154,39 @@ async function farShare(mountpoint: string, read: () => void): Promise<number> {
   return (after.numa!.bytesReadFar - before.numa!.bytesReadFar) / bytes
 }
 
-/** For each page of the file that {@link pageContent} calls `file` the nodes that have it in the arena, as the kernel says of the page itself. */
+/** For each page of the file that {@link pageContent} calls `file` the nodes that have it in the arena, as the kernel says of the memory that is bound to each. */
 function placement(mountpoint: string, file: number): number[][] {
   const nodes: number[][] = Array.from({ length: PAGES }, () => [])
-  for (const { link, target } of descriptorsOf(servingProcess(mountpoint))) {
-    const node = /^\/memfd:samepage-node(\d+) /.exec(target)?.[1]
-    if (node === undefined) continue
-    const fd = fs.openSync(link, 'r')
-    try {
-      const count = fs.fstatSync(fd).size / PAGE
-      const resident = new Uint8Array(count)
-      const looked = residentPages(fd, 0, count * PAGE, resident)
-      assert.deepEqual(placePages(fd, 0, resident, Number(node)), { looked, elsewhere: 0, moved: 0 }, target)
-      const bytes = Buffer.alloc(PAGE)
-      for (let frame = 0; frame < count; frame++) {
-        if (resident[frame] === 0) continue
-        fs.readSync(fd, bytes, 0, PAGE, frame * PAGE)
-        const page = bytes.readUInt32LE(100) - 1
-        if (page >= 0 && page < PAGES && bytes.equals(pageContent(file, page))) nodes[page]!.push(Number(node))
+  const pid = servingProcess(mountpoint)
+  const memory = fs.openSync(`/proc/${pid}/mem`, 'r')
+  try {
+    for (const { node, start, end } of boundMemory(pid)) {
+      const bytes = Buffer.alloc(end - start)
+      assert.equal(fs.readSync(memory, bytes, 0, bytes.length, start), bytes.length)
+      for (let at = 0; at < bytes.length; at += PAGE) {
+        const frame = bytes.subarray(at, at + PAGE)
+        const page = frame.readUInt32LE(100) - 1
+        if (page >= 0 && page < PAGES && frame.equals(pageContent(file, page))) nodes[page]!.push(node)
       }
-    } finally {
-      fs.closeSync(fd)
     }
+  } finally {
+    fs.closeSync(memory)
   }
   return nodes.map((of) => of.sort((a, b) => a - b))
+}
+
+/** Memory of a process that is bound to one node: none of its pages lies on another. */
+function boundMemory(pid: number): { readonly node: number; readonly start: number; readonly end: number }[] {
+  const ends = new Map(
+    [...fs.readFileSync(`/proc/${pid}/maps`, 'latin1').matchAll(/^([0-9a-f]+)-([0-9a-f]+) /gm)].map((line) => [
+      Number.parseInt(line[1]!, 16),
+      Number.parseInt(line[2]!, 16),
+    ]),
+  )
+  const bound = [...fs.readFileSync(`/proc/${pid}/numa_maps`, 'latin1').matchAll(/^([0-9a-f]+) bind:(\d+) (.*)$/gm)]
+  return bound.map(([, start = '', node, counts = '']) => {
+    for (const [, on] of counts.matchAll(/\bN(\d+)=/g)) assert.equal(on, node, counts)
+    const address = Number.parseInt(start, 16)
+    return { node: Number(node), start: address, end: ends.get(address)! }
+  })
 }

@@ -82,7 +82,7 @@ const LIBRARY = `
   console.log(JSON.stringify({ before, after: isNativeLoaded(), arena, count, text: buffer.toString(), seen }))`
 
 test.each([
-  ['1', { after: true, arena: 'memfd' }],
+  ['1', { after: true, arena: 'mapped' }],
   ['0', { after: false, arena: 'buffer' }],
 ])(
   'its library reads, with SAMEPAGE_NATIVE=%s; nothing native is loaded before a cache is made',

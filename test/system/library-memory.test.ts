@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { PageCache, type PageCacheStats } from '../../src/index.ts'
+import { arenasOf } from '../support/arenas.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -15,21 +16,17 @@ import { describeWith } from '../support/requires.ts'
 import { ROOT } from '../support/sources.ts'
 
 const SETTLED_MS = 60
+/** Whether the system gives huge pages to who asks for them. */
+const HAS_HUGE_PAGES = /\[(always|madvise)\]/.test(
+  fs.readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'latin1'),
+)
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-memory-'))
 fs.chmodSync(directory, 0o755)
 afterAll(() => fs.rmSync(directory, { recursive: true }))
 
-/** Bytes of memory that the arenas of this process have: what their memfds have allocated. */
+/** Bytes of memory that the arenas of this process have. */
 function arenaBytes(): number {
-  let bytes = 0
-  for (const fd of fs.readdirSync('/proc/self/fd'))
-    try {
-      if (fs.readlinkSync(`/proc/self/fd/${fd}`).includes('memfd:samepage'))
-        bytes += fs.fstatSync(Number(fd)).blocks * 512
-    } catch {
-      // The descriptor of the directory itself.
-    }
-  return bytes
+  return arenasOf('self').reduce((sum, { residentBytes }) => sum + residentBytes, 0)
 }
 
 test('pages and indexes take never more than was said, whatever is read', async () => {
@@ -114,6 +111,37 @@ test('what shrinks gives its memory back to the system, also what was pinned onc
   const all = Buffer.alloc(content.length)
   expect(open.tryRead(all, { position: 0 })).toBe(content.length)
   expect(all.equals(content)).toBe(true)
+  cache.checkInvariants()
+})
+
+test('a large arena is in huge pages, and takes no more than was said with them; what shrinks splits them', async () => {
+  const content = noise(80 * MEBIBYTE, 4)
+  const file = path.join(directory, 'huge')
+  fs.writeFileSync(file, content)
+  await using cache = await PageCache.create({ memory: '72MiB', yieldUnderPressure: false })
+  await using open = await cache.open(file)
+  const buffer = Buffer.alloc(MEBIBYTE)
+  const readAll = () => {
+    for (let position = 0; position < content.length; position += MEBIBYTE) {
+      expect(open.readSync(buffer, { position })).toBe(MEBIBYTE)
+      if (!buffer.equals(content.subarray(position, position + MEBIBYTE))) expect.fail(`wrong bytes at ${position}`)
+      const { indexBytes } = cache.stats()
+      if (position % (8 * MEBIBYTE) === 0) expect(arenaBytes() + indexBytes).toBeLessThanOrEqual(limit)
+    }
+  }
+  let limit = 72 * MEBIBYTE
+  readAll()
+  const arena = arenasOf('self').find(({ residentBytes }) => residentBytes > 0)!
+  expect(arena.residentBytes).toBeGreaterThan(68 * MEBIBYTE)
+  if (HAS_HUGE_PAGES) expect(arena.hugeBytes).toBeGreaterThan(64 * MEBIBYTE)
+  limit = 20 * MEBIBYTE
+  cache.resize(limit)
+  readAll()
+  expect(arenaBytes()).toBeGreaterThan(15 * MEBIBYTE)
+  limit = 72 * MEBIBYTE
+  cache.resize(limit)
+  readAll()
+  expect(arenaBytes()).toBeGreaterThan(68 * MEBIBYTE)
   cache.checkInvariants()
 })
 
@@ -277,7 +305,7 @@ describeWith(['root', 'loop', 'xfs'], 'the library elsewhere', () => {
     await sleep(SETTLED_MS)
     const stats = inChild<PageCacheStats & { hasKoffi: boolean }>(EXERCISE, { paths, library: LIBRARY }, { user })
     expect(stats).toMatchObject({
-      arena: 'memfd',
+      arena: 'mapped',
       shares: true,
       hasKoffi: true,
       homes: 1,

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
 import { readNodes } from '../../src/linux/numa.ts'
+import { arenasOf } from '../support/arenas.ts'
 import { startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { forgetCached, MEBIBYTE, noise, overwrite, PAGE, withFd, writeSynced } from '../support/files.ts'
@@ -302,19 +303,3 @@ describeWith(['root', 'fuse'], 'the arena', () => {
     }
   })
 })
-
-/** Descriptors of arenas in the process. */
-function arenasOf(pid: number): string[] {
-  return fs
-    .readdirSync(`/proc/${pid}/fd`)
-    .map((fd) => readLink(`/proc/${pid}/fd/${fd}`))
-    .filter((target) => target.includes('memfd:samepage'))
-}
-
-function readLink(path: string): string {
-  try {
-    return fs.readlinkSync(path)
-  } catch {
-    return ''
-  }
-}

@@ -46,13 +46,16 @@ export function isMergeable(fd: number): boolean {
 
 export class ContentCache {
   readonly shared: ArenaMemory
+  readonly #arena: MountArena
   readonly #pages: PageKeeper
   readonly #loader: Loader
   readonly #merging: Merging
   readonly #files: ContentFiles
 
-  private constructor({ shared, pages, arena }: MountArena, merging: Merging) {
+  private constructor(mountArena: MountArena, merging: Merging) {
+    const { shared, pages, arena } = mountArena
     this.shared = shared
+    this.#arena = mountArena
     this.#pages = pages
     this.#merging = merging
     this.#files = new ContentFiles(pages)
@@ -103,7 +106,7 @@ export class ContentCache {
     const merge = this.#merging.stats()
     return {
       ...merge,
-      memoryMax: pages.bytesMax,
+      memoryMax: this.#arena.memoryMax,
       pageBytes: pages.counts.resident * PAGE_BYTES,
       indexBytes: pages.indexBytes + merge.indexBytes,
       files: this.#files.count,
@@ -116,6 +119,6 @@ export class ContentCache {
   /** Nobody may have a file open. */
   async close(): Promise<void> {
     this.#merging.stop()
-    await this.#loader.settled()
+    await this.#loader.end()
   }
 }

@@ -60,7 +60,7 @@ export class MountArena {
     const clock = (frames: number, ages: Ages) => new ReuseClock(frames, ages)
     const policy = (ages: Ages) => near?.clocks(ages, clock) ?? clock(frames, ages)
     const giveBack = (unused: readonly number[]) => arena.giveBack(unused)
-    const pages = new PageKeeper(memory, policy, memoryBytes, giveBack, near?.nodes)
+    const pages = new PageKeeper(memory, policy, memoryBytes - arena.slackBytes, giveBack, near?.nodes)
     near?.start(pages, arena)
     const opened = near?.mode === 'inode' ? { opened: OpenNodes.allocate() } : {}
     this.shared = { memory, arena: arena.handle, ...(near && { near: { handle: near.handle, ...opened } }) }
@@ -68,7 +68,9 @@ export class MountArena {
     this.arena = arena
     this.opened = this.shared.near?.opened && new OpenNodes(this.shared.near.opened)
     this.#near = near
-    this.#stopWatching = watchPressure((share) => pages.resize(Math.max(MEMORY_MIN, Math.floor(memoryBytes * share))))
+    this.#stopWatching = watchPressure((share) =>
+      pages.resize(Math.max(MEMORY_MIN, Math.floor(memoryBytes * share - arena.slackBytes))),
+    )
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
@@ -84,6 +86,11 @@ export class MountArena {
   /** The part of it for which nobody need ask the kernel. */
   replicaStatistics(): ReplicaStats | undefined {
     return this.#near?.replicaStats()
+  }
+
+  /** Bytes that pages and what leads to them may take now. */
+  get memoryMax(): number {
+    return this.pages.bytesMax + this.arena.slackBytes
   }
 
   /** Gives all memory back. Nobody may be reading, or loading. */

@@ -121,7 +121,7 @@ export class DirectHomes {
       promotedBytes,
       promotions,
       demotions,
-      ...(this.#memory && { memoryMax: this.#arena!.pages.bytesMax }),
+      ...(this.#memory && { memoryMax: this.#arena!.memoryMax }),
     }
   }
 

@@ -3,8 +3,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { close } from '../../../src/linux/file.ts'
-import { createMemory, mapMemory } from '../../../src/linux/memory.ts'
+import { takeMemory, viewMemory } from '../../../src/linux/memory.ts'
 import {
   allowedCpus,
   bindMemory,
@@ -77,21 +76,18 @@ test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
 
 describeWith(['numa-policies'], 'on this machine', () => {
   test('pages that were bound lie where they were bound to, both by move_pages and by numa_maps', () => {
-    const fd = createMemory('samepage-test', 1 << 20)
-    const [memory] = mapMemory(fd, 1 << 20)
+    const [memory] = viewMemory(takeMemory(1 << 20, false), 1 << 20)
     bindMemory(memory!, 0)
     memory!.fill(1, 0, 3 * 4096)
     expect([...nodesOfPages([memory!.subarray(0), memory!.subarray(2 * 4096 + 7)])]).toEqual([0, 0])
     expect(nodesOfPages([memory!.subarray(9 * 4096)])[0]).toBeLessThan(0)
     expect(pagesByNode([memory!])).toEqual(new Map([[0, 3]]))
     expect(currentCpu()).toBeLessThan(os.availableParallelism() * 64)
-    close(fd)
   })
 
   test('a node without memory is refused', () => {
-    const fd = createMemory('samepage-test', 4096)
-    expect(() => bindMemory(mapMemory(fd, 4096)[0]!, 63)).toThrow(/EINVAL/)
-    close(fd)
+    const [memory] = viewMemory(takeMemory(4096, false), 4096)
+    expect(() => bindMemory(memory!, 63)).toThrow(/EINVAL/)
   })
 })
 
