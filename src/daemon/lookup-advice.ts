@@ -15,6 +15,11 @@ export class LookupAdvice {
     this.#listings = LISTINGS
   }
 
+  /** Whether names alone will do for the next listing. */
+  get expectsNames(): boolean {
+    return this.#listings === 0
+  }
+
   /** Should the listing that begins now look entries up? */
   takeForListing(): boolean {
     if (this.#listings === 0) return false

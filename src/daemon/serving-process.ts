@@ -23,6 +23,7 @@ import { GrantsDoor } from './grants/grants-door.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
+import { keepsListsOf } from './listings.ts'
 import { LockCounts } from './locks/lock-counts.ts'
 import { LockRequests } from './locks/lock-requests.ts'
 import { LinuxLocksBelow } from './locks/locks-below.ts'
@@ -95,6 +96,7 @@ async function main(): Promise<void> {
       minWriteShareBytes: start.minWriteShareBytes,
       sharing: start.homes && source.sharing.possible,
       merge: contents !== undefined,
+      keepsLists: keepsListsOf(source.filesystem.kind),
       ...(start.dax === undefined ? {} : { dax: start.dax }),
       descriptorsLimit,
       spins: start.spins,

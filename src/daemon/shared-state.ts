@@ -35,6 +35,8 @@ export interface ServingOptions {
   readonly sharing: boolean
   /** Whether files that do not are held in the arena, where equal pages are merged. */
   readonly merge: boolean
+  /** Whether the kernel may keep lists of directories, see listings.ts. */
+  readonly keepsLists: boolean
   /** How pages of homes with DAX are read; absent: as any others. */
   readonly dax?: MountDaxMode
   /** How many descriptors the process may have. */

@@ -10,6 +10,7 @@ import type { GrantedRanges } from '../grants/granted-ranges.ts'
 import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT, slotOf } from '../inode-table.ts'
+import type { Listings } from '../listings.ts'
 import type { LockCounts } from '../locks/lock-counts.ts'
 import type { LookupAdvice } from '../lookup-advice.ts'
 import type { Opening } from '../opening.ts'
@@ -31,6 +32,7 @@ export interface Context {
   readonly serving: ServingState
   readonly opening: Opening
   readonly warm: WarmFiles
+  readonly listings: Listings
   readonly granted: GrantedRanges
   /** Tells the grants' thread something. */
   readonly grants: (message: ToGrants) => void

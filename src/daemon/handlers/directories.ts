@@ -14,7 +14,7 @@ import { type Context, setEntry, slotOf } from './context.ts'
 const HIDDEN_HANDLE = 0
 
 export function directoryHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, filesystems, stat } = context
+  const { inodes, files, filesystems, listings, source, options, advice, stat } = context
   const buffer = new Uint8Array(new ArrayBuffer(64 << 10))
   const words = new Uint32Array(buffer.buffer)
   const shorts = new Uint16Array(buffer.buffer)
@@ -29,6 +29,7 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
     const fd = handle - 1
     const slot = slotOf(request.nodeid)
     const position = request.i64(8)
+    if (position === 0n) listings.begun(slot)
     const size = Math.min(request.u32(16), reply.capacity)
     const error = lseek(fd, position, SEEK_SET)
     if (error < 0) return error
@@ -91,6 +92,8 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
     return bytes
   }
 
+  const isOfSource = (slot: number) => filesystems.isOfMount(inodes.get(slot, SLOT.FS), source.rootMountId)
+
   return {
     OPENDIR(request, reply) {
       const slot = slotOf(request.nodeid)
@@ -99,15 +102,15 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
         const fd = files.open(slot, O_DIRECTORY)
         if (fd < 0) return fd
         reply.setU32(0, fd + 1)
-      }
-      inodes.countOpen(slot, 1)
+        reply.setU32(8, listings.open(slot, fd, stat, options.keepsLists && advice.expectsNames && isOfSource(slot)))
+      } else inodes.countOpen(slot, 1)
       return OPEN_OUT_BYTES
     },
 
     READDIR: (request, reply) => readDirectory(request, reply, false),
     READDIRPLUS(request, reply) {
       const position = request.u64(8)
-      return readDirectory(request, reply, true, position !== 0 || context.advice.takeForListing())
+      return readDirectory(request, reply, true, position !== 0 || advice.takeForListing())
     },
 
     RELEASEDIR(request) {

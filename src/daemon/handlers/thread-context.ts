@@ -8,6 +8,7 @@ import { GrantedRanges } from '../grants/granted-ranges.ts'
 import { HomeTable } from '../home-table.ts'
 import { InodeFiles } from '../inode-files.ts'
 import { InodeTable } from '../inode-table.ts'
+import { Listings } from '../listings.ts'
 import { LockCounts } from '../locks/lock-counts.ts'
 import { LookupAdvice } from '../lookup-advice.ts'
 import { Opening } from '../opening.ts'
@@ -57,6 +58,7 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
     files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
     opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, granted, fuseFd),
     warm,
+    listings: new Listings(inodes),
     granted,
     source: shared.source,
     options: shared.options,

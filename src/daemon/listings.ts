@@ -1,0 +1,93 @@
+/**
+ * Which lists of directories the kernel keeps (FOPEN_CACHE_DIR): who lists a directory again then asks the daemon for nothing but to open it.
+ *
+ * The daemon says at each open whether what the kernel has kept still holds (FOPEN_KEEP_CACHE). It does while the directory has the ctime that it had when the kernel began to make its list,
+ * and that one was over by then: whatever has changed since has moved it. The kernel itself sees what is changed through the mount.
+ *
+ * ```
+ * record of a slot   ctime    of the directory, when it was opened by whom the kernel makes its list for
+ *                    listed   NONE      there is no such list
+ *                             OPENED    the answer to that open is under way: the kernel may still have an older list
+ *                             BEGUN     it has dropped that
+ * ```
+ * A list is begun for a directory that nobody else has open: an answer that is under way to another listing may be of an older state, and the kernel would put it into the new list. Who
+ * opens it meanwhile may use the list once it is begun, if nothing has changed, and else the kernel keeps nothing of what it lists; nor of any listing until all have closed the directory.
+ *
+ * Nor does it keep a list where files are being looked up: then it had better ask for them along with their names, see lookup-advice.ts.
+ */
+import { FOPEN } from '../fuse/protocol.ts'
+import type { Statx } from '../linux/statx.ts'
+import { isCtimeOver } from '../util/ctime.ts'
+import { type InodeTable, SLOT } from './inode-table.ts'
+
+const LISTED = { NONE: 0, OPENED: 1, BEGUN: 2 } as const
+
+/** On these whatever changes a directory moves its ctime. */
+const HONEST_FILESYSTEMS: readonly string[] = ['xfs', 'btrfs', 'ext4']
+
+/** Whether lists of directories of such a file system can be kept. */
+export function keepsListsOf(kind: string): boolean {
+  return HONEST_FILESYSTEMS.includes(kind)
+}
+
+/** What is looked at of a directory. */
+export type DirectoryStat = Pick<Statx, 'ofFd' | 'ctimeSec' | 'ctimeNsec' | 'words'>
+
+export class Listings {
+  readonly #inodes: InodeTable
+  readonly #now: () => number
+
+  /** `now`: milliseconds, of the clock that stamps files. */
+  constructor(inodes: InodeTable, now: () => number = Date.now) {
+    this.#inodes = inodes
+    this.#now = now
+  }
+
+  /**
+   * Counts one more open of the slot's directory, on which `fd` is open: the flags for the answer. `stat` is used; `mayKeep`: whether the kernel may keep a list at all.
+   */
+  open(slot: number, fd: number, stat: DirectoryStat, mayKeep: boolean): number {
+    const inodes = this.#inodes
+    const lock = inodes.lockOf(slot)
+    lock.lock()
+    try {
+      const isAlone = inodes.get(slot, SLOT.OPENS) === 0
+      const listed = Atomics.load(inodes.words, inodes.at(slot) + SLOT.LISTED)
+      const isKnown = stat.ofFd(fd) === 0
+      const holds = isKnown && listed !== LISTED.NONE && this.#isAsRecorded(slot, stat)
+      inodes.countOpen(slot, 1)
+      if (mayKeep && holds && listed === LISTED.BEGUN) return FOPEN.CACHE_DIR | FOPEN.KEEP_CACHE
+      if (mayKeep && isAlone && isKnown && this.#isOver(stat)) {
+        this.#record(slot, stat)
+        Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.OPENED)
+        return FOPEN.CACHE_DIR
+      }
+      if (!holds) Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.NONE)
+      return 0
+    } finally {
+      lock.unlock()
+    }
+  }
+
+  /** Somebody lists the slot's directory: so the kernel has got the answer to its open, and has done what that said. */
+  begun(slot: number): void {
+    Atomics.compareExchange(this.#inodes.words, this.#inodes.at(slot) + SLOT.LISTED, LISTED.OPENED, LISTED.BEGUN)
+  }
+
+  #isOver(stat: DirectoryStat): boolean {
+    return isCtimeOver(stat.ctimeSec * 1000 + stat.ctimeNsec / 1e6, stat.ctimeNsec, this.#now())
+  }
+
+  #isAsRecorded(slot: number, stat: DirectoryStat): boolean {
+    const inodes = this.#inodes
+    return (
+      inodes.get(slot, SLOT.CTIME_NSEC) >>> 0 === stat.ctimeNsec &&
+      inodes.get(slot, SLOT.CTIME_SEC) >>> 0 === stat.words[24]
+    )
+  }
+
+  #record(slot: number, stat: DirectoryStat): void {
+    this.#inodes.set(slot, SLOT.CTIME_SEC, stat.words[24]!)
+    this.#inodes.set(slot, SLOT.CTIME_NSEC, stat.ctimeNsec)
+  }
+}
