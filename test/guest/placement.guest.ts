@@ -9,7 +9,8 @@ import { PAGE, placement, readPages, writeFile } from './rig/cached.ts'
 import { guestTest } from './rig/guest-test.ts'
 
 const PAGES = 64
-const options = { memory: '64MiB', yieldUnderPressure: false, dax: 'cache' } as const
+/** Too small for huge pages. */
+const options = { memory: '60MiB', yieldUnderPressure: false, dax: 'cache' } as const
 
 guestTest('without numa nothing is bound', async () => {
   await using cache = await PageCache.create(options)
@@ -62,6 +63,17 @@ guestTest('in a full cache a page takes the place of one of the node that asks',
     assert.deepEqual(placement(file, PAGES / 2, PAGES / 2), new Array(PAGES / 2).fill(node))
   }
   runOn(0)
+})
+
+guestTest('a large cache has huge pages, on each node', async () => {
+  await using cache = await PageCache.create({ ...options, memory: '96MiB', numa: 'replicate' })
+  for (const node of [0, 1, 2]) {
+    runOn(node)
+    using file = cache.openSync(writeFile(`/pmem/huge-${node}`, node, PAGES))
+    readPages(file, node, 0, PAGES)
+    assert.deepEqual(placement(file, 0, PAGES), new Array(PAGES).fill(node))
+  }
+  assert.deepEqual(cache.stats().numa!.bytesByNode, { 0: 2 ** 21, 1: 2 ** 21, 2: 2 ** 21 })
 })
 
 guestTest('threads get pages on their own node', async () => {
