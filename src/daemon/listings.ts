@@ -13,7 +13,7 @@
  * A list is begun for a directory that nobody else has open: an answer that is under way to another listing may be of an older state, and the kernel would put it into the new list. Who
  * opens it meanwhile may use the list once it is begun, if nothing has changed, and else the kernel keeps nothing of what it lists; nor of any listing until all have closed the directory.
  *
- * Nor does it keep a list where files are being looked up: then it had better ask for them along with their names, see lookup-advice.ts.
+ * Where files are being looked up it neither makes a list nor uses the one that it has: then it had better ask for them along with their names, see lookup-advice.ts.
  */
 import { FOPEN } from '../fuse/protocol.ts'
 import type { Statx } from '../linux/statx.ts'
@@ -44,7 +44,7 @@ export class Listings {
   }
 
   /**
-   * Counts one more open of the slot's directory, on which `fd` is open: the flags for the answer. `stat` is used; `mayKeep`: whether the kernel may keep a list at all.
+   * Counts one more open of the slot's directory, on which `fd` is open: the flags for the answer. `stat` is used; `mayKeep`: whether the kernel may make a list, or use it.
    */
   open(slot: number, fd: number, stat: DirectoryStat, mayKeep: boolean): number {
     const inodes = this.#inodes
@@ -56,7 +56,7 @@ export class Listings {
       const isKnown = stat.ofFd(fd) === 0
       const holds = isKnown && listed !== LISTED.NONE && this.#isAsRecorded(slot, stat)
       inodes.countOpen(slot, 1)
-      if (mayKeep && holds && listed === LISTED.BEGUN) return FOPEN.CACHE_DIR | FOPEN.KEEP_CACHE
+      if (holds && listed === LISTED.BEGUN) return FOPEN.KEEP_CACHE | (mayKeep ? FOPEN.CACHE_DIR : 0)
       if (mayKeep && isAlone && isKnown && this.#isOver(stat)) {
         this.#record(slot, stat)
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.OPENED)

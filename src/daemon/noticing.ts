@@ -68,7 +68,9 @@ export class Noticing {
     if (content) this.#readFromItself(slot)
     // The mark of a kernel copy is set before its pages are read: where it is missing, they are read as they are now.
     const isCopied = content && Atomics.load(inodes.words, inodes.at(slot) + SLOT.COPIED) > 0
-    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied ? 0 : -1, 0) === 0) stats.addNotice()
+    // A list of a directory: who opens it does not believe it anyway, but who rewinds it would.
+    const isListed = Atomics.load(inodes.words, inodes.at(slot) + SLOT.LISTED) > 0
+    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied || isListed ? 0 : -1, 0) === 0) stats.addNotice()
   }
 
   /**

@@ -17,9 +17,13 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const) {
       fs.mkdirSync(source)
       fs.mkdirSync(natively)
       // The program is right about the file system itself.
-      expect(runPython(USERS[0]!, 'directories.py', natively, natively, '3000')).toBe('ok\n')
-      await using mount = await mounted(source)
-      expect(runPython(USERS[0]!, 'directories.py', mount.path, source, '100000')).toBe('ok\n')
+      expect(runPython(USERS[0]!, 'directories.py', natively, natively, '3000', 'rewind')).toBe('ok\n')
+      {
+        await using mount = await mounted(source)
+        expect(runPython(USERS[0]!, 'directories.py', mount.path, source, '100000', 'reopen')).toBe('ok\n')
+      }
+      await using watched = await mounted(source, { flags: { watch: true } })
+      expect(runPython(USERS[0]!, 'directories.py', watched.path, source, '20000', 'rewind')).toBe('ok\n')
     })
   })
 }

@@ -10,6 +10,9 @@ import { SLOT, SLOT_FLAG } from '../inode-table.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, setEntry, slotOf } from './context.ts'
 
+/** Of what getdents(2) gives for one name. */
+const RECORD_BYTES_MAX = 280
+
 /** The file handle of an empty directory that stands for another file system. */
 const HIDDEN_HANDLE = 0
 
@@ -33,6 +36,8 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
     const size = Math.min(request.u32(16), reply.capacity)
     const error = lseek(fd, position, SEEK_SET)
     if (error < 0) return error
+    // Once for all entries: what is not written to is padding, and of an entry without its inode most.
+    reply.zero(0, size)
     let used = 0
     for (;;) {
       // Not much more than what fits: a record here is a little shorter than in the reply.
@@ -46,6 +51,8 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
         if (added === 0) return used
         used += added
       }
+      // That was the end: the kernel asks once more anyway, before it believes that.
+      if (length < wanted - RECORD_BYTES_MAX) return used
       if (size - used < (plus ? ENTRY_OUT_BYTES : 0) + DIRENT_HEADER_BYTES + 256) return used
     }
   }
@@ -79,7 +86,7 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
         setEntry(context, slot, reply, out)
         inoLow = stat.inoLow
         inoHigh = filesystems.shownInoHigh(inodes.get(slot, SLOT.FS), stat.inoHigh)
-      } else reply.zero(out, ENTRY_OUT_BYTES)
+      }
       out += ENTRY_OUT_BYTES
     }
     reply.setU64(out, inoLow, inoHigh)
@@ -87,7 +94,6 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
     reply.setU32(out + 16, nameLength)
     reply.setU32(out + 20, buffer[at + 18]!)
     const target = out + DIRENT_HEADER_BYTES
-    reply.payload.fill(0, target + nameLength, used + bytes)
     for (let i = 0; i < nameLength; i++) reply.payload[target + i] = buffer[nameAt + i]!
     return bytes
   }

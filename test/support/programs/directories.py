@@ -1,15 +1,17 @@
-"""Reads a directory as the C library does, and checks it: directories.py VIEW SOURCE COUNT
+"""Reads a directory as the C library does, and checks it: directories.py VIEW SOURCE COUNT HOW
 
-VIEW shows SOURCE. Both are the same for a native run. The directory gets COUNT files, and loses some while it is read.
+VIEW shows SOURCE; HOW a directory is read anew: rewind or reopen. VIEW and SOURCE are the same for a native run. The directory gets COUNT files, and loses some while it is read.
 """
 import ctypes
 import os
 import random
 import struct
 import sys
+import time
 
 view, source = sys.argv[1], sys.argv[2]
 COUNT = int(sys.argv[3])
+how = sys.argv[4]
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -46,6 +48,17 @@ def check(found, expected, what):
     assert len(found) == len(set(found)), "%s: %d names twice" % (what, len(found) - len(set(found)))
     missing, more = expected - set(found), set(found) - expected
     assert not missing and not more, "%s: %d missing, %d that should not be there" % (what, len(missing), len(more))
+
+
+def again(stream):
+    """What others have changed shows when a directory is opened again, or, where changes are watched, when it is rewound a moment later."""
+    if how == "reopen":
+        libc.closedir(stream)
+        return libc.opendir(seen)
+    if view != source:
+        time.sleep(0.3)
+    libc.rewinddir(stream)
+    return stream
 
 
 wide = os.path.join(source, "wide")
@@ -99,13 +112,13 @@ for name in gone:
 found = first + rest(stream)
 assert len(found) == len(set(found)), "deleting makes names appear twice"
 assert set(found) >= set(names) - gone, "deleting hides %d other names" % len(set(names) - gone - set(found))
-libc.rewinddir(stream)
-check(rest(stream), set(names) - gone, "after rewinddir")
+stream = again(stream)
+check(rest(stream), set(names) - gone, "after deleting")
 
 # Entries come: the next pass sees them.
 for number in range(1000):
     os.mknod(b"new-%d" % number, 0o100644, dir_fd=here)
-libc.rewinddir(stream)
+stream = again(stream)
 check(rest(stream), (set(names) - gone) | {b"new-%d" % number for number in range(1000)}, "after adding")
 libc.closedir(stream)
 
