@@ -12,9 +12,13 @@ export function pageContent(file: number, page: number): Buffer {
   return bytes
 }
 
-/** Writes a file of `pages` pages; `file` tells its content from that of others. */
+/** After so long a file is at rest: what is read of it then holds for who opens it later. */
+const SETTLED_MS = 60
+
+/** Writes a file of `pages` pages, and waits until it is at rest; `file` tells its content from that of others. */
 export function writeFile(path: string, file: number, pages: number): string {
   fs.writeFileSync(path, Buffer.concat(Array.from({ length: pages }, (_, page) => pageContent(file, page))))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLED_MS)
   return path
 }
 
