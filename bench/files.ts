@@ -79,11 +79,12 @@ export function cloneMany(directory: string, name: string, image: string, count:
   fs.closeSync(from)
 }
 
-/** A directory that is there to be asked for, so that a server has compiled and cached what it needs when it is measured. */
-export const EXERCISE = { name: 'exercise', files: 2000 } as const
+/** A directory and a tree that are there to be asked for, so that a server has compiled and cached what it needs when it is measured. */
+export const EXERCISE = { name: 'exercise', files: 2000, tree: 'exercise-tree', directories: 200 } as const
 
 export function writeExercise(directory: string): void {
   writeMany(directory, EXERCISE.name, EXERCISE.files, 100)
+  for (let i = 0; i < EXERCISE.directories; i++) writeMany(directory, `${EXERCISE.tree}/${i}`, 50, 100)
 }
 
 /** Reads a file once, so that it is cached from now on for a while: this machine may forget what nobody touches for a minute. */

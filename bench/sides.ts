@@ -8,7 +8,7 @@ import { startMount } from '../src/demo/mount-process.ts'
 import { unmountWhenFree } from '../src/demo/scratch.ts'
 import { readMountInfo } from '../src/linux/mountinfo.ts'
 import { type Bench, compare, describePinning, type Pinning, type Place } from './bench.ts'
-import { runClient } from './client.ts'
+import { runClient, timeProgram } from './client.ts'
 import type { Side, Target, UNIT } from './figure.ts'
 import { EXERCISE } from './files.ts'
 
@@ -77,6 +77,8 @@ export async function exercise(mount: SideMount, processors: string): Promise<vo
   const task = { directory: path.join(mount.path, EXERCISE.name), files: EXERCISE.files, passes: 5, pauseSeconds: 0 }
   for (const what of ['list', 'stat', 'open and close'] as const)
     await runClient('names', processors, { ...task, what })
+  const tree = path.join(mount.path, EXERCISE.tree)
+  for (const args of [['-size', '+1M'], []]) await timeProgram(processors, 'find', [tree, ...args])
 }
 
 async function mountSide(
