@@ -70,9 +70,10 @@ export class DirectMemory {
     this.#windows = new Windows(native.windows.view)
   }
 
-  /** Whether what `fd` is open on is to be read where it lies, if that can be. */
+  /** Whether what `fd` is open on is to be read where it lies, if that can be. What lies in main memory is cached in mode `auto` all the same: a hit takes no system call. */
   isWanted(fd: number): boolean {
-    return this.mode !== 'cache' && this.#native.isDax(fd)
+    if (this.mode === 'cache') return false
+    return this.#native.isDax(fd) || (this.mode === 'direct' && this.#native.livesInMemory(fd))
   }
 
   /** As {@link homesForDax}. */

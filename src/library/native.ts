@@ -52,6 +52,8 @@ export interface Native {
   readonly windows: WindowSystem
   /** Whether the bytes of what `fd` is open on are read where they lie. */
   isDax(fd: number): boolean
+  /** Whether they lie in main memory as it is. */
+  livesInMemory(fd: number): boolean
   /** Whether a file can get a clone and go on to be read where it lies: see linux/dax.ts. */
   clonesKeepDax(): boolean
   /** The device DAX that `fd` is open on; undefined where it is none. */
