@@ -47,11 +47,6 @@ export class Pins {
     Atomics.store(this.#words, slot, 0)
     this.#free[this.#freeCount++] = slot
   }
-
-  /** Those of `slots` that are none (-1) are passed over. */
-  unpinAll(slots: readonly number[]): void {
-    for (let i = 0; i < slots.length; i++) if (slots[i]! >= 0) this.unpin(slots[i]!)
-  }
 }
 
 /** The keeper's view of all threads' pins. */

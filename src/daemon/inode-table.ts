@@ -29,7 +29,7 @@
  *   @44 warm        a descriptor + 1, or 0, see warm-files.ts     under the slot's lock
  *   @45 filled      1: the kernel has read pages for itself       any thread
  *   @46 passed      was ever passed through                       under the slot's lock
- *   @47 listed      of a directory, see listings.ts, as are its words @27 @28     under the slot's lock
+ *   @47 listed      of a directory, see listings.ts; its words @27 @28 are the list's ctime     under the slot's lock, but for one step
  * ```
  * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
  * free slots are in the free list and in no bucket.

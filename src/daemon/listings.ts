@@ -11,12 +11,15 @@
  *                             BEGUN     it has dropped that
  * ```
  * A list is begun for a directory that nobody else has open: an answer that is under way to another listing may be of an older state, and the kernel would put it into the new list. Who
- * opens it meanwhile may use the list once it is begun, if nothing has changed, and else the kernel keeps nothing of what it lists; nor of any listing until all have closed the directory.
+ * opens it meanwhile may use the list once it is begun, if nothing has changed; else he gets one that is not kept. Who has had it open for longer and rewinds it sees the list that is there, however old: no request tells of
+ * that. With `--watch` the list is dropped when something changes (noticing.ts).
  *
- * Where files are being looked up it neither makes a list nor uses the one that it has: then it had better ask for them along with their names, see lookup-advice.ts.
+ * Where files are being looked up the kernel neither makes a list nor uses the one that it has: then it had better ask for them along with their names, see lookup-advice.ts. Of an encrypted directory it keeps none: its
+ * names become others when its key comes or goes, and its ctime does not. And of one that was listed in part before it changed it keeps none by itself, until it forgets the inode: a list that was begun and dropped it does
+ * not begin anew.
  */
 import { FOPEN } from '../fuse/protocol.ts'
-import type { Statx } from '../linux/statx.ts'
+import { STATX_ATTR, type Statx } from '../linux/statx.ts'
 import { isCtimeOver } from '../util/ctime.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 
@@ -31,7 +34,7 @@ export function keepsListsOf(kind: string): boolean {
 }
 
 /** What is looked at of a directory. */
-export type DirectoryStat = Pick<Statx, 'ofFd' | 'ctimeSec' | 'ctimeNsec' | 'words'>
+export type DirectoryStat = Pick<Statx, 'ofFd' | 'attributesLow' | 'ctimeSec' | 'ctimeNsec' | 'words'>
 
 export class Listings {
   readonly #inodes: InodeTable
@@ -53,17 +56,15 @@ export class Listings {
     try {
       const isAlone = inodes.get(slot, SLOT.OPENS) === 0
       const listed = Atomics.load(inodes.words, inodes.at(slot) + SLOT.LISTED)
-      const isKnown = stat.ofFd(fd) === 0
-      const holds = isKnown && listed !== LISTED.NONE && this.#isAsRecorded(slot, stat)
+      const isKnown = stat.ofFd(fd) === 0 && (stat.attributesLow & STATX_ATTR.ENCRYPTED) === 0
       inodes.countOpen(slot, 1)
-      if (holds && listed === LISTED.BEGUN) return FOPEN.KEEP_CACHE | (mayKeep ? FOPEN.CACHE_DIR : 0)
-      if (mayKeep && isAlone && isKnown && this.#isOver(stat)) {
-        this.#record(slot, stat)
-        Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.OPENED)
-        return FOPEN.CACHE_DIR
-      }
-      if (!holds) Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.NONE)
-      return 0
+      if (!isKnown) return 0
+      if (listed === LISTED.BEGUN && this.#isAsRecorded(slot, stat))
+        return FOPEN.KEEP_CACHE | (mayKeep ? FOPEN.CACHE_DIR : 0)
+      if (!mayKeep || !isAlone || !this.#isOver(stat)) return 0
+      this.#record(slot, stat)
+      Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.OPENED)
+      return FOPEN.CACHE_DIR
     } finally {
       lock.unlock()
     }

@@ -11,7 +11,7 @@ import type { Statx } from '../linux/statx.ts'
 import { becomeOwn } from './changes.ts'
 import type { HandleLookup } from './handle-lookup.ts'
 import type { InodeFiles } from './inode-files.ts'
-import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
+import { type InodeTable, nodeidOf, SLOT, SLOT_FLAG } from './inode-table.ts'
 import type { RunMaps } from './run-maps.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { WatchStats } from './watch-stats.ts'
@@ -68,9 +68,9 @@ export class Noticing {
     if (content) this.#readFromItself(slot)
     // The mark of a kernel copy is set before its pages are read: where it is missing, they are read as they are now.
     const isCopied = content && Atomics.load(inodes.words, inodes.at(slot) + SLOT.COPIED) > 0
-    // A list of a directory: who opens it does not believe it anyway, but who rewinds it would.
-    const isListed = Atomics.load(inodes.words, inodes.at(slot) + SLOT.LISTED) > 0
-    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied || isListed ? 0 : -1, 0) === 0) stats.addNotice()
+    // Pages of a directory are a list of it: who opens it does not believe that anyway, but who rewinds it would.
+    const isDirectory = (inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.DIRECTORY) !== 0
+    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied || isDirectory ? 0 : -1, 0) === 0) stats.addNotice()
   }
 
   /**

@@ -26,23 +26,24 @@ const HUGE_PAGE_BYTES = 2 ** 21
 
 export class Arena {
   readonly handle: ArenaHandle
-  /** Bytes of memory that huge pages may take beyond the frames that are used: these are used in their order first. */
-  readonly slackBytes: number
   readonly #native: Native | undefined
   readonly #segments: readonly Uint8Array[]
   /** By segment, the first frame behind it. */
   readonly #ends: readonly number[]
   /** The bytes of frames that were asked for: made once each. */
   readonly #frames: Uint8Array[]
+  /** By segment, the frame behind those that were ever used. On each node they are used in their order first. */
+  readonly #usedEnds: number[]
+  #hugePages: boolean
 
   private constructor(handle: ArenaHandle, native: Native | undefined, segments: readonly Uint8Array[]) {
     this.handle = handle
-    this.slackBytes =
-      handle.kind === 'mapped' && handle.hugePages ? handle.parts.length * (HUGE_PAGE_BYTES - PAGE_BYTES) : 0
+    this.#hugePages = handle.kind === 'mapped' && handle.hugePages
     this.#native = native
     this.#segments = segments
     let end = 0
     this.#ends = segments.map(({ length }) => (end += length / PAGE_BYTES))
+    this.#usedEnds = this.#ends.map((end, index) => end - segments[index]!.length / PAGE_BYTES)
     this.#frames = new Array(end)
   }
 
@@ -50,7 +51,8 @@ export class Arena {
   static create(frames: number, native: Native | undefined, plan?: NumaPlan): Arena {
     if (native === undefined)
       return Arena.attach({ kind: 'buffer', buffer: new SharedArrayBuffer(frames * PAGE_BYTES) }, undefined)
-    const hugePages = frames * PAGE_BYTES >= HUGE_PAGES_MIN
+    const least = plan === undefined ? frames : Math.min(...plan.table.frames)
+    const hugePages = least * PAGE_BYTES >= HUGE_PAGES_MIN && native.givesHugePages()
     const take = (frames: number): ArenaPart => {
       const bytes = frames * PAGE_BYTES
       return { address: native.takeMemory(bytes, hugePages), bytes }
@@ -101,20 +103,42 @@ export class Arena {
   /** The bytes of `frames` in their order; those that lie side by side are one array: what reads into it has less to do. */
   buffers(frames: readonly number[]): Uint8Array[] {
     const buffers: Uint8Array[] = []
-    for (let i = 0, count = 1; i < frames.length; i += count) {
-      const first = frames[i]!
-      const end = this.#ends[this.#segmentOf(first)]!
-      count = 1
-      while (frames[i + count] === first + count && first + count < end) count++
+    for (const [first, count] of this.#runs(frames)) {
+      this.#use(first + count - 1)
       buffers.push(count === 1 ? this.bytes(first) : this.#span(first, count))
     }
     return buffers
   }
 
+  /**
+   * Bytes of memory that huge pages may take beyond the frames that are used, as long as none of these was given back: the rest of the last one on each node. The keeper's thread, as
+   * the next two.
+   */
+  get slackBytes(): number {
+    return this.handle.kind === 'mapped' && this.#hugePages
+      ? this.handle.parts.length * (HUGE_PAGE_BYTES - PAGE_BYTES)
+      : 0
+  }
+
+  /** No further huge pages: from now on the arena takes as much memory as its frames. Before it shrinks, for frames come back in any order. */
+  forgoHugePages(): void {
+    if (!this.#hugePages) return
+    this.#hugePages = false
+    for (const [index, segment] of this.#segments.entries()) {
+      this.#native?.forgoHugePages(segment)
+      // The rest of the last one.
+      const used = segment.length - (this.#ends[index]! - this.#usedEnds[index]!) * PAGE_BYTES
+      const end = Math.min(segment.length, Math.ceil(used / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES)
+      if (used < end) this.#native?.giveBackMemory(segment.subarray(used, end))
+    }
+  }
+
   /** Gives the memory of frames back to the system. What is read from them afterwards are zeros. */
   giveBack(frames: readonly number[]): void {
     if (this.handle.kind !== 'mapped') return
-    for (const bytes of this.buffers(frames.toSorted((a, b) => a - b))) this.#native?.giveBackMemory(bytes)
+    const used = frames.filter((frame) => frame < this.#usedEnds[this.#segmentOf(frame)]!).sort((a, b) => a - b)
+    if (used.length > 0) this.forgoHugePages()
+    for (const [first, count] of this.#runs(used)) this.#native?.giveBackMemory(this.#span(first, count))
   }
 
   /** Bytes of the arena that are in memory, by node as the system numbers it: what the kernel says. */
@@ -128,7 +152,24 @@ export class Arena {
     if (this.handle.kind === 'mapped') for (const segment of this.#segments) this.#native?.giveBackMemory(segment)
   }
 
+  /** Frames that lie side by side, in one segment: the first, and how many. */
+  *#runs(frames: readonly number[]): Generator<[first: number, count: number]> {
+    for (let i = 0, count = 1; i < frames.length; i += count) {
+      const first = frames[i]!
+      const end = this.#ends[this.#segmentOf(first)]!
+      count = 1
+      while (frames[i + count] === first + count && first + count < end) count++
+      yield [first, count]
+    }
+  }
+
+  #use(frame: number): void {
+    const index = this.#segmentOf(frame)
+    if (frame >= this.#usedEnds[index]!) this.#usedEnds[index] = frame + 1
+  }
+
   #make(frame: number): Uint8Array {
+    this.#use(frame)
     const bytes = this.#span(frame, 1)
     this.#frames[frame] = bytes
     return bytes

@@ -51,6 +51,8 @@ export class Keeping {
   readonly #stopWatching: () => void
   readonly #mount: MountFiles | undefined
   #bytes: number
+  /** Less while memory is short. */
+  #bytesNow: number
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined, attach?: AttachToMount) {
     const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
@@ -62,7 +64,7 @@ export class Keeping {
     })
     const frames = Math.ceil(bytes / PAGE_BYTES)
     const near = NearMemory.create(options.numa ?? 'off', frames, native)
-    this.bytesMax = this.#bytes = bytes
+    this.bytesMax = this.#bytes = this.#bytesNow = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
@@ -142,7 +144,7 @@ export class Keeping {
       arena: this.#arena.handle.kind,
       shares: this.#homes !== undefined,
       grantedBy: this.#mount === undefined ? 'cache' : this.#mount.isConnected ? 'mount' : 'nobody',
-      memoryMax: pages.bytesMax + this.#arena.slackBytes,
+      memoryMax: this.#bytesNow,
       pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
       indexBytes: pages.indexBytes,
       limboBytes: pages.frames.inLimbo * PAGE_BYTES,
@@ -179,7 +181,9 @@ export class Keeping {
   }
 
   #resizeTo(bytes: number): void {
-    this.pages.resize(Math.max(MEMORY_MIN, Math.floor(bytes - this.#arena.slackBytes)))
+    if (bytes < this.#bytesNow) this.#arena.forgoHugePages()
+    this.#bytesNow = Math.max(MEMORY_MIN, Math.floor(bytes))
+    this.pages.resize(this.#bytesNow - this.#arena.slackBytes)
   }
 
   #attach(port: MessagePort | undefined, near: () => number): number {

@@ -4,7 +4,14 @@ import { daxDevice } from '../linux/dax-device.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
-import { adviseHugePages, giveBackMemory, takeMemory, viewMemory } from '../linux/memory.ts'
+import {
+  adviseHugePages,
+  forgoHugePages,
+  giveBackMemory,
+  givesHugePages,
+  takeMemory,
+  viewMemory,
+} from '../linux/memory.ts'
 import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
 import { closeWindow, openWindow, viewWindow } from '../linux/windows.ts'
 import { ExtentList } from '../storage/extents.ts'
@@ -17,7 +24,9 @@ const extents = new ExtentList()
 export const linuxNative: Native = {
   takeMemory,
   viewMemory,
+  forgoHugePages,
   giveBackMemory,
+  givesHugePages,
   adviseHugePages,
   close,
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),

@@ -37,8 +37,10 @@ export interface DaxDevice {
 
 export interface Native {
   /** Memory at an address: see linux/memory.ts. */
+  givesHugePages(): boolean
   takeMemory(bytes: number, hugePages: boolean): number
   viewMemory(address: number, bytes: number): Uint8Array[]
+  forgoHugePages(memory: Uint8Array): void
   /** Whole pages of memory that was taken. */
   giveBackMemory(memory: Uint8Array): void
   /** A hint: see linux/memory.ts. */

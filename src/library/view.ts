@@ -1,6 +1,11 @@
 /** Views: bytes of a file where they lie in the cache, without a copy. */
 import type { Pins } from '../cache/pins.ts'
 
+/** Lets go of `slots`; those that are none (-1) are passed over. */
+export function unpinAll(pins: Pins, slots: readonly number[]): void {
+  for (let i = 0; i < slots.length; i++) if (slots[i]! >= 0) pins.unpin(slots[i]!)
+}
+
 /**
  * Bytes of a file, pinned in memory until the view is disposed. They stay what they were when the view was made, also when the file is written.
  *
@@ -46,7 +51,7 @@ export class View implements Disposable {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
-    this.#pins.unpinAll(this.#slots)
+    unpinAll(this.#pins, this.#slots)
     // Detached: its length is 0 from now on, and methods throw.
     if (this.#isDebug)
       for (const { buffer } of this.parts)

@@ -2,7 +2,7 @@
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { FOUND } from '../cache/lookup.ts'
 import type { OpenFile } from './open-file.ts'
-import { View } from './view.ts'
+import { unpinAll, View } from './view.ts'
 
 /** The view that most are: of bytes that lie in one page, and that is in memory. */
 export function viewPage(file: OpenFile, position: number, length: number): View | undefined {
@@ -34,11 +34,11 @@ export function viewPages(file: OpenFile, position: number, length: number, forc
   const slots: number[] = []
   try {
     if (!collect(file, position, count, force, parts, slots)) {
-      pins.unpinAll(slots)
+      unpinAll(pins, slots)
       return undefined
     }
   } catch (error) {
-    pins.unpinAll(slots)
+    unpinAll(pins, slots)
     throw error
   }
   const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
@@ -83,6 +83,8 @@ function collect(
       parts.push(isCopied ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
     }
     slots.push(slot)
+    // The file has been cut short meanwhile: what comes next would lie at a wrong place.
+    if (parts[parts.length - 1]!.length < bytes) return force
     done += bytes
   }
   return true

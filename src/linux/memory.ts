@@ -1,6 +1,8 @@
 /** Memory of this process, which all its threads reach and which is given back page by page; and memory that is a file, memfd_create(2), for other processes. */
+import fs from 'node:fs'
+import os from 'node:os'
 import koffi from 'koffi'
-import { mapNothing, mapZerosAt } from './mapping.ts'
+import { mapNothing, mapZerosAt, unmapFile } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
 
 const memfdCreateCall = libc<[name: Pointer, flags: number]>('memfd_create', 'int', ['void*', 'uint'])
@@ -24,6 +26,7 @@ const MADV_DONTFORK = 10
 const MADV_HUGEPAGE = 14
 const MADV_NOHUGEPAGE = 15
 const MADV_COLD = 20
+const HUGE_PAGES_ENABLED = '/sys/kernel/mm/transparent_hugepage/enabled'
 /** x86-64's and arm64's, with pages of 4 KiB. */
 export const HUGE_PAGE_BYTES = 2 ** 21
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
@@ -44,9 +47,23 @@ export function createFixedMemory(name: string, bytes: number): number {
   return fd
 }
 
+/** Whether the system gives huge pages to memory that asks for them, and can split them again (MADV_COLD, Linux 5.4). */
+export function givesHugePages(): boolean {
+  const [major = 0, minor = 0] = os.release().split('.').map(Number.parseFloat)
+  try {
+    return (
+      (major > 5 || (major === 5 && minor >= 4)) && !fs.readFileSync(HUGE_PAGES_ENABLED, 'latin1').includes('[never]')
+    )
+  } catch {
+    // The kernel was built without, or /sys is not mounted.
+    return false
+  }
+}
+
 /**
  * Takes `bytes` of this process's memory (a multiple of 4096), all zeros and not in use yet: the address, which begins a huge page. All threads reach it, by {@link viewMemory}. Throws a SystemError.
- * It is never taken away: a view that somebody still has would end the process when touched. It costs address space only, once its pages were given back.
+ * It is never taken away: a view that somebody still has would end the process when touched. It costs address space only, once its pages were given back (and with `vm.overcommit_memory=2`, where nothing is
+ * taken that is not there, its size).
  *
  * Anonymous memory: that of a memfd gets no huge pages unless the administrator has asked for them (`shmem_enabled`). With `hugePages` it has them as
  * {@link adviseHugePages} says, else none. Child processes do not inherit it.
@@ -54,9 +71,14 @@ export function createFixedMemory(name: string, bytes: number): number {
 export function takeMemory(bytes: number, hugePages: boolean): number {
   const place = check(mapNothing(bytes + HUGE_PAGE_BYTES), 'mmap')
   const address = Math.ceil(place / HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
-  // What is left of the place on its sides is for reading only: so the kernel makes no one mapping of this memory and what lies beside it.
-  check(mapZerosAt(address, bytes), 'mmap')
-  check(madviseCall(address, bytes, MADV_DONTFORK), 'madvise')
+  try {
+    // What is left of the place on its sides is for reading only: so the kernel makes no one mapping of this memory and what lies beside it.
+    check(mapZerosAt(address, bytes), 'mmap')
+    check(madviseCall(address, bytes, MADV_DONTFORK), 'madvise')
+  } catch (error) {
+    unmapFile(place, bytes + HUGE_PAGE_BYTES)
+    throw error
+  }
   if (hugePages) adviseHugePagesAt(address, bytes)
   else madviseCall(address, bytes, MADV_NOHUGEPAGE)
   return address
@@ -70,7 +92,15 @@ export function viewMemory(address: number, bytes: number): Uint8Array[] {
   return segments
 }
 
-/** Gives whole pages of memory that was taken back to the system: from now on they are zeros. They can be used again. */
+/** Memory that was taken gets no huge pages from now on, neither when it is touched nor, which the kernel does in its own time, in place of the small ones that it has. */
+export function forgoHugePages(memory: Uint8Array): void {
+  madviseCall(Number(koffi.address(memory)), memory.length, MADV_NOHUGEPAGE)
+}
+
+/**
+ * Gives whole pages of memory that was taken back to the system: from now on they are zeros. They can be used again. Where the process has its memory locked (mlockall) it keeps them as they
+ * are. With huge pages {@link forgoHugePages} first: else the next touch of one of them takes all around it, and the kernel fills up what is missing in a huge page.
+ */
 export function giveBackMemory(memory: Uint8Array): void {
   const address = Number(koffi.address(memory))
   // This splits a huge page of which they are a part: else that would stay in memory as a whole.

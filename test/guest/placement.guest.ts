@@ -66,7 +66,7 @@ guestTest('in a full cache a page takes the place of one of the node that asks',
 })
 
 guestTest('a large cache has huge pages, on each node', async () => {
-  await using cache = await PageCache.create({ ...options, memory: '96MiB', numa: 'replicate' })
+  await using cache = await PageCache.create({ ...options, memory: '1GiB', numa: 'replicate' })
   for (const node of [0, 1, 2]) {
     runOn(node)
     using file = cache.openSync(writeFile(`/pmem/huge-${node}`, node, PAGES))

@@ -7,6 +7,8 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startClient } from '../support/client.ts'
+import { eventually } from '../support/eventually.ts'
 import { run } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
@@ -116,6 +118,24 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const)
           early.closeSync()
           expect(list(mount.path), `${what}, after all have closed it`).toEqual(list(below))
         }
+    })
+
+    test('is dropped where changes are watched: who rewinds sees them, too, whoever opened it in between', async () => {
+      const below = await directory('watched')
+      await using mount = await mounted(below, { flags: { watch: true } })
+      await using client = startClient()
+      await client.run('directory = os.open(path, os.O_RDONLY)', { path: mount.path })
+      // By the same open file each time, which is rewound.
+      const rewound = () => client.value<string[]>('sorted(os.listdir(directory))')
+      const names = () => fs.readdirSync(below).sort()
+      for (let change = 0; change < 4; change++) {
+        expect(await rewound()).toEqual(names())
+        fs.writeFileSync(`${below}/change${change}`, '')
+        if (change % 2 === 0) expect(list(mount.path)).toEqual(list(below))
+        await eventually(async () => expect(await rewound()).toEqual(names()))
+        await sleep(SETTLED_MS)
+      }
+      await client.run('os.close(directory)')
     })
 
     test('is not kept where files are looked up after their names', async () => {

@@ -114,34 +114,56 @@ test('what shrinks gives its memory back to the system, also what was pinned onc
   cache.checkInvariants()
 })
 
-test('a large arena is in huge pages, and takes no more than was said with them; what shrinks splits them', async () => {
+/** Huge pages that were split so far, on the whole machine. */
+const splits = () => Number(/^thp_split_page (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1] ?? 0)
+
+test('a large arena is in huge pages, and takes no more than was said: not when it shrinks, nor when it grows again', async () => {
+  const seed = testSeed()
+  const random = new Random(seed)
   const content = noise(80 * MEBIBYTE, 4)
+  const pages = content.length / PAGE
   const file = path.join(directory, 'huge')
   fs.writeFileSync(file, content)
   await using cache = await PageCache.create({ memory: '72MiB', yieldUnderPressure: false })
   await using open = await cache.open(file)
   const buffer = Buffer.alloc(MEBIBYTE)
+  let limit = 72 * MEBIBYTE
+  const check = (position: number, length: number) => {
+    expect(open.readSync(buffer, { position, length })).toBe(length)
+    if (!buffer.subarray(0, length).equals(content.subarray(position, position + length)))
+      expect.fail(`seed ${seed}: wrong bytes at ${position}`)
+  }
+  const expectWithin = () => {
+    expect(arenaBytes() + cache.stats().indexBytes, `seed ${seed}, limit ${limit}`).toBeLessThanOrEqual(limit)
+    expect(cache.stats().memoryMax).toBe(limit)
+  }
   const readAll = () => {
     for (let position = 0; position < content.length; position += MEBIBYTE) {
-      expect(open.readSync(buffer, { position })).toBe(MEBIBYTE)
-      if (!buffer.equals(content.subarray(position, position + MEBIBYTE))) expect.fail(`wrong bytes at ${position}`)
-      const { indexBytes } = cache.stats()
-      if (position % (8 * MEBIBYTE) === 0) expect(arenaBytes() + indexBytes).toBeLessThanOrEqual(limit)
+      check(position, MEBIBYTE)
+      if (position % (8 * MEBIBYTE) === 0) expectWithin()
     }
   }
-  let limit = 72 * MEBIBYTE
+  const readAtRandom = () => {
+    for (let i = 0; i < 20_000; i++) {
+      check(random.below(pages) * PAGE, PAGE)
+      if (i % 500 === 0) expectWithin()
+    }
+  }
   readAll()
   const arena = arenasOf('self').find(({ residentBytes }) => residentBytes > 0)!
   expect(arena.residentBytes).toBeGreaterThan(68 * MEBIBYTE)
   if (HAS_HUGE_PAGES) expect(arena.hugeBytes).toBeGreaterThan(64 * MEBIBYTE)
-  limit = 20 * MEBIBYTE
-  cache.resize(limit)
-  readAll()
-  expect(arenaBytes()).toBeGreaterThan(15 * MEBIBYTE)
-  limit = 72 * MEBIBYTE
-  cache.resize(limit)
-  readAll()
-  expect(arenaBytes()).toBeGreaterThan(68 * MEBIBYTE)
+  const before = splits()
+  for (const mebibytes of [20, 1, 4, 8, 16, 40, 72]) {
+    limit = mebibytes * MEBIBYTE
+    cache.resize(limit)
+    expectWithin()
+    readAtRandom()
+    readAll()
+    expect(arenaBytes()).toBeGreaterThan(0.8 * limit)
+  }
+  // Else what was given back is still there, as part of a huge page.
+  if (HAS_HUGE_PAGES) expect(splits()).toBeGreaterThan(before)
   cache.checkInvariants()
 })
 

@@ -42,6 +42,7 @@ export class MountArena {
   readonly opened: OpenNodes | undefined
   readonly #near: NearMemory | undefined
   readonly #stopWatching: () => void
+  #memoryMax: number
 
   /** Throws what the system says where there is no memory. */
   constructor({ memoryBytes, numa = 'off' }: ArenaOptions) {
@@ -68,9 +69,8 @@ export class MountArena {
     this.arena = arena
     this.opened = this.shared.near?.opened && new OpenNodes(this.shared.near.opened)
     this.#near = near
-    this.#stopWatching = watchPressure((share) =>
-      pages.resize(Math.max(MEMORY_MIN, Math.floor(memoryBytes * share - arena.slackBytes))),
-    )
+    this.#memoryMax = memoryBytes
+    this.#stopWatching = watchPressure((share) => this.#resizeTo(memoryBytes * share))
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
@@ -90,7 +90,13 @@ export class MountArena {
 
   /** Bytes that pages and what leads to them may take now. */
   get memoryMax(): number {
-    return this.pages.bytesMax + this.arena.slackBytes
+    return this.#memoryMax
+  }
+
+  #resizeTo(bytes: number): void {
+    if (bytes < this.#memoryMax) this.arena.forgoHugePages()
+    this.#memoryMax = Math.max(MEMORY_MIN, Math.floor(bytes))
+    this.pages.resize(this.#memoryMax - this.arena.slackBytes)
   }
 
   /** Gives all memory back. Nobody may be reading, or loading. */

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { InodeKey, InodeTable } from '../../../src/daemon/inode-table.ts'
 import { type DirectoryStat, keepsListsOf, Listings } from '../../../src/daemon/listings.ts'
 import { FOPEN } from '../../../src/fuse/protocol.ts'
+import { STATX_ATTR } from '../../../src/linux/statx.ts'
 
 const SLOT = 1
 /** Replies that a list comes in; each fills a page of the kernel's. */
@@ -16,6 +17,7 @@ const TICK_MS = 10
 class Directory {
   /** Counts changes: what the directory has is told by it. */
   version = 0
+  isEncrypted = false
   now = 1000
   ctime = 0
 
@@ -28,6 +30,7 @@ class Directory {
     const seconds = Math.floor(this.ctime / 1000)
     return {
       ofFd: () => 0,
+      attributesLow: this.isEncrypted ? STATX_ATTR.ENCRYPTED : 0,
       ctimeSec: seconds,
       ctimeNsec: Math.round((this.ctime % 1000) * 1e6),
       words: Object.assign(new Uint32Array(64), { 24: seconds }),
@@ -83,8 +86,8 @@ function newWorld(): World {
   }
 }
 
-/** A client that lists the directory once. Stops where something else can come in between. */
-function* listing(world: World, mayKeep: boolean): Generator<void, void> {
+/** A client that opens the directory and lists it, `passes` times: it rewinds. Stops where something else can come in between. */
+function* listing(world: World, mayKeep: boolean, passes = 1): Generator<void, void> {
   const { directory, kept, inodes, listings } = world
   const oldest = directory.version
   const see = (version: number) => {
@@ -97,11 +100,14 @@ function* listing(world: World, mayKeep: boolean): Generator<void, void> {
   if ((flags & FOPEN.KEEP_CACHE) === 0) kept.drop()
   yield
   const keeps = (flags & FOPEN.CACHE_DIR) !== 0
-  const whole = keeps ? kept.whole : undefined
-  if (whole !== undefined) {
-    world.answersFromKept++
-    whole.forEach(see)
-  } else {
+  for (let pass = 0; pass < passes; pass++) {
+    const whole = keeps ? kept.whole : undefined
+    if (whole !== undefined) {
+      world.answersFromKept++
+      whole.forEach(see)
+      yield
+      continue
+    }
     if (keeps && kept.pages.length === 0) kept.begunAt = kept.changes
     for (let batch = 0; batch < BATCHES; batch++) {
       if (batch === 0) listings.begun(SLOT)
@@ -127,7 +133,7 @@ function run(world: World, choices: readonly number[]): void {
       const client = clients[choice % Math.max(1, clients.length)]
       if (client?.next().done === true) clients.splice(clients.indexOf(client), 1)
     } else if (choice < 5) {
-      if (clients.length < 3) clients.push(listing(world, choice > 0))
+      if (clients.length < 3) clients.push(listing(world, choice > 0, choice > 2 ? 2 : 1))
     } else if (choice < 8) directory.change()
     else if (choice === 8) {
       directory.change()
@@ -163,6 +169,13 @@ describe('a list that the kernel keeps', () => {
     expect([listOnce(), listOnce()]).toEqual([false, true])
     // Who wants more than names gets no list that was kept, and leaves it for others.
     expect([listOnce(false), listOnce()]).toEqual([false, true])
+  })
+
+  test('is not kept of what is encrypted: its names change with its key', () => {
+    const world = newWorld()
+    world.directory.isEncrypted = true
+    for (let i = 0; i < 3; i++) for (const _ of listing(world, true));
+    expect(world.answersFromKept).toBe(0)
   })
 
   test('is of file systems that stamp directories when they change', () => {

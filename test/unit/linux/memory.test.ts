@@ -1,6 +1,14 @@
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
-import { adviseHugePages, giveBackMemory, HUGE_PAGE_BYTES, takeMemory, viewMemory } from '../../../src/linux/memory.ts'
+import {
+  adviseHugePages,
+  forgoHugePages,
+  giveBackMemory,
+  givesHugePages,
+  HUGE_PAGE_BYTES,
+  takeMemory,
+  viewMemory,
+} from '../../../src/linux/memory.ts'
 
 const MEBIBYTE = 2 ** 20
 
@@ -15,6 +23,9 @@ function advisedKib(): number {
   }
   return sum
 }
+
+/** Huge pages that were split so far, on the whole machine. */
+const splits = () => Number(/^thp_split_page (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1] ?? 0)
 
 /** VmFlags of the mapping that begins at `address`. */
 function flagsAt(address: number): string[] {
@@ -48,6 +59,11 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
     expect(memory!.length).toBe(bytes)
     expect(memory!.every((byte) => byte === 0)).toBe(true)
     memory!.fill(7)
+    const splitBefore = splits()
+    if (hugePages) {
+      forgoHugePages(memory!)
+      expect(flagsAt(address)).toContain('nh')
+    }
     const pages = [0, 511, 512, 1300, bytes / 4096 - 1]
     for (const page of pages) giveBackMemory(memory!.subarray(page * 4096, (page + 1) * 4096))
     giveBackMemory(memory!.subarray(4 * MEBIBYTE, 6 * MEBIBYTE))
@@ -57,6 +73,7 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
       if (!memory!.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === expected))
         expect.fail(`page ${page}, ${hugePages ? 'huge pages' : 'small pages'}`)
     }
+    if (hugePages && givesHugePages()) expect(splits()).toBeGreaterThan(splitBefore)
     memory!.fill(8)
     expect(memory!.every((byte) => byte === 8)).toBe(true)
   }
