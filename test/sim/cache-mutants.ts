@@ -48,8 +48,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a view of a frame that was given up before it was pinned',
     VIEWS,
-    'if (slot >= 0 && reader.lookup.isStill(frame, generation)) {',
-    'if (slot >= 0) {',
+    'if (slot >= 0 && !reader.lookup.isStill(frame, generation)) {',
+    'if (slot < -1) {',
   ),
   instead(
     'a view of one page: its frame was given up before it was pinned',
@@ -72,8 +72,8 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   instead(
     'a home whose mapping is another by now: a view',
     VIEWS,
-    'const isCurrent = reader.lookup.layoutOf(layout.mapping) === layout.version',
-    'const isCurrent = true',
+    'if (reader.lookup.layoutOf(layout.mapping) === layout.version) return view',
+    'return view',
   ),
 
   // ---- entries without an owner to ask
