@@ -38,7 +38,8 @@ export function viewPages(file: OpenFile, position: number, length: number, forc
       return undefined
     }
   } catch (error) {
-    unpinAll(pins, slots)
+    // What reading throws has a code. The simulation throws something else, to go on here later, and with these pins.
+    if ((error as NodeJS.ErrnoException).code !== undefined) unpinAll(pins, slots)
     throw error
   }
   const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
