@@ -4,7 +4,7 @@ import { CACHE_MUTANTS } from './cache-mutants.ts'
 import { Mutating } from './mutating.ts'
 
 /** So many seeds a mutant may survive; most do not survive the first hundred. */
-const SEEDS_MAX = 20_000
+const SEEDS_MAX = 40_000
 
 let mutating: Mutating
 
