@@ -103,7 +103,9 @@ export class Arena {
   /** The bytes of `frames` in their order; those that lie side by side are one array: what reads into it has less to do. */
   buffers(frames: readonly number[]): Uint8Array[] {
     const buffers: Uint8Array[] = []
-    for (const [first, count] of this.#runs(frames)) {
+    for (let i = 0, count = 0; i < frames.length; i += count) {
+      const first = frames[i]!
+      count = this.#runLength(frames, i)
       this.#use(first + count - 1)
       buffers.push(count === 1 ? this.bytes(first) : this.#span(first, count))
     }
@@ -138,7 +140,10 @@ export class Arena {
     if (this.handle.kind !== 'mapped') return
     const used = frames.filter((frame) => frame < this.#usedEnds[this.#segmentOf(frame)]!).sort((a, b) => a - b)
     if (used.length > 0) this.forgoHugePages()
-    for (const [first, count] of this.#runs(used)) this.#native?.giveBackMemory(this.#span(first, count))
+    for (let i = 0, count = 0; i < used.length; i += count) {
+      count = this.#runLength(used, i)
+      this.#native?.giveBackMemory(this.#span(used[i]!, count))
+    }
   }
 
   /** Bytes of the arena that are in memory, by node as the system numbers it: what the kernel says. */
@@ -152,15 +157,13 @@ export class Arena {
     if (this.handle.kind === 'mapped') for (const segment of this.#segments) this.#native?.giveBackMemory(segment)
   }
 
-  /** Frames that lie side by side, in one segment: the first, and how many. */
-  *#runs(frames: readonly number[]): Generator<[first: number, count: number]> {
-    for (let i = 0, count = 1; i < frames.length; i += count) {
-      const first = frames[i]!
-      const end = this.#ends[this.#segmentOf(first)]!
-      count = 1
-      while (frames[i + count] === first + count && first + count < end) count++
-      yield [first, count]
-    }
+  /** How many of `frames`, from the one at `index` on, lie side by side in one segment. */
+  #runLength(frames: readonly number[], index: number): number {
+    const first = frames[index]!
+    const end = this.#ends[this.#segmentOf(first)]!
+    let count = 1
+    while (frames[index + count] === first + count && first + count < end) count++
+    return count
   }
 
   #use(frame: number): void {

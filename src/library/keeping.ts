@@ -16,6 +16,7 @@ import { DirectMemory } from './direct-memory.ts'
 import { contextOf } from './file-context.ts'
 import { FileKeeper } from './file-keeper.ts'
 import { HomeSources } from './home-sources.ts'
+import { MemoryLimit } from './memory-limit.ts'
 import type { Native } from './native.ts'
 import { NearMemory } from './near-memory.ts'
 import { nearOf } from './numa.ts'
@@ -51,8 +52,7 @@ export class Keeping {
   readonly #stopWatching: () => void
   readonly #mount: MountFiles | undefined
   #bytes: number
-  /** Less while memory is short. */
-  #bytesNow: number
+  readonly #limit: MemoryLimit
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined, attach?: AttachToMount) {
     const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
@@ -64,7 +64,7 @@ export class Keeping {
     })
     const frames = Math.ceil(bytes / PAGE_BYTES)
     const near = NearMemory.create(options.numa ?? 'off', frames, native)
-    this.bytesMax = this.#bytes = this.#bytesNow = bytes
+    this.bytesMax = this.#bytes = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
@@ -86,6 +86,7 @@ export class Keeping {
       (frames) => this.#arena.giveBack(frames),
       near?.nodes,
     )
+    this.#limit = new MemoryLimit(this.#arena, this.pages, bytes, MEMORY_MIN)
     near?.start(this.pages, this.#arena)
     this.#native = native
     const dax = native && new DirectMemory(options.dax ?? 'auto', native, this.pages, this.#arena)
@@ -103,7 +104,9 @@ export class Keeping {
       mount: this.#mount,
     })
     this.#stopWatching =
-      options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#resizeTo(this.#bytes * share))
+      options.yieldUnderPressure === false
+        ? () => {}
+        : watchPressure((share) => this.#limit.resize(this.#bytes * share))
   }
 
   attachOwn(isDebug: boolean): FileContext {
@@ -133,7 +136,7 @@ export class Keeping {
 
   resize(bytes: number): void {
     this.#bytes = bytes
-    this.#resizeTo(bytes)
+    this.#limit.resize(bytes)
   }
 
   stats(): PageCacheStats {
@@ -144,7 +147,7 @@ export class Keeping {
       arena: this.#arena.handle.kind,
       shares: this.#homes !== undefined,
       grantedBy: this.#mount === undefined ? 'cache' : this.#mount.isConnected ? 'mount' : 'nobody',
-      memoryMax: this.#bytesNow,
+      memoryMax: this.#limit.bytes,
       pageBytes: (pages.counts.resident + (pages.direct?.counts.promoted ?? 0)) * PAGE_BYTES,
       indexBytes: pages.indexBytes,
       limboBytes: pages.frames.inLimbo * PAGE_BYTES,
@@ -178,12 +181,6 @@ export class Keeping {
     this.#mount?.close()
     await this.files.dispose()
     this.#arena.destroy()
-  }
-
-  #resizeTo(bytes: number): void {
-    if (bytes < this.#bytesNow) this.#arena.forgoHugePages()
-    this.#bytesNow = Math.max(MEMORY_MIN, Math.floor(bytes))
-    this.pages.resize(this.#bytesNow - this.#arena.slackBytes)
   }
 
   #attach(port: MessagePort | undefined, near: () => number): number {

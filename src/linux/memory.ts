@@ -30,7 +30,7 @@ const HUGE_PAGES_ENABLED = '/sys/kernel/mm/transparent_hugepage/enabled'
 /** x86-64's and arm64's, with pages of 4 KiB. */
 export const HUGE_PAGE_BYTES = 2 ** 21
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
-export const SEGMENT_BYTES = 2 ** 30
+const SEGMENT_BYTES = 2 ** 30
 
 /** A descriptor of `bytes` of memory, all zeros and not taken yet. Throws a SystemError. `name` is for /proc/PID/maps. */
 export function createMemory(name: string, bytes: number): number {

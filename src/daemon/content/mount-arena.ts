@@ -11,6 +11,7 @@ import type { Ages } from '../../cache/reclaim/policy.ts'
 import { ReuseClock } from '../../cache/reclaim/reuse-clock.ts'
 import { Arena, type ArenaHandle } from '../../library/arena.ts'
 import { linuxNative } from '../../library/linux-native.ts'
+import { MemoryLimit } from '../../library/memory-limit.ts'
 import { type NearHandle, NearMemory, type NumaStats, type ReplicaStats } from '../../library/near-memory.ts'
 import type { NumaMode } from '../../library/numa.ts'
 import { watchPressure } from '../../library/pressure.ts'
@@ -42,7 +43,7 @@ export class MountArena {
   readonly opened: OpenNodes | undefined
   readonly #near: NearMemory | undefined
   readonly #stopWatching: () => void
-  #memoryMax: number
+  readonly #limit: MemoryLimit
 
   /** Throws what the system says where there is no memory. */
   constructor({ memoryBytes, numa = 'off' }: ArenaOptions) {
@@ -69,8 +70,8 @@ export class MountArena {
     this.arena = arena
     this.opened = this.shared.near?.opened && new OpenNodes(this.shared.near.opened)
     this.#near = near
-    this.#memoryMax = memoryBytes
-    this.#stopWatching = watchPressure((share) => this.#resizeTo(memoryBytes * share))
+    this.#limit = new MemoryLimit(arena, pages, memoryBytes, MEMORY_MIN)
+    this.#stopWatching = watchPressure((share) => this.#limit.resize(memoryBytes * share))
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
@@ -90,13 +91,7 @@ export class MountArena {
 
   /** Bytes that pages and what leads to them may take now. */
   get memoryMax(): number {
-    return this.#memoryMax
-  }
-
-  #resizeTo(bytes: number): void {
-    if (bytes < this.#memoryMax) this.arena.forgoHugePages()
-    this.#memoryMax = Math.max(MEMORY_MIN, Math.floor(bytes))
-    this.pages.resize(this.#memoryMax - this.arena.slackBytes)
+    return this.#limit.bytes
   }
 
   /** Gives all memory back. Nobody may be reading, or loading. */

@@ -1,0 +1,30 @@
+/** The memory that an arena's pages, and what leads to them, may take: as it was said, or less while memory is short. */
+import type { PageKeeper } from '../cache/page-keeper.ts'
+import type { Arena } from './arena.ts'
+
+/** Context: the keeper's thread. */
+export class MemoryLimit {
+  readonly #arena: Arena
+  readonly #pages: PageKeeper
+  readonly #bytesMin: number
+  #bytes: number
+
+  /** `pages` was made for `bytes` without the arena's slack. */
+  constructor(arena: Arena, pages: PageKeeper, bytes: number, bytesMin: number) {
+    this.#arena = arena
+    this.#pages = pages
+    this.#bytes = bytes
+    this.#bytesMin = bytesMin
+  }
+
+  /** Of this moment. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  resize(bytes: number): void {
+    if (bytes < this.#bytes) this.#arena.forgoHugePages()
+    this.#bytes = Math.max(this.#bytesMin, Math.floor(bytes))
+    this.#pages.resize(this.#bytes - this.#arena.slackBytes)
+  }
+}
