@@ -25,14 +25,6 @@ import { type InodeTable, SLOT } from './inode-table.ts'
 
 const LISTED = { NONE: 0, OPENED: 1, BEGUN: 2 } as const
 
-/** On these whatever changes a directory moves its ctime. */
-const HONEST_FILESYSTEMS: readonly string[] = ['xfs', 'btrfs', 'ext4']
-
-/** Whether lists of directories of such a file system can be kept. */
-export function keepsListsOf(kind: string): boolean {
-  return HONEST_FILESYSTEMS.includes(kind)
-}
-
 /** What is looked at of a directory. */
 export type DirectoryStat = Pick<Statx, 'ofFd' | 'attributesLow' | 'ctimeSec' | 'ctimeNsec' | 'words'>
 

@@ -7,11 +7,12 @@ import type { Session } from '../fuse/init.ts'
 import { MINOR_VERSION_EPOCH } from '../fuse/protocol.ts'
 import { linuxNative } from '../library/linux-native.ts'
 import { ERRNO } from '../linux/errors.ts'
+import { kindOf, movesCtime } from '../linux/filesystem-kinds.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { Statx } from '../linux/statx.ts'
-import { ContentCache, isMergeable } from './content/content-cache.ts'
+import { ContentCache } from './content/content-cache.ts'
 import { HandedReads } from './content/handed-reads.ts'
 import { MountArena } from './content/mount-arena.ts'
 import { startControl } from './control.ts'
@@ -23,7 +24,6 @@ import { GrantsDoor } from './grants/grants-door.ts'
 import { HomeTable } from './home-table.ts'
 import { InodeFiles } from './inode-files.ts'
 import { InodeTable } from './inode-table.ts'
-import { keepsListsOf } from './listings.ts'
 import { LockCounts } from './locks/lock-counts.ts'
 import { LockRequests } from './locks/lock-requests.ts'
 import { LinuxLocksBelow } from './locks/locks-below.ts'
@@ -96,7 +96,7 @@ async function main(): Promise<void> {
       minWriteShareBytes: start.minWriteShareBytes,
       sharing: start.homes && source.sharing.possible,
       merge: contents !== undefined,
-      keepsLists: keepsListsOf(source.filesystem.kind),
+      keepsLists: movesCtime(source.filesystem.kind),
       ...(start.dax === undefined ? {} : { dax: start.dax }),
       descriptorsLimit,
       spins: start.spins,
@@ -246,7 +246,7 @@ function watchSource({ source, directoryFd, filesystem }: OpenedSource): number 
 
 /** Throws where no file of the source could be held in the arena for what it holds. */
 function checkMergeable({ cross }: ServingStart, source: OpenedSource): void {
-  if (cross || isMergeable(source.directoryFd)) return
+  if (cross || movesCtime(kindOf(source.directoryFd))) return
   const { kind } = source.filesystem
   throw new Error(
     `--merge cannot be had on ${kind}: it works on ext4, XFS and btrfs, where the time of change tells of every change`,

@@ -2,6 +2,7 @@
  * What can be known about the files of each file system: whether equal addresses mean equal blocks, and whether the
  * kernel tells the truth about cached pages. What is not on a list below is unknown, and said to be.
  */
+import { livesInMemory } from '../linux/filesystem-kinds.ts'
 import type { Statx } from '../linux/statx.ts'
 import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 import { InodeSet } from './inode-set.ts'
@@ -45,7 +46,6 @@ const SHOWS_THE_KERNEL = new Set(
   `autofs binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devpts efivarfs fusectl mqueue nfsd nsfs proc pstore
   resctrl rpc_pipefs securityfs selinuxfs smackfs sysfs tracefs`.split(/\s+/),
 )
-const LIVES_IN_MEMORY = new Set(['devtmpfs', 'hugetlbfs', 'ramfs', 'tmpfs'])
 const SHOWS_OTHERS = new Set(['overlay', 'fuse.samepage'])
 const NEVER_SHARES = new Set(['ext2', 'ext3', 'ext4', 'exfat', 'f2fs', 'iso9660', 'msdos', 'ntfs3', 'udf', 'vfat'])
 /**
@@ -59,7 +59,7 @@ export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
   const { kind } = identified
   const leftOut = SHOWS_THE_KERNEL.has(kind)
     ? 'it shows the kernel, not a disk'
-    : LIVES_IN_MEMORY.has(kind)
+    : livesInMemory(kind)
       ? 'it lies in memory, not on a disk'
       : undefined
   const sharing = identified.hasTrustedAddresses

@@ -1,8 +1,9 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
-import { clonesKeepDax, isDax, livesInMemory } from '../linux/dax.ts'
+import { clonesKeepDax, isDax } from '../linux/dax.ts'
 import { daxDevice } from '../linux/dax-device.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
+import { kindOf, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import {
   adviseHugePages,
@@ -34,7 +35,7 @@ export const linuxNative: Native = {
   numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
   windows: { open: openWindow, close: closeWindow, view: viewWindow },
   isDax,
-  livesInMemory,
+  livesInMemory: (fd) => livesInMemory(kindOf(fd)),
   clonesKeepDax,
   daxDevice,
   readExtents: (fd, start, length) => {

@@ -1,7 +1,7 @@
 /** Memory of this process, which all its threads reach and which is given back page by page; and memory that is a file, memfd_create(2), for other processes. */
 import fs from 'node:fs'
-import os from 'node:os'
 import koffi from 'koffi'
+import { isKernelOlder } from './kernel-version.ts'
 import { mapNothing, mapZerosAt, unmapFile } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
 
@@ -49,11 +49,8 @@ export function createFixedMemory(name: string, bytes: number): number {
 
 /** Whether the system gives huge pages to memory that asks for them, and can split them again (MADV_COLD, Linux 5.4). */
 export function givesHugePages(): boolean {
-  const [major = 0, minor = 0] = os.release().split('.').map(Number.parseFloat)
   try {
-    return (
-      (major > 5 || (major === 5 && minor >= 4)) && !fs.readFileSync(HUGE_PAGES_ENABLED, 'latin1').includes('[never]')
-    )
+    return !isKernelOlder(5, 4) && !fs.readFileSync(HUGE_PAGES_ENABLED, 'latin1').includes('[never]')
   } catch {
     // The kernel was built without, or /sys is not mounted.
     return false

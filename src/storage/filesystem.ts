@@ -9,40 +9,12 @@ import { btrfsGeneration, btrfsUuid } from '../linux/btrfs.ts'
 import { FS_XFLAG, getXflags } from '../linux/clone.ts'
 import { SystemError } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
+import { kindByMagic, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
 import { Statx } from '../linux/statx.ts'
 import { fileSystemUuid } from '../linux/uuid.ts'
 import { xfsGeometry } from '../linux/xfs.ts'
-
-/** Names by the magic number of statfs(2), for when the mount is not in our list of mounts. */
-const KIND_BY_MAGIC: ReadonlyMap<number, string> = new Map([
-  [0x58465342, 'xfs'],
-  [0x9123683e, 'btrfs'],
-  [0xef53, 'ext4'],
-  [0x01021994, 'tmpfs'],
-  [0x858458f6, 'ramfs'],
-  [0x794c7630, 'overlay'],
-  [0x65735546, 'fuse'],
-  [0x6969, 'nfs'],
-  [0xfe534d42, 'smb'],
-  [0xff534d42, 'cifs'],
-  [0x00c36400, 'ceph'],
-  [0x01021997, '9p'],
-  [0x2fc12fc1, 'zfs'],
-  [0xca451a4e, 'bcachefs'],
-  [0xf2f52010, 'f2fs'],
-  [0x7461636f, 'ocfs2'],
-  [0x01161970, 'gfs2'],
-  [0x73717368, 'squashfs'],
-  [0xe0f5e1e2, 'erofs'],
-  [0x7366746e, 'ntfs3'],
-  [0x2011bab0, 'exfat'],
-  [0x4d44, 'vfat'],
-  [0x9660, 'iso9660'],
-  [0x9fa0, 'proc'],
-  [0x62656572, 'sysfs'],
-])
 
 export interface Filesystem {
   /** `xfs`, `btrfs`, `ext4`, `overlay`, …; hex digits of the magic number where the name is not known. */
@@ -95,7 +67,7 @@ function identify(fd: number, readable: number): Filesystem {
   const statfs = new Statfs()
   throwIfNegative(statfs.ofFd(fd), 'fstatfs')
   const mount = stat.mountId === 0 ? undefined : findMount(stat.mountId)
-  const known = KIND_BY_MAGIC.get(statfs.type)
+  const known = kindByMagic(statfs.type)
   // The list of mounts has the finer name (ext3, fuse.sshfs); what is trusted goes by the number.
   const trusted = known === 'xfs' || known === 'btrfs'
   const kind = trusted ? known : (mount?.type ?? known ?? statfs.type.toString(16))
@@ -125,7 +97,7 @@ function whyNotShared(identified: Omit<Filesystem, 'canShare' | 'reason'>): stri
   const { kind } = identified
   if (kind === 'overlay')
     return 'overlayfs hides where its files lie. Files that come from the same lower layer share memory already.'
-  if (kind === 'tmpfs' || kind === 'ramfs') return `${kind} lies in memory itself and has no clones.`
+  if (livesInMemory(kind)) return `${kind} lies in memory itself and has no clones.`
   if (/^ext[234]$/.test(kind)) return `${kind} has no clones (reflinks): no two of its files share storage.`
   if (kind !== 'xfs' && kind !== 'btrfs')
     return `Samepage does not trust the addresses that ${kind} reports, so it cannot tell which files share storage.`

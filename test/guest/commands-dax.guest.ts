@@ -2,11 +2,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import { isKernelOlder } from '../../src/cli/doctor/kernel.ts'
 import { examinePlace } from '../../src/cli/doctor/place.ts'
 import { measure } from '../../src/inspect/measure.ts'
 import { buildReport } from '../../src/inspect/report.ts'
-import { isDax } from '../../src/linux/dax.ts'
+import { clonesKeepDax, isDax } from '../../src/linux/dax.ts'
 import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 
@@ -63,7 +62,7 @@ guestTest('doctor: DAX where it is, and why not where it was asked for in vain',
   assert.match((await findingAt('/pmem/by-file')).means, /do not get the flag/)
   mountAnew('dax=always')
   const fd = fs.openSync('/pmem/by-file/clone', 'r')
-  assert.equal(isDax(fd), !isKernelOlder([6, 2]), 'a clone whose inode was loaded anew')
+  assert.equal(isDax(fd), clonesKeepDax(), 'a clone whose inode was loaded anew')
   fs.closeSync(fd)
   fs.rmSync('/pmem/by-file', { recursive: true })
   assert.equal(

@@ -10,6 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { describe } from 'vitest'
+import { isKernelOlder } from '../../src/linux/kernel-version.ts'
 import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
 
@@ -151,7 +152,5 @@ function isExecutable(file: string): boolean {
 }
 
 function olderThan(major: number, minor: number): string | undefined {
-  const [haveMajor = 0, haveMinor = 0] = os.release().split('.').map(Number.parseFloat)
-  const recent = haveMajor > major || (haveMajor === major && haveMinor >= minor)
-  return recent ? undefined : `Linux ${os.release()} is older than ${major}.${minor}`
+  return isKernelOlder(major, minor) ? `Linux ${os.release()} is older than ${major}.${minor}` : undefined
 }

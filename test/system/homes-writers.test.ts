@@ -5,11 +5,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import os from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { close, O_PATH, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../../src/linux/handle.ts'
+import { isKernelOlder } from '../../src/linux/kernel-version.ts'
 import { isOpenForWriting } from '../../src/linux/lease.ts'
 import { openReadOnlyTree } from '../../src/linux/mount-tree.ts'
 import { cString, libc, type Pointer } from '../../src/linux/native.ts'
@@ -126,7 +126,7 @@ for (const kind of ['xfs', 'btrfs'] as const) {
       close(reader)
     })
 
-    test.skipIf(!hasFineTimestamps())('every write between two looks makes another ctime (Linux 6.13)', () => {
+    test.skipIf(isKernelOlder(6, 13))('every write between two looks makes another ctime (Linux 6.13)', () => {
       writeSynced(at('stamped'), noise(PAGE, 5))
       const writer = fs.openSync(at('stamped'), 'r+')
       const stamps = new Set<string>()
@@ -180,9 +180,4 @@ function firstByte(fd: number): number {
   const byte = Buffer.alloc(1)
   fs.readSync(fd, byte, 0, 1, 0)
   return byte[0]!
-}
-
-function hasFineTimestamps(): boolean {
-  const [major = 0, minor = 0] = os.release().split('.').map(Number)
-  return major > 6 || (major === 6 && minor >= 13)
 }

@@ -3,9 +3,9 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
-import { arenasOf } from '../support/arenas.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
+import { arenasOf } from '../support/mappings.ts'
 import { describeWith } from '../support/requires.ts'
 
 const SETTLED_MS = 60

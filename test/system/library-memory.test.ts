@@ -7,19 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { PageCache, type PageCacheStats } from '../../src/index.ts'
-import { arenasOf } from '../support/arenas.ts'
+import { givesHugePages } from '../../src/linux/memory.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
+import { arenasOf, splitHugePages } from '../support/mappings.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 import { ROOT } from '../support/sources.ts'
 
 const SETTLED_MS = 60
-/** Whether the system gives huge pages to who asks for them. */
-const HAS_HUGE_PAGES = /\[(always|madvise)\]/.test(
-  fs.readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'latin1'),
-)
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-memory-'))
 fs.chmodSync(directory, 0o755)
 afterAll(() => fs.rmSync(directory, { recursive: true }))
@@ -115,8 +112,6 @@ test('what shrinks gives its memory back to the system, also what was pinned onc
 })
 
 /** Huge pages that were split so far, on the whole machine. */
-const splits = () => Number(/^thp_split_page (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1] ?? 0)
-
 test('a large arena is in huge pages, and takes no more than was said: not when it shrinks, nor when it grows again', async () => {
   const seed = testSeed()
   const random = new Random(seed)
@@ -152,8 +147,8 @@ test('a large arena is in huge pages, and takes no more than was said: not when 
   readAll()
   const arena = arenasOf('self').find(({ residentBytes }) => residentBytes > 0)!
   expect(arena.residentBytes).toBeGreaterThan(68 * MEBIBYTE)
-  if (HAS_HUGE_PAGES) expect(arena.hugeBytes).toBeGreaterThan(64 * MEBIBYTE)
-  const before = splits()
+  if (givesHugePages()) expect(arena.hugeBytes).toBeGreaterThan(64 * MEBIBYTE)
+  const before = splitHugePages()
   for (const mebibytes of [20, 1, 4, 8, 16, 40, 72]) {
     limit = mebibytes * MEBIBYTE
     cache.resize(limit)
@@ -163,7 +158,7 @@ test('a large arena is in huge pages, and takes no more than was said: not when 
     expect(arenaBytes()).toBeGreaterThan(0.8 * limit)
   }
   // Else what was given back is still there, as part of a huge page.
-  if (HAS_HUGE_PAGES) expect(splits()).toBeGreaterThan(before)
+  if (givesHugePages()) expect(splitHugePages()).toBeGreaterThan(before)
   cache.checkInvariants()
 })
 

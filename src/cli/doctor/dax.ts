@@ -3,17 +3,14 @@
  * shows `dax=never` from then on, and tells the reason to its log; with `dax=inode` each file has a flag, which it gets from its directory when it is made.
  */
 import fs from 'node:fs'
-import { isDax } from '../../linux/dax.ts'
+import { clonesKeepDax, isDax } from '../../linux/dax.ts'
 import { readMountInfo } from '../../linux/mountinfo.ts'
 import { Statfs } from '../../linux/statfs.ts'
 import { Statx } from '../../linux/statx.ts'
 import { hasDaxFlag } from '../../linux/xfs.ts'
 import { about, type Finding } from './finding.ts'
-import { isKernelOlder } from './kernel.ts'
 
 const PAGE_BYTES = 4096
-/** XFS gives DAX to files that share storage also when it loads their inodes anew, not only while they stay in memory. */
-const KERNEL_WITH_CLONES = [6, 2] as const
 
 /** What is known of a directory. */
 export interface DaxFacts {
@@ -48,7 +45,7 @@ export function examineDax(directoryFd: number, scratch: number): Finding | unde
     isDeviceDax: readQueueDax(mount.device),
     blockSize: statfs.bsize,
     isFlagged: hasDaxFlag(directoryFd),
-    isLostByClones: mount.type === 'xfs' && isKernelOlder(KERNEL_WITH_CLONES),
+    isLostByClones: mount.type === 'xfs' && !clonesKeepDax(),
   })
 }
 

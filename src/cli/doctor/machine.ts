@@ -7,10 +7,10 @@ import { UserError } from '../../daemon/mounting.ts'
 import { CacheStat } from '../../linux/cachestat.ts'
 import { SystemError } from '../../linux/errors.ts'
 import { close, O_RDONLY, open } from '../../linux/file.ts'
+import { isKernelOlder } from '../../linux/kernel-version.ts'
 import { raiseDescriptorLimit } from '../../linux/rlimit.ts'
 import { about, type Finding } from './finding.ts'
 import { type FuseProbe, probeFuse } from './fuse-probe.ts'
-import { isKernelOlder } from './kernel.ts'
 
 /** FUSE 7.31, and Linux with FUSE passthrough. */
 const KERNEL_MIN = [5, 4] as const
@@ -44,9 +44,9 @@ export async function examineMachine(backingFd: number | undefined): Promise<Fin
 function examineKernel(): Finding {
   const here = about('kernel', 'kernel')
   const release = `Linux ${os.release()}`
-  if (isKernelOlder(KERNEL_MIN))
+  if (isKernelOlder(...KERNEL_MIN))
     return here.missing(`${release} is too old`, 'Linux 5.4 is needed, 6.9 or newer is best')
-  if (isKernelOlder(KERNEL_PASSTHROUGH))
+  if (isKernelOlder(...KERNEL_PASSTHROUGH))
     return here.limited(
       `${release}: all reads go through the daemon, because it has no FUSE passthrough`,
       'Linux 6.9 or newer reads unshared files and undiverged clones at native speed',
@@ -104,7 +104,7 @@ function examinePassthrough({ session, backing }: FuseProbe): Finding {
   const here = about('passthrough', 'passthrough')
   const without = 'all reads go through the daemon'
   if (!session.passthrough)
-    return isKernelOlder(KERNEL_PASSTHROUGH)
+    return isKernelOlder(...KERNEL_PASSTHROUGH)
       ? here.limited(`not in this kernel: ${without}`, 'Linux 6.9 or newer')
       : here.limited(`not in this kernel: ${without}`, 'a kernel built with CONFIG_FUSE_PASSTHROUGH=y')
   if (backing > 0)

@@ -12,8 +12,8 @@ import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { Loader } from '../../library/loader.ts'
 import { type MergeOptions, type MergeStats, Merging } from '../../library/merging.ts'
 import type { PageSource } from '../../library/page-source.ts'
+import { kindOf, movesCtime } from '../../linux/filesystem-kinds.ts'
 import { isOpenForWriting } from '../../linux/lease.ts'
-import { Statfs } from '../../linux/statfs.ts'
 import type { Statx } from '../../linux/statx.ts'
 import { type ContentFile, ContentFiles, canBeHeld } from './content-files.ts'
 import type { ArenaMemory, MountArena } from './mount-arena.ts'
@@ -30,18 +30,6 @@ export interface ContentStatistics extends MergeStats {
   readonly bytesLoaded: number
   readonly evicted: number
   readonly refaults: number
-}
-
-/**
- * File systems on which whatever changes a file moves its ctime, stores through mappings included: ext4, XFS, btrfs. Not so on tmpfs, whose pages are in memory anyway: here they
- * would be a second time.
- */
-const HONEST_CTIME: readonly number[] = [0xef53, 0x58465342, 0x9123683e]
-
-/** Whether files of the file system that `fd` is on can be held in the arena. */
-export function isMergeable(fd: number): boolean {
-  const statfs = new Statfs()
-  return statfs.ofFd(fd) === 0 && HONEST_CTIME.includes(statfs.type)
 }
 
 export class ContentCache {
@@ -72,7 +60,7 @@ export class ContentCache {
    * there is no room: then it is read from itself.
    */
   take(key: string, domain: string | number, fd: number, stat: Statx): ContentFile | undefined {
-    if (!isMergeable(fd) || !canBeHeld(stat, Date.now(), () => isOpenForWriting(fd))) return undefined
+    if (!movesCtime(kindOf(fd)) || !canBeHeld(stat, Date.now(), () => isOpenForWriting(fd))) return undefined
     return this.#files.take(key, domain, stat)
   }
 

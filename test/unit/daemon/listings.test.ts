@@ -4,7 +4,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { InodeKey, InodeTable } from '../../../src/daemon/inode-table.ts'
-import { type DirectoryStat, keepsListsOf, Listings } from '../../../src/daemon/listings.ts'
+import { type DirectoryStat, Listings } from '../../../src/daemon/listings.ts'
 import { FOPEN } from '../../../src/fuse/protocol.ts'
 import { STATX_ATTR } from '../../../src/linux/statx.ts'
 
@@ -176,16 +176,5 @@ describe('a list that the kernel keeps', () => {
     world.directory.isEncrypted = true
     for (let i = 0; i < 3; i++) for (const _ of listing(world, true));
     expect(world.answersFromKept).toBe(0)
-  })
-
-  test('is of file systems that stamp directories when they change', () => {
-    expect(['xfs', 'btrfs', 'ext4', 'tmpfs', 'nfs', 'fuse'].map(keepsListsOf)).toEqual([
-      true,
-      true,
-      true,
-      false,
-      false,
-      false,
-    ])
   })
 })

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { isDax, livesInMemory } from '../../../src/linux/dax.ts'
+import { isDax } from '../../../src/linux/dax.ts'
 import { close, O_PATH, O_RDONLY, open } from '../../../src/linux/file.ts'
 
 test('files on tmpfs and on disks are not accessed directly', () => {
@@ -19,18 +19,6 @@ test('files on tmpfs and on disks are not accessed directly', () => {
   }
 })
 
-test('files on tmpfs lie in memory, those of the kernel do not', () => {
-  for (const [directory, expected] of [
-    ['/dev/shm', true],
-    ['/proc', false],
-  ] as const) {
-    const fd = open(directory, O_PATH)
-    expect(livesInMemory(fd)).toBe(expected)
-    close(fd)
-  }
-})
-
 test('what is not open is an error', () => {
   expect(() => isDax(-1)).toThrow('EBADF')
-  expect(() => livesInMemory(-1)).toThrow('EBADF')
 })

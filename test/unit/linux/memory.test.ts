@@ -1,4 +1,3 @@
-import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import {
   adviseHugePages,
@@ -9,42 +8,30 @@ import {
   takeMemory,
   viewMemory,
 } from '../../../src/linux/memory.ts'
+import { mappingsOf, splitHugePages } from '../../support/mappings.ts'
 
 const MEBIBYTE = 2 ** 20
 
-/** KiB of this process that are to be in huge pages (`hg` among its VmFlags). */
-function advisedKib(): number {
-  let sum = 0
-  let size = 0
-  for (const line of fs.readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
-    const [, kib] = /^Size: +(\d+) kB/.exec(line) ?? []
-    if (kib !== undefined) size = Number(kib)
-    if (/^VmFlags:.* hg\b/.test(line)) sum += size
-  }
-  return sum
-}
-
-/** Huge pages that were split so far, on the whole machine. */
-const splits = () => Number(/^thp_split_page (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1] ?? 0)
-
 /** VmFlags of the mapping that begins at `address`. */
-function flagsAt(address: number): string[] {
-  const mappings = fs.readFileSync('/proc/self/smaps', 'latin1').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)
-  const mapping = mappings.find((it) => it.startsWith(`${address.toString(16)}-`)) ?? ''
-  return /^VmFlags: (.*)$/m.exec(mapping)?.[1]?.split(' ') ?? []
+const flagsAt = (address: number) => mappingsOf('self').find(({ start }) => start === address)?.flags
+
+/** Bytes of this process that are to be in huge pages. */
+function advisedBytes(): number {
+  const advised = mappingsOf('self').filter(({ flags }) => flags.includes('hg'))
+  return advised.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 test('huge pages are asked for under what a buffer covers whole, and nothing else', () => {
-  const before = advisedKib()
+  const before = advisedBytes()
   const small = new SharedArrayBuffer(MEBIBYTE)
   adviseHugePages(small)
-  expect(advisedKib()).toBe(before)
+  expect(advisedBytes()).toBe(before)
   const large = new SharedArrayBuffer(16 * MEBIBYTE)
   adviseHugePages(large)
-  const advised = advisedKib() - before
+  const advised = advisedBytes() - before
   // The ends of the buffer lie in huge pages with something else.
-  expect(advised).toBeGreaterThanOrEqual(12 * 1024)
-  expect(advised).toBeLessThanOrEqual(16 * 1024)
+  expect(advised).toBeGreaterThanOrEqual(12 * MEBIBYTE)
+  expect(advised).toBeLessThanOrEqual(16 * MEBIBYTE)
   expect(small.byteLength + large.byteLength).toBe(17 * MEBIBYTE)
 })
 
@@ -59,7 +46,7 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
     expect(memory!.length).toBe(bytes)
     expect(memory!.every((byte) => byte === 0)).toBe(true)
     memory!.fill(7)
-    const splitBefore = splits()
+    const splitBefore = splitHugePages()
     if (hugePages) {
       forgoHugePages(memory!)
       expect(flagsAt(address)).toContain('nh')
@@ -73,7 +60,7 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
       if (!memory!.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === expected))
         expect.fail(`page ${page}, ${hugePages ? 'huge pages' : 'small pages'}`)
     }
-    if (hugePages && givesHugePages()) expect(splits()).toBeGreaterThan(splitBefore)
+    if (hugePages && givesHugePages()) expect(splitHugePages()).toBeGreaterThan(splitBefore)
     memory!.fill(8)
     expect(memory!.every((byte) => byte === 8)).toBe(true)
   }

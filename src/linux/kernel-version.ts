@@ -2,7 +2,7 @@
 import os from 'node:os'
 
 /** Whether this kernel is older than `major.minor`. */
-export function isKernelOlder([major, minor]: readonly [number, number]): boolean {
+export function isKernelOlder(major: number, minor: number): boolean {
   const [haveMajor = 0, haveMinor = 0] = os.release().split('.').map(Number.parseFloat)
   return haveMajor < major || (haveMajor === major && haveMinor < minor)
 }
