@@ -131,7 +131,10 @@ async function main(): Promise<void> {
     direct,
     toWorkers: (message) => threads.toWorkers(message),
   })
-  const reads = contents && new HandedReads({ contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
+  const reads =
+    arena &&
+    contents &&
+    new HandedReads({ arena: arena.shared, contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
   const space = new Space(shared.space)
   const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {

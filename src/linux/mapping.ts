@@ -14,6 +14,7 @@ const MAP_PRIVATE = 2
 const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = 0x20
 const MAP_NORESERVE = 0x4000
+const OF_NOTHING = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
 
 export const PROT = { NONE: 0, READ: 1, READ_WRITE: 3 } as const
 
@@ -29,18 +30,17 @@ export function mapFileAt(address: number, fd: number, offset: number, length: n
 
 /** Maps `length` bytes of zeros, for reading, which take no memory: the address or -1. */
 export function mapNothing(length: number): number {
-  return mmapAtCall(0, length, PROT.READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+  return mmapAtCall(0, length, PROT.READ, OF_NOTHING, -1, 0)
 }
 
 /** The same in place of what is at `address`, in one step. */
 export function mapNothingAt(address: number, length: number): number {
-  return mmapAtCall(address, length, PROT.READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0)
+  return mmapAtCall(address, length, PROT.READ, OF_NOTHING | MAP_FIXED, -1, 0)
 }
 
 /** `length` bytes of memory that are zeros first, in place of what is at `address`: that, or -1. */
 export function mapZerosAt(address: number, length: number): number {
-  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
-  return mmapAtCall(address, length, PROT.READ_WRITE, flags, -1, 0)
+  return mmapAtCall(address, length, PROT.READ_WRITE, OF_NOTHING | MAP_FIXED, -1, 0)
 }
 
 /** What is touched at the address after this ends the process. */

@@ -8,7 +8,6 @@
  * Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { Loader } from '../../library/loader.ts'
 import { type MergeOptions, type MergeStats, Merging } from '../../library/merging.ts'
 import type { PageSource } from '../../library/page-source.ts'
@@ -16,7 +15,7 @@ import { kindOf, movesCtime } from '../../linux/filesystem-kinds.ts'
 import { isOpenForWriting } from '../../linux/lease.ts'
 import type { Statx } from '../../linux/statx.ts'
 import { type ContentFile, ContentFiles, canBeHeld } from './content-files.ts'
-import type { ArenaMemory, MountArena } from './mount-arena.ts'
+import type { MountArena } from './mount-arena.ts'
 
 export interface ContentStatistics extends MergeStats {
   /** Bytes that pages and their indexes may take now: less than `--memory` while memory is short. */
@@ -33,18 +32,14 @@ export interface ContentStatistics extends MergeStats {
 }
 
 export class ContentCache {
-  readonly shared: ArenaMemory
   readonly #arena: MountArena
-  readonly #pages: PageKeeper
   readonly #loader: Loader
   readonly #merging: Merging
   readonly #files: ContentFiles
 
   private constructor(mountArena: MountArena, merging: Merging) {
-    const { shared, pages, arena } = mountArena
-    this.shared = shared
+    const { pages, arena } = mountArena
     this.#arena = mountArena
-    this.#pages = pages
     this.#merging = merging
     this.#files = new ContentFiles(pages)
     this.#loader = new Loader(pages, arena)
@@ -90,7 +85,7 @@ export class ContentCache {
   }
 
   statistics(): ContentStatistics {
-    const pages = this.#pages
+    const { pages } = this.#arena
     const merge = this.#merging.stats()
     return {
       ...merge,

@@ -26,6 +26,7 @@ import type { ToKeeper } from '../shared-state.ts'
 import type { ContentCache } from './content-cache.ts'
 import { type ContentFile, isSameState } from './content-files.ts'
 import { ContentReader } from './content-reader.ts'
+import type { ArenaMemory } from './mount-arena.ts'
 import { NearContentReader } from './near-content-reader.ts'
 
 const pread = promisify(fs.read)
@@ -41,6 +42,7 @@ export interface MappedContent {
 }
 
 export interface HandedReadsParts {
+  readonly arena: ArenaMemory
   readonly contents: ContentCache
   readonly inodes: InodeTable
   readonly serving: ServingState
@@ -56,10 +58,10 @@ export class HandedReads {
 
   constructor(parts: HandedReadsParts) {
     this.#parts = parts
-    const { shared } = parts.contents
+    const { arena } = parts
     // What was just loaded says nothing about who reads it often.
-    this.#nearReader = shared.near && new NearContentReader(shared, shared.near, () => {})
-    this.#reader = this.#nearReader ?? new ContentReader(shared)
+    this.#nearReader = arena.near && new NearContentReader(arena, arena.near, () => {})
+    this.#reader = this.#nearReader ?? new ContentReader(arena)
   }
 
   /** Takes a message from a worker; false where it is none of these. */
