@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 const minute = 60_000
+const WATCHDOG = 'test/support/watchdog.ts'
 
 /** One group after the other: what counts cached pages or times anything wants the machine for itself. */
 const groupOrder = { unit: 0, sim: 1, package: 2, system: 3, guest: 4 }
@@ -15,6 +16,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: WATCHDOG,
           include: ['test/unit/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.unit },
           testTimeout: minute,
@@ -23,6 +25,7 @@ export default defineConfig({
       {
         test: {
           name: 'sim',
+          setupFiles: WATCHDOG,
           include: ['test/sim/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.sim },
           testTimeout: 10 * minute,
@@ -32,6 +35,7 @@ export default defineConfig({
         // npm pack, an installation elsewhere, and the checks of its types.
         test: {
           name: 'package',
+          setupFiles: WATCHDOG,
           include: ['test/package/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.package },
           testTimeout: 5 * minute,
@@ -42,6 +46,7 @@ export default defineConfig({
         // One virtual machine at a time: `npm run test:guest`.
         test: {
           name: 'guest',
+          setupFiles: WATCHDOG,
           fileParallelism: false,
           include: ['test/guest/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.guest },
@@ -51,6 +56,7 @@ export default defineConfig({
         // Loop devices, mounts, signals: one file after the other, each in a process of its own.
         test: {
           name: 'system',
+          setupFiles: WATCHDOG,
           include: ['test/system/**/*.test.ts'],
           sequence: { groupOrder: groupOrder.system },
           pool: 'forks',
