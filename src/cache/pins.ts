@@ -23,6 +23,7 @@ export class Pins {
   readonly #free: Int32Array
   #freeCount = 0
   #highWater = HIGH_WATER
+  #isEnded = false
 
   /** `thread`: below {@link CacheSizes.threads}, and nobody else's. */
   constructor(memory: CacheMemory, thread: number) {
@@ -44,8 +45,16 @@ export class Pins {
   }
 
   unpin(slot: number): void {
+    if (this.#isEnded) return
     Atomics.store(this.#words, slot, 0)
     this.#free[this.#freeCount++] = slot
+  }
+
+  /** The thread has let go of everything: its slots are the next one's. Nothing is pinned any more, nor let go of. */
+  end(): void {
+    this.#isEnded = true
+    this.#freeCount = 0
+    this.#highWater = this.#words.length
   }
 }
 

@@ -121,7 +121,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkRange(buffer, position, offset, length)
     signal?.throwIfAborted()
     const { reader } = this.#file.context
-    for (let tries = 0, done = 0; ; tries++) {
+    for (let tries = 0, done = 0, isFirst = true; ; tries++) {
       const count = reader.clip(this.#file.layout, position, length)
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
@@ -136,11 +136,15 @@ export class CachedFile implements AsyncDisposable, Disposable {
         } catch (error) {
           if (!wait || !isGranted(error)) throw error
         }
-      const bytes = await unlessAborted(this.#file.load(position + done, count - done, wait), signal)
+      const load = this.#file.loadWindow(position + done, count - done, isFirst, wait)
+      isFirst = false
+      const bytes = await unlessAborted(load, signal)
       this.#checkOpen()
       if (bytes === undefined) continue
       buffer.set(bytes, offset + done)
-      return done + bytes.length
+      if (bytes.length === 0) return done
+      done += bytes.length
+      tries = 0
     }
   }
 
@@ -379,7 +383,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed || this.#file.context.door.isEnded) throw this.#file.closedError()
+    if (this.#isClosed) throw this.#file.closedError()
+    if (this.#file.context.door.ended !== undefined) throw this.#file.endedError()
   }
 
   #checkWritable(): void {

@@ -100,7 +100,9 @@ export class CachedInodes {
   /** One user less: with the last one its descriptors go. */
   close(inode: CachedInode): void {
     if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.directFd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
+    for (const fd of [inode.fd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
+    // Node.js warns on workers where it closes what it has not opened.
+    if (inode.directFd >= 0) this.#native?.close(inode.directFd)
     inode.unattend?.()
     inode.unattend = undefined
     inode.fd = inode.directFd = inode.writeFd = -1
@@ -111,6 +113,11 @@ export class CachedInodes {
     inode.closedAtMs = Date.now()
     if (inode.window !== undefined) this.#forget(inode)
     else if (this.#idle > IDLE_MAX) this.#forgetOldest()
+  }
+
+  /** Closes what would stay open after the thread: Node.js closes what it has opened itself. */
+  abandon(): void {
+    for (const { directFd } of this.#inodes.values()) if (directFd >= 0) this.#native?.close(directFd)
   }
 
   /** Inodes that nobody has had open since `sinceMs` let their homes go; how they are served is decided anew when they are opened next. */

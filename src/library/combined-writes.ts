@@ -17,7 +17,7 @@
  */
 import fs from 'node:fs'
 import { promisify } from 'node:util'
-import { isNoSpace } from './errors.ts'
+import { callBytes, isNoSpace } from './errors.ts'
 
 const writeOne = promisify(fs.write)
 const writeMany = promisify(fs.writev)
@@ -127,7 +127,7 @@ export class CombinedWrites {
 export async function writeBuffers(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number> {
   const [first] = buffers
   if (buffers.length > 1) return (await writeMany(fd, buffers, position)).bytesWritten
-  return (await writeOne(fd, first!, 0, first!.length, position)).bytesWritten
+  return (await writeOne(fd, first!, 0, callBytes(first!.length), position)).bytesWritten
 }
 
 /** How far a call that wrote less than all has come. */

@@ -45,8 +45,8 @@ export interface Door extends GrantDoor {
   sampled(node: number, samples: Int32Array): void
   /** Samples of this thread's reads of pages that were read where they lie: see direct-reader.ts. */
   sampledDirect(samples: Int32Array): void
-  /** Nothing goes through it any more. */
-  readonly isEnded: boolean
+  /** Nothing goes through it any more: this thread wants nothing more, or the keeper's has gone. */
+  readonly ended: 'here' | 'there' | undefined
   /** The same at once; undefined on threads that would have to wait for another. */
   readonly now: DoorNow | undefined
 }

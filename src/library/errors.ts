@@ -1,7 +1,12 @@
-/** Errors as Node.js makes them: `code`, `syscall`, `path`. */
+/** Errors as Node.js makes them: `code`, `syscall`, `path`; and how not to meet one. */
+
+/** How many of `bytes` to ask of one call of Node.js: it takes lengths for 32-bit integers. */
+export function callBytes(bytes: number): number {
+  return Math.min(bytes, 2 ** 30)
+}
 
 /** An error of a call by descriptor, with the name of the file. */
-export function withPath(error: unknown, path: string): unknown {
+export function withPath<T>(error: T, path: string): T {
   if (error instanceof Error && 'code' in error && !('path' in error)) Object.assign(error, { path })
   return error
 }
@@ -14,6 +19,13 @@ export function systemError(code: string, why: string, syscall: string, path: st
 export function isNoSpace(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException
   return code === 'ENOSPC' || code === 'EDQUOT'
+}
+
+/** Of an attached thread. */
+export function goneError(): Error {
+  return Object.assign(new Error('ECONNRESET: the thread that made the cache has closed it, or has ended'), {
+    code: 'ECONNRESET',
+  })
 }
 
 /** Of what is opened and is no regular file. */

@@ -32,7 +32,9 @@ import type { HomeSources } from './home-sources.ts'
 import { Loader } from './loader.ts'
 import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
+import { openRegular, openRegularSync } from './open-regular.ts'
 
+const { O_RDONLY, O_RDWR, O_NONBLOCK } = fs.constants
 const openFile = promisify(fs.open)
 
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
@@ -111,11 +113,11 @@ export class FileKeeper {
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
     const attended = await this.#mount?.open(path)
-    const fd = attended?.fd ?? (await openFile(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))
+    const fd = attended?.fd ?? (await openRegular(path, O_RDONLY))
     const inode = this.#inodes.take(path, fd, domain, attended?.end)
     try {
       await inode.deciding
-      if (writable) this.#openForWriting(inode, path)
+      if (writable) this.#writeBy(inode, path, inode.writeFd < 0 ? await this.#openToWrite(path) : inode.writeFd)
       return inode
     } catch (error) {
       this.close(inode)
@@ -127,9 +129,9 @@ export class FileKeeper {
   openSync(path: string, writable: boolean, domain: number): CachedInode {
     // The mount has to be asked, and to answer.
     if (this.#mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
-    const inode = this.#inodes.take(path, fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK), domain)
+    const inode = this.#inodes.take(path, openRegularSync(path, O_RDONLY), domain)
     try {
-      if (writable) this.#openForWriting(inode, path)
+      if (writable) this.#writeBy(inode, path, inode.writeFd < 0 ? openRegularSync(path, O_RDWR) : inode.writeFd)
       return inode
     } catch (error) {
       this.close(inode)
@@ -154,11 +156,16 @@ export class FileKeeper {
 
   /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
   async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
-    const merging = await this.beginMerging({ onLoad: false, scan: false })
-    await this.load(inode, page, count, count, near, true)
-    for (const piece of piecesOf(inode, this.#homes, page, count))
-      merging.mergeNow(this.pages.mappings.on(piece.source.mapping, near), piece.page, piece.count)
-    return merging.stats()
+    inode.uses++
+    try {
+      const merging = await this.beginMerging({ onLoad: false, scan: false })
+      await this.load(inode, page, count, count, near, true)
+      for (const piece of piecesOf(inode, this.#homes, page, count))
+        merging.mergeNow(this.pages.mappings.on(piece.source.mapping, near), piece.page, piece.count)
+      return merging.stats()
+    } finally {
+      this.close(inode)
+    }
   }
 
   /**
@@ -246,6 +253,12 @@ export class FileKeeper {
     await this.#homes?.close()
   }
 
+  /** The thread ends without {@link dispose}: at once, what would outlive it. */
+  abandon(): void {
+    this.#inodes.abandon()
+    this.#homes?.abandon()
+  }
+
   #closeFd(fd: number): void {
     if (this.#mount === undefined) fs.closeSync(fd)
     else this.#mount.closeFd(fd)
@@ -264,15 +277,20 @@ export class FileKeeper {
     }
   }
 
-  #openForWriting(inode: CachedInode, path: string): void {
+  /** Of a mount's file what is granted to somebody is refused. */
+  async #openToWrite(path: string): Promise<number> {
+    return this.#mount === undefined ? await openRegular(path, O_RDWR) : await openFile(path, O_RDWR | O_NONBLOCK)
+  }
+
+  /** The inode is written by `fd`, which was opened by `path`, unless it can be already. */
+  #writeBy(inode: CachedInode, path: string, fd: number): void {
+    const { key } = CachedInode.stampOf(fs.fstatSync(fd, { bigint: true }))
     // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
-    if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
-    if (inode.writeFd < 0) inode.writeFd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK)
-    const { key } = CachedInode.stampOf(fs.fstatSync(inode.writeFd, { bigint: true }))
-    if (key === inode.key) return
-    this.#closeFd(inode.writeFd)
-    inode.writeFd = -1
-    throw systemError('ESTALE', 'another file has taken the name', 'open', path)
+    const isDevice = inode.window !== undefined
+    if (inode.writeFd < 0 && key === inode.key && !isDevice) inode.writeFd = fd
+    else if (fd !== inode.writeFd) this.#closeFd(fd)
+    if (isDevice) throw systemError('EROFS', 'device DAX is read only', 'open', path)
+    if (key !== inode.key) throw systemError('ESTALE', 'another file has taken the name', 'open', path)
   }
 
   /** Where there is no space: homes that nobody uses now are dropped. */

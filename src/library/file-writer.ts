@@ -14,7 +14,7 @@ import { PAGES_MAX } from '../layout/mapping-record.ts'
 import type { Arena } from './arena.ts'
 import { type CachedInode, NO_STAMP } from './cached-inode.ts'
 import { CombinedWrites, writeBuffers } from './combined-writes.ts'
-import { withPath } from './errors.ts'
+import { callBytes, withPath } from './errors.ts'
 import { cacheWritten } from './file-pieces.ts'
 import type { Leave, Passages } from './grants/passages.ts'
 import type { Loader } from './loader.ts'
@@ -64,7 +64,7 @@ export class FileWriter {
     const leave = passages.changeSync(inode, position, position + bytes.length)
     this.#changeSync(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
       for (let done = 0; done < bytes.length; )
-        done += fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
+        done += fs.writeSync(inode.writeFd, bytes, done, callBytes(bytes.length - done), position + done)
     })
     cacheWritten(pages, arena, inode, bytes, position, near)
   }

@@ -41,6 +41,7 @@ export class HomeSources {
   readonly #direct: boolean
   readonly #memory: DirectMemory
   readonly #sources = new Map<number, HomeSource>()
+  #isClosed = false
 
   /** `onForget`: see {@link HomesEvents}. */
   constructor(
@@ -67,8 +68,9 @@ export class HomeSources {
     return this.#sources.get(number)!.window
   }
 
-  /** Takes the home for one more inode, of the domain that all of them are of: its mapping, or -1 where there are too many mappings. */
+  /** Takes the home for one more inode, of the domain that all of them are of: its mapping, or -1 where there are too many mappings, or all is being given back. */
   acquire(home: Home<LinuxHome>, domain: number): number {
+    if (this.#isClosed) return -1
     let source = this.#sources.get(home.number)
     if (source === undefined) {
       const mapping = this.#keeper.mappings.create(domain)
@@ -98,8 +100,15 @@ export class HomeSources {
 
   /** Gives everything back. Nobody may be reading from a home. */
   async close(): Promise<void> {
+    this.#isClosed = true
     for (const number of [...this.#sources.keys()]) this.#forget(number)
     await this.homes.close()
+  }
+
+  /** See {@link FileKeeper.abandon}. */
+  abandon(): void {
+    for (const { directFd } of this.#sources.values()) if (directFd >= 0) this.#native.close(directFd)
+    this.homes.abandon()
   }
 
   #forget(number: number): void {

@@ -41,6 +41,7 @@ export class Homes implements HomeUsers {
   readonly #families: Families<ReachableFile, LinuxHome>
   readonly #events: HomesEvents
   readonly #timer: NodeJS.Timeout
+  #isClosed = false
 
   /** `minShareBytes`: fewer shared bytes are not worth a home. */
   constructor(minShareBytes: number | undefined, events: HomesEvents) {
@@ -64,9 +65,11 @@ export class Homes implements HomeUsers {
   }
 
   /** How the file is to be served; its homes are to be {@link hold} before anything else is awaited. Rejects as the system does. */
-  serve(file: NamedFile): Promise<Serving<LinuxHome>> {
+  async serve(file: NamedFile): Promise<Serving<LinuxHome>> {
+    // Nobody would give back what it makes.
+    if (this.#isClosed) throw new SystemError(ERRNO.EBADF, 'serve', file.path)
     const key = `${file.dev}:${file.ino}`
-    return this.#families.serve({ ...file, key, fileSystem: this.#placeOf(file) })
+    return await this.#families.serve({ ...file, key, fileSystem: this.#placeOf(file) })
   }
 
   /** One user more: the home stays until it is {@link release}d. */
@@ -99,8 +102,15 @@ export class Homes implements HomeUsers {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     clearInterval(this.#timer)
     await this.#families.close()
+    for (const fd of this.#directories.values()) close(fd)
+  }
+
+  /** See {@link FileKeeper.abandon}: homes have no name, so they are gone with their descriptors. */
+  abandon(): void {
+    for (const { file } of this.#families.homes()) close(file.fd)
     for (const fd of this.#directories.values()) close(fd)
   }
 

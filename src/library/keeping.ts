@@ -1,5 +1,5 @@
 /** The side of a cache on the thread that made it: its memory, its keepers, and a door for each thread. */
-import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import { isMainThread, MessageChannel, type MessagePort } from 'node:worker_threads'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import { GrantTable } from '../cache/grants/grant-table.ts'
@@ -51,7 +51,6 @@ export class Keeping {
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
   readonly #stopWatching: () => void
   readonly #mount: MountFiles | undefined
-  #bytes: number
   readonly #limit: MemoryLimit
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined, attach?: AttachToMount) {
@@ -64,7 +63,7 @@ export class Keeping {
     })
     const frames = Math.ceil(bytes / PAGE_BYTES)
     const near = NearMemory.create(options.numa ?? 'off', frames, native)
-    this.bytesMax = this.#bytes = bytes
+    this.bytesMax = bytes
     this.#memory = allocateMemory({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
@@ -104,9 +103,9 @@ export class Keeping {
       mount: this.#mount,
     })
     this.#stopWatching =
-      options.yieldUnderPressure === false
-        ? () => {}
-        : watchPressure((share) => this.#limit.resize(this.#bytes * share))
+      options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#limit.yieldTo(share))
+    // What is the process's stays when a worker ends. (When one is terminated nobody is asked.)
+    if (!isMainThread) process.once('exit', this.#abandon)
   }
 
   attachOwn(isDebug: boolean): FileContext {
@@ -135,7 +134,6 @@ export class Keeping {
   }
 
   resize(bytes: number): void {
-    this.#bytes = bytes
     this.#limit.resize(bytes)
   }
 
@@ -171,6 +169,7 @@ export class Keeping {
   }
 
   async close(): Promise<void> {
+    process.off('exit', this.#abandon)
     this.#stopWatching()
     // First of all: other threads may be in the middle of a hit.
     this.pages.end()
@@ -180,6 +179,12 @@ export class Keeping {
     }
     this.#mount?.close()
     await this.files.dispose()
+    this.#arena.destroy()
+  }
+
+  readonly #abandon = (): void => {
+    this.pages.end()
+    this.files.abandon()
     this.#arena.destroy()
   }
 

@@ -7,12 +7,16 @@ export class MemoryLimit {
   readonly #arena: Arena
   readonly #pages: PageKeeper
   readonly #bytesMin: number
+  /** What was said, and how much of it may be used now. */
+  #bytesSaid: number
+  #share = 1
   #bytes: number
 
   /** `pages` was made for `bytes` without the arena's slack. */
   constructor(arena: Arena, pages: PageKeeper, bytes: number, bytesMin: number) {
     this.#arena = arena
     this.#pages = pages
+    this.#bytesSaid = bytes
     this.#bytes = bytes
     this.#bytesMin = bytesMin
   }
@@ -23,6 +27,18 @@ export class MemoryLimit {
   }
 
   resize(bytes: number): void {
+    this.#bytesSaid = bytes
+    this.#apply()
+  }
+
+  /** Memory is short: only a share of what was said may be used, until another is given. */
+  yieldTo(share: number): void {
+    this.#share = share
+    this.#apply()
+  }
+
+  #apply(): void {
+    const bytes = this.#bytesSaid * this.#share
     if (bytes < this.#bytes) this.#arena.forgoHugePages()
     this.#bytes = Math.max(this.#bytesMin, Math.floor(bytes))
     this.#pages.resize(this.#bytes - this.#arena.slackBytes)

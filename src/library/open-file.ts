@@ -6,10 +6,10 @@ import fs from 'node:fs'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { ExclusionReader } from '../cache/grants/exclusion.ts'
 import type { Pins } from '../cache/pins.ts'
-import { Readahead } from '../cache/readahead.ts'
+import { Readahead, WINDOW_MAX } from '../cache/readahead.ts'
 import { OWN } from '../cache/run-map.ts'
 import type { Door, OpenedFile } from './door.ts'
-import { withPath } from './errors.ts'
+import { callBytes, goneError, withPath } from './errors.ts'
 import type { Holder } from './grants/holder.ts'
 import { refusedError } from './grants/refused.ts'
 import { FileLayout } from './layout.ts'
@@ -28,6 +28,13 @@ export interface FileContext {
 
 /** How often a read looks again for pages that were there and have gone, before it reads past the cache. */
 export const TRIES_MAX = 3
+
+/** Pages to load from `page` on, of which the first `wanted` are asked for. */
+interface Wish {
+  readonly page: number
+  readonly count: number
+  readonly wanted: number
+}
 
 export class OpenFile {
   readonly path: string
@@ -50,7 +57,7 @@ export class OpenFile {
   /** As fstat(2). */
   statSync(): fs.Stats {
     const stat = fs.fstatSync(this.#fd)
-    if (this.context.reader.lookup.isClosed) throw this.closedError()
+    if (this.context.reader.lookup.isClosed) throw this.endedError()
     return stat
   }
 
@@ -69,8 +76,9 @@ export class OpenFile {
       this.suggest(position + done, count - done)
       return this.readPast(buffer, offset, count, position)
     }
-    for (let tries = 0; tries < TRIES_MAX && !this.isPast(position + done); tries++) {
-      this.loadSync(position + done, count - done)
+    for (let tries = 0, isFirst = true; tries < TRIES_MAX && !this.isPast(position + done); tries++) {
+      this.#loadSync(this.#wish(position + done, count - done, isFirst, WINDOW_MAX))
+      isFirst = false
       const more = this.copy(buffer, offset + done, count - done, position + done)
       done += more
       if (done === count) return count
@@ -104,12 +112,12 @@ export class OpenFile {
     try {
       let done = 0
       while (done < length) {
-        const count = fs.readSync(this.#fd, buffer, offset + done, length - done, position + done)
+        const count = fs.readSync(this.#fd, buffer, offset + done, callBytes(length - done), position + done)
         if (count === 0) break
         done += count
       }
       // The descriptor is the cache's, and its number is somebody else's once that is closed.
-      if (this.context.reader.lookup.isClosed) throw this.closedError()
+      if (this.context.reader.lookup.isClosed) throw this.endedError()
       return done
     } catch (error) {
       throw withPath(error, this.path)
@@ -127,7 +135,7 @@ export class OpenFile {
       reader.copyDirect(this.layout, page, within, buffer, offset + done, part)
       done += part
     }
-    if (reader.lookup.isClosed) throw this.closedError()
+    if (reader.lookup.isClosed) throw this.endedError()
     return count
   }
 
@@ -144,24 +152,52 @@ export class OpenFile {
 
   /** `wait`: for grants, else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
   async load(position: number, length: number, wait = true): Promise<Uint8Array | undefined> {
-    const { door, reader } = this.context
-    if (reader.lookup.layoutOf(this.layout.mapping) !== this.layout.version)
-      this.layout = new FileLayout(await door.layout(this.id))
-    const page = Math.floor(position / PAGE_BYTES)
-    const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
-    const bytes = await door.load(this.id, page, this.readahead.missed(page, wanted), wanted, wait)
+    await this.#renewLayout()
+    return await this.#load(this.#wish(position, length, true, Number.POSITIVE_INFINITY), position, length, wait)
+  }
+
+  /** The same of the first window of the range: who copies it has no use for more at once, and more may not fit. `isFirst`: nothing of what is read here was loaded for it before. */
+  async loadWindow(position: number, length: number, isFirst: boolean, wait: boolean): Promise<Uint8Array | undefined> {
+    await this.#renewLayout()
+    return await this.#load(this.#wish(position, length, isFirst, WINDOW_MAX), position, length, wait)
+  }
+
+  loadSync(position: number, length: number): void {
+    this.#loadSync(this.#wish(position, length, true, Number.POSITIVE_INFINITY))
+  }
+
+  async #renewLayout(): Promise<void> {
+    if (this.context.reader.lookup.layoutOf(this.layout.mapping) !== this.layout.version)
+      this.layout = new FileLayout(await this.context.door.layout(this.id))
+  }
+
+  async #load(
+    { page, count, wanted }: Wish,
+    position: number,
+    length: number,
+    wait: boolean,
+  ): Promise<Uint8Array | undefined> {
+    const bytes = await this.context.door.load(this.id, page, count, wanted, wait)
     const start = position - page * PAGE_BYTES
     return bytes?.subarray(start, start + length)
   }
 
-  loadSync(position: number, length: number): void {
+  #loadSync({ page, count, wanted }: Wish): void {
     const now = this.now('readSync')
     const { lookup } = this.context.reader
     if (lookup.layoutOf(this.layout.mapping) !== this.layout.version)
       this.layout = new FileLayout(now.layoutSync(this.id))
+    now.loadSync(this.id, page, count, wanted)
+  }
+
+  /** What to load for a reader who misses at `position` and wants `length` bytes: at most `most` pages of them. */
+  #wish(position: number, length: number, isFirst: boolean, most: number): Wish {
     const page = Math.floor(position / PAGE_BYTES)
-    const wanted = Math.ceil((position + length) / PAGE_BYTES) - page
-    now.loadSync(this.id, page, this.readahead.missed(page, wanted), wanted)
+    // The length may be anything, the file's end is not.
+    const end = position + this.context.reader.clip(this.layout, position, length)
+    const wanted = Math.max(0, Math.ceil(end / PAGE_BYTES) - page)
+    const count = isFirst ? this.readahead.missed(page, wanted) : wanted
+    return wanted > most ? { page, count: most, wanted: most } : { page, count, wanted }
   }
 
   /** A sequential reader has come to `position`: the next window is loaded while it reads this one. */
@@ -181,6 +217,12 @@ export class OpenFile {
     if (now !== undefined) return now
     const why = `${method} works on the thread that made the cache only; here use the method that returns a promise`
     throw Object.assign(new Error(why), { code: 'ERR_METHOD_NOT_SUPPORTED' })
+  }
+
+  /** The cache has ended, or this thread's part in it. */
+  endedError(): Error {
+    const { door } = this.context
+    return door.now !== undefined || door.ended === 'here' ? this.closedError() : withPath(goneError(), this.path)
   }
 
   closedError(): Error {

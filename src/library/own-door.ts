@@ -161,8 +161,8 @@ export class OwnDoor implements Door, DoorNow {
     for (const id of [...this.#open.keys()]) this.closeSync(id)
   }
 
-  get isEnded(): boolean {
-    return this.#isEnded
+  get ended(): 'here' | undefined {
+    return this.#isEnded ? 'here' : undefined
   }
 
   get filesOpen(): number {

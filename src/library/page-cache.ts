@@ -8,7 +8,7 @@ import { outOfRange } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
-import { notSupported } from './errors.ts'
+import { goneError, notSupported } from './errors.ts'
 import { contextOf } from './file-context.ts'
 import { Keeping, MEMORY_MIN } from './keeping.ts'
 import { type MergeOptions, mergeOptionsOf } from './merging.ts'
@@ -57,7 +57,7 @@ export class PageCache implements AsyncDisposable {
     return await made(options, (bytes, native) => new Keeping(bytes, options, native))
   }
 
-  /** Attaches this thread to a cache that another one made. */
+  /** Attaches this thread to a cache that another one made. Rejects with `ECONNRESET` where that has been closed. */
   static attach(handle: PageCacheHandle): Promise<PageCache>
   /**
    * Makes a cache that is a client of a Samepage mount: `mount` is its mountpoint, a path in it, or its socket. What is granted of its files is granted to one holder at a time in all of them: caches that
@@ -139,14 +139,17 @@ export class PageCache implements AsyncDisposable {
   }
 
   /**
-   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: the promises of all others
-   * reject with `ECONNRESET` from then on, and their `…Sync` reads go past the cache; views that are still there show zeros.
+   * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: whatever all others call from then on fails with `ECONNRESET`, and views
+   * that are still there show zeros. On another thread: its views must be disposed, they may show other pages from then on.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     if (this.#keeper !== undefined) await this.#keeper.close()
-    else (this.#context.door as RemoteDoor).disconnect()
+    else {
+      this.#context.pins.end()
+      ;(this.#context.door as RemoteDoor).disconnect()
+    }
   }
 
   /** {@link close}, for `await using`. */
@@ -196,10 +199,12 @@ async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
   const door = new RemoteDoor(handle.port, near)
   const arena = Arena.attach(handle.arena, native)
   const nearness = { handle: handle.near, near }
-  return new PageCache(
-    contextOf(handle.memory, arena, native, handle.thread, door, handle.isDebug, nearness),
-    undefined,
-  )
+  const context = contextOf(handle.memory, arena, native, handle.thread, door, handle.isDebug, nearness)
+  if (door.ended !== undefined || context.reader.lookup.isClosed) {
+    door.disconnect()
+    throw goneError()
+  }
+  return new PageCache(context, undefined)
 }
 
 async function attachToMount(at: string, options: AttachOptions): Promise<PageCache> {

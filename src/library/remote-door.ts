@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import type { MessagePort } from 'node:worker_threads'
 import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
-import { systemError } from './errors.ts'
+import { goneError, systemError } from './errors.ts'
 import type { GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
@@ -74,7 +74,7 @@ export class RemoteDoor implements Door {
   readonly #near: () => number
   #nextCall = 1
   #nextGrant = 1
-  #isClosed = false
+  #ended: 'here' | 'there' | undefined
 
   constructor(port: MessagePort, near: () => number) {
     this.#port = port
@@ -84,6 +84,9 @@ export class RemoteDoor implements Door {
       else this.#take(message)
     })
     port.on('close', () => this.#end())
+    // A port whose other end has closed keeps nothing alive; that it has may have been told before anybody listened here.
+    port.ref()
+    if (!(port as MessagePort & { hasRef(): boolean }).hasRef()) this.#end()
     port.unref()
   }
 
@@ -163,17 +166,17 @@ export class RemoteDoor implements Door {
     this.#ask('sampledDirect', samples).catch(() => {})
   }
 
-  get isEnded(): boolean {
-    return this.#isClosed
+  get ended(): 'here' | 'there' | undefined {
+    return this.#ended
   }
 
   disconnect(): void {
-    this.#isClosed = true
+    this.#ended ??= 'here'
     this.#port.close()
   }
 
   #ask<Result>(method: Method, ...args: unknown[]): Promise<Result> {
-    if (this.#isClosed) return Promise.reject(goneError())
+    if (this.#ended !== undefined) return Promise.reject(goneError())
     const call = this.#nextCall++
     // Waiting keeps the thread alive, being attached does not.
     if (this.#waiting.size === 0) this.#port.ref()
@@ -192,7 +195,7 @@ export class RemoteDoor implements Door {
   }
 
   #end(): void {
-    this.#isClosed = true
+    this.#ended ??= 'there'
     for (const { reject } of this.#waiting.values()) reject(goneError())
     this.#waiting.clear()
   }
@@ -224,8 +227,4 @@ export function serveDoor(port: MessagePort, door: OwnDoor): void {
     }
     port.postMessage(answer)
   })
-}
-
-function goneError(): Error {
-  return Object.assign(new Error('ECONNRESET: the thread that made the cache has closed it'), { code: 'ECONNRESET' })
 }

@@ -46,8 +46,8 @@ export function viewPages(file: OpenFile, position: number, length: number, forc
   if (reader.lookup.layoutOf(layout.mapping) === layout.version) return view
   view.dispose()
   if (!force) return undefined
-  const copy = new Uint8Array(length)
-  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, length, position)))
+  const copy = new Uint8Array(count)
+  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, count, position)))
 }
 
 /** The parts of a view, and the slots that they are pinned by; false where a page is missing. */

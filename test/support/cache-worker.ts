@@ -5,11 +5,12 @@ import { Worker } from 'node:worker_threads'
 import type { PageCache } from '../../src/index.ts'
 import { ROOT } from './sources.ts'
 
-const DIST = pathToFileURL(path.join(process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist'), 'index.js')).href
+/** The address of the compiled library. */
+export const LIBRARY = pathToFileURL(path.join(process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist'), 'index.js')).href
 
 /** The compiled library. */
 export async function builtLibrary(): Promise<typeof import('../../src/index.ts')> {
-  return import(DIST)
+  return import(LIBRARY)
 }
 
 export interface CacheWorker {
@@ -28,7 +29,7 @@ export function cacheWorker(cache: PageCache, body: string, data: unknown = {}, 
   const code = `
     const { parentPort, workerData } = require('node:worker_threads')
     async function main() {
-      const library = await import('${DIST}')
+      const library = await import('${LIBRARY}')
       const handle = workerData.handle ?? await new Promise((resolve) => parentPort.once('message', resolve))
       const cache = await library.PageCache.attach(handle)
       await (async (cache, data, say, library) => { ${body} })(cache, workerData.data, (value) => parentPort.postMessage(value), library)

@@ -34,6 +34,11 @@ export function arenasOf(pid: number | 'self'): Mapping[] {
   )
 }
 
+/** Bytes of memory that the arenas of this process have. */
+export function arenaBytes(): number {
+  return arenasOf('self').reduce((sum, { residentBytes }) => sum + residentBytes, 0)
+}
+
 /** Huge pages that the kernel has split so far, all processes'. */
 export function splitHugePages(): number {
   return Number(/^thp_split_page (\d+)$/m.exec(fs.readFileSync('/proc/vmstat', 'latin1'))?.[1] ?? 0)

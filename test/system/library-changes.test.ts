@@ -188,6 +188,14 @@ describeWith(['root', 'loop', 'xfs'], 'a cache that is closed', () => {
       view.dispose()
       expect(descriptors()).toEqual([])
       expect(arenasOf('self').filter(({ residentBytes }) => residentBytes > 0)).toEqual([])
+      // Nor where it was not known yet how they are served.
+      const brief = await PageCache.create({ memory: '16MiB', yieldUnderPressure: false })
+      const opening = Promise.allSettled([brief.open(path), brief.open(`${path}.a`)])
+      brief.openSync(`${path}.b`).closeSync()
+      await sleep(round)
+      await brief.close()
+      await opening
+      expect(descriptors()).toEqual([])
     }
   })
 })

@@ -11,7 +11,7 @@ import { givesHugePages } from '../../src/linux/memory.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
-import { arenasOf, splitHugePages } from '../support/mappings.ts'
+import { arenaBytes, arenasOf, splitHugePages } from '../support/mappings.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 import { ROOT } from '../support/sources.ts'
@@ -20,11 +20,6 @@ const SETTLED_MS = 60
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-memory-'))
 fs.chmodSync(directory, 0o755)
 afterAll(() => fs.rmSync(directory, { recursive: true }))
-
-/** Bytes of memory that the arenas of this process have. */
-function arenaBytes(): number {
-  return arenasOf('self').reduce((sum, { residentBytes }) => sum + residentBytes, 0)
-}
 
 test('pages and indexes take never more than was said, whatever is read', async () => {
   const seed = testSeed()

@@ -3,9 +3,12 @@
  * way of reading, with a cache that holds all of them and with one that is much smaller than a file. A failure names the seed.
  */
 import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
+import { startClient } from '../support/client.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { makeBatch } from '../support/layouts.ts'
@@ -254,4 +257,68 @@ describeWith(['root', 'loop', 'xfs'], 'positions far out', () => {
       cache.checkInvariants()
     }
   })
+})
+
+test('what does not fit into the cache is loaded once for one read, however it is read', async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-large-'))
+  try {
+    const bytes = noise(48 * MEBIBYTE, 1)
+    fs.writeFileSync(path.join(directory, 'file'), bytes)
+    await sleep(SETTLED_MS)
+    for (const memory of ['8MiB', '40MiB'])
+      for (const way of ['read', 'readSync'] as const) {
+        await using cache = await PageCache.create({ memory, yieldUnderPressure: false })
+        await using file = await cache.open(path.join(directory, 'file'))
+        const buffer = Buffer.alloc(bytes.length)
+        expect(await file[way](buffer, { position: 0 })).toBe(bytes.length)
+        expect(buffer.equals(bytes)).toBe(true)
+        expect(cache.stats().bytesLoaded, `${way}, ${memory}`).toBe(bytes.length)
+      }
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+})
+
+test('a file that somebody has a lease on is opened when he has given it up', async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-leased-'))
+  try {
+    await using holder = startClient()
+    await holder.run(
+      `def lend(file):
+    descriptor = os.open(file, os.O_RDWR)
+    signal.signal(signal.SIGIO, lambda *_: signal.setitimer(signal.ITIMER_REAL, 0.2))
+    signal.signal(signal.SIGALRM, lambda *_: fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK))
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)`,
+      {},
+    )
+    await using cache = await PageCache.create({ memory: '1MiB' })
+    for (const flags of ['r', 'r+'] as const)
+      for (const way of ['open', 'openSync'] as const) {
+        const file = path.join(directory, flags + way)
+        fs.writeFileSync(file, 'content')
+        await holder.run('lend(file)', { file })
+        await using opened = await cache[way](file, flags)
+        expect(opened.size).toBe(7)
+      }
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+})
+
+test('a view may be asked for as long as one likes, and ends where the file does', async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-long-'))
+  try {
+    const bytes = noise(100_000, 1)
+    fs.writeFileSync(path.join(directory, 'file'), bytes)
+    await sleep(SETTLED_MS)
+    await using cache = await PageCache.create({ memory: '4MiB', yieldUnderPressure: false })
+    for (const way of ['view', 'viewSync'] as const) {
+      await using file = await cache.open(path.join(directory, 'file'))
+      await file.advise('dontneed')
+      using view = await file[way](5, Number.MAX_SAFE_INTEGER)
+      expect(bytes.subarray(5).equals(view.bytes)).toBe(true)
+    }
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
 })

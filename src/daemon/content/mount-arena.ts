@@ -71,7 +71,7 @@ export class MountArena {
     this.opened = this.shared.near?.opened && new OpenNodes(this.shared.near.opened)
     this.#near = near
     this.#limit = new MemoryLimit(arena, pages, memoryBytes, MEMORY_MIN)
-    this.#stopWatching = watchPressure((share) => this.#limit.resize(memoryBytes * share))
+    this.#stopWatching = watchPressure((share) => this.#limit.yieldTo(share))
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */

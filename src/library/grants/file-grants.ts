@@ -19,7 +19,7 @@ import type { PageKeeper } from '../../cache/page-keeper.ts'
 import { PAGES_MAX } from '../../layout/mapping-record.ts'
 import type { Arena } from '../arena.ts'
 import { type CachedInode, NO_STAMP } from '../cached-inode.ts'
-import { isNoSpace, systemError, withPath } from '../errors.ts'
+import { callBytes, isNoSpace, systemError, withPath } from '../errors.ts'
 import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from './grants.ts'
 import { refusedError } from './refused.ts'
 
@@ -211,7 +211,7 @@ export async function readInside(inode: CachedInode, page: number, count: number
   const bytes = new Uint8Array(count * PAGE_BYTES)
   let done = 0
   for (let more = 1; more > 0 && done < bytes.length; done += more)
-    more = (await readFile(inode.fd, bytes, done, bytes.length - done, page * PAGE_BYTES + done)).bytesRead
+    more = (await readFile(inode.fd, bytes, done, callBytes(bytes.length - done), page * PAGE_BYTES + done)).bytesRead
   return bytes.subarray(0, done)
 }
 
@@ -223,7 +223,7 @@ interface Piece {
 
 async function readPiece(inode: CachedInode, bytes: Uint8Array, position: number, piece: Piece): Promise<void> {
   for (let at = piece.start; at < piece.stop; ) {
-    const { bytesRead } = await readFile(inode.fd, bytes, at - position, piece.stop - at, at)
+    const { bytesRead } = await readFile(inode.fd, bytes, at - position, callBytes(piece.stop - at), at)
     if (bytesRead === 0) throw systemError('EINVAL', 'the file has become shorter', 'exclusive', inode.path)
     at += bytesRead
   }
@@ -232,7 +232,7 @@ async function readPiece(inode: CachedInode, bytes: Uint8Array, position: number
 function readAll(inode: CachedInode, length: number, position: number): Uint8Array {
   const bytes = new Uint8Array(length)
   for (let done = 0; done < length; ) {
-    const count = fs.readSync(inode.fd, bytes, done, length - done, position + done)
+    const count = fs.readSync(inode.fd, bytes, done, callBytes(length - done), position + done)
     if (count === 0) throw systemError('EINVAL', 'the file has become shorter', 'publish', inode.path)
     done += count
   }
@@ -241,7 +241,7 @@ function readAll(inode: CachedInode, length: number, position: number): Uint8Arr
 
 function writeAll(inode: CachedInode, bytes: Uint8Array, position: number): void {
   for (let done = 0; done < bytes.length; ) {
-    const count = fs.writeSync(inode.writeFd, bytes, done, bytes.length - done, position + done)
+    const count = fs.writeSync(inode.writeFd, bytes, done, callBytes(bytes.length - done), position + done)
     if (count === 0) throw systemError('EIO', 'nothing could be written', 'publish', inode.path)
     done += count
   }
