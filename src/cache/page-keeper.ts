@@ -191,6 +191,8 @@ export class PageKeeper {
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
       frames.setAge(frame, -1)
     } else this.#policy.insertCold(frame)
+    // The limit may have sunk while it was loaded.
+    if (frames.excess > 1) this.#reclaim(frames.excess - 1)
     return true
   }
 
@@ -207,6 +209,7 @@ export class PageKeeper {
   abandon(frame: number): void {
     this.#loads.end(frame)
     this.frames.discard(frame)
+    if (this.frames.surplus > 0) this.#trim()
   }
 
   /**

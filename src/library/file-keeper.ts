@@ -284,13 +284,18 @@ export class FileKeeper {
 
   /** The inode is written by `fd`, which was opened by `path`, unless it can be already. */
   #writeBy(inode: CachedInode, path: string, fd: number): void {
-    const { key } = CachedInode.stampOf(fs.fstatSync(fd, { bigint: true }))
-    // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
-    const isDevice = inode.window !== undefined
-    if (inode.writeFd < 0 && key === inode.key && !isDevice) inode.writeFd = fd
-    else if (fd !== inode.writeFd) this.#closeFd(fd)
-    if (isDevice) throw systemError('EROFS', 'device DAX is read only', 'open', path)
-    if (key !== inode.key) throw systemError('ESTALE', 'another file has taken the name', 'open', path)
+    if (fd === inode.writeFd) return
+    try {
+      // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
+      if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
+      const { key } = CachedInode.stampOf(fs.fstatSync(fd, { bigint: true }))
+      if (key !== inode.key) throw systemError('ESTALE', 'another file has taken the name', 'open', path)
+    } catch (error) {
+      this.#closeFd(fd)
+      throw error
+    }
+    if (inode.writeFd < 0) inode.writeFd = fd
+    else this.#closeFd(fd)
   }
 
   /** Where there is no space: homes that nobody uses now are dropped. */

@@ -121,7 +121,7 @@ export class PageCache implements AsyncDisposable {
     return this.#here('handle').attachOther(this.#context.isDebug)
   }
 
-  /** Sets how much memory the cache may take; pages that are too many go at once. On the thread that made the cache. */
+  /** Sets how much memory the cache may take; pages that are too many go at once, those that are being read when they have been. On the thread that made the cache. */
   resize(memory: number | string): void {
     this.#checkOpen()
     const bytes = typeof memory === 'number' ? memory : parseBytes(memory)
