@@ -34,19 +34,20 @@ export function changeData(
   return result
 }
 
-/** Whether the change is one of a mapped file. */
-function begin({ inodes, serving, maps }: Parts, slot: number, fd: number, start: number, end: number): boolean {
-  if (inodes.get(slot, SLOT.MAP) === 0) return false
+/** The run map in which the change has been noted; 0: the file is not mapped. */
+function begin({ inodes, serving, maps }: Parts, slot: number, fd: number, start: number, end: number): number {
+  if (inodes.get(slot, SLOT.MAP) === 0) return 0
   const lock = inodes.lockOf(slot)
   lock.lock()
   try {
     const map = inodes.get(slot, SLOT.MAP)
-    if (map === 0) return false
+    if (map === 0) return 0
     if (stat.ofFd(fd) === 0) serving.beginChange(slot, stat)
     // What is appended lies behind all that has a bit.
     maps.get(map).own?.add(start, end)
-    if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
-    return true
+    // Also where nobody has it open: what was decided on is not what the file is from now on.
+    serving.markWritten(slot)
+    return map
   } finally {
     lock.unlock()
   }
@@ -58,17 +59,18 @@ function finish(
   fd: number,
   start: number,
   end: number,
-  began: boolean,
+  began: number,
 ): void {
-  if (!began && inodes.get(slot, SLOT.MAP) === 0) return
+  if (began === 0 && inodes.get(slot, SLOT.MAP) === 0) return
   const lock = inodes.lockOf(slot)
   lock.lock()
   try {
     const map = inodes.get(slot, SLOT.MAP)
     if (map === 0) return
-    if (!began) maps.get(map).own?.add(start, end)
-    if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
-    if (began && stat.ofFd(fd) === 0) serving.endChange(slot, stat)
+    // An open that was decided meanwhile may have made another map, of the file as it was before, in which nothing has begun.
+    if (began !== map) maps.get(map).own?.add(start, end)
+    serving.markWritten(slot)
+    if (began === map && stat.ofFd(fd) === 0) serving.endChange(slot, stat)
   } finally {
     lock.unlock()
   }

@@ -294,7 +294,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
           this.#opening.decide(slot, SERVED.MAPPED, this.#stat, true, recheck)
           inodes.set(slot, SLOT.MAP, this.#postMap(wholeIn(ARENA, this.#stat.size), [], content))
         }
-        return this.#opening.open(slot, fd, flags, this.#reply)
+        return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
       }
       if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
       const canChange = options.strict && (this.#stat.attributesLow & STATX_ATTR.VERITY) === 0
@@ -307,7 +307,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
         inodes.set(slot, SLOT.MAP, this.#postMap(mapped, refsOf(decided), undefined, this.#directOf(decided)))
       }
-      return this.#opening.open(slot, fd, flags, this.#reply)
+      return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
     } finally {
       lock.unlock()
     }

@@ -22,7 +22,7 @@ import {
   reopen,
 } from '../linux/file.ts'
 import { backingClose, backingOpen, schedYield } from '../linux/fuse-device.ts'
-import type { Statx } from '../linux/statx.ts'
+import { STATX_ATTR, type Statx } from '../linux/statx.ts'
 import { CTIME_GRANULE_MS } from '../util/ctime.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
@@ -66,10 +66,16 @@ export const OPEN_IMPATIENT = 0x4000_0000
 /** The same: it was opened with O_APPEND, and whatever is written to it by its descriptor goes to the end of the file. */
 export const OPEN_APPENDING = 0x2000_0000
 
+/** The same: it was opened with O_DSYNC, and with O_SYNC, so each write by its descriptor is on the disk when it returns. */
+export const OPEN_DSYNC = 0x1000_0000
+export const OPEN_SYNC = 0x0800_0000
+
 const marksOf = (flags: number): number =>
   ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |
   ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0) |
-  ((flags & O_APPEND) !== 0 ? OPEN_APPENDING : 0)
+  ((flags & O_APPEND) !== 0 ? OPEN_APPENDING : 0) |
+  ((flags & O_DSYNC) !== 0 ? OPEN_DSYNC : 0) |
+  ((flags & O_SYNC) === O_SYNC ? OPEN_SYNC : 0)
 
 /** Set in what {@link Opening.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
@@ -133,7 +139,7 @@ export class Opening {
         if (!this.#serving.isRemembered(slot, Date.now() / 1000) || !this.#acquireHomes(slot)) return UNDECIDED
       }
       this.#warm.touch(slot)
-      return this.open(slot, -1, flags, reply)
+      return this.open(slot, -1, flags, reply, stat)
     } finally {
       lock.unlock()
     }
@@ -197,7 +203,7 @@ export class Opening {
       }
       if (joins) {
         if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
-        return this.open(slot, fd, flags, reply)
+        return this.open(slot, fd, flags, reply, stat)
       }
       this.#sendOn(slot, stat, flags)
       close(fd)
@@ -222,7 +228,7 @@ export class Opening {
       if (stat.size >= minShareBytes && (sharing || (merge && !passesArena(flags)))) return UNDECIDED
       this.decide(slot, SERVED.PRIVATE, stat, true, 0)
     } else if (!this.#acquireHomes(slot)) return UNDECIDED
-    return this.open(slot, fd, flags, reply)
+    return this.open(slot, fd, flags, reply, stat)
   }
 
   /**
@@ -308,9 +314,9 @@ export class Opening {
 
   /**
    * Under the slot's lock: one more open file of a slot whose homes are held; the answer goes to `at` of the payload. Returns its bytes. `fd` passes
-   * to the open file, or is kept, or closed; -1 where the file is warm and passed through.
+   * to the open file, or is kept, or closed; -1 where the file is warm and passed through. `stat`: the file.
    */
-  open(slot: number, fd: number, flags: number, reply: Reply, at = 0): number {
+  open(slot: number, fd: number, flags: number, reply: Reply, stat: Statx, at = 0): number {
     const kind = this.#serving.kind(slot)
     if (this.#mayRegister(slot, kind)) {
       // By a descriptor for reading, for the backing id lives on when the writer is gone, and would look like one.
@@ -319,7 +325,9 @@ export class Opening {
       if (readFd >= 0) close(readFd)
     }
     this.#inodes.countOpen(slot, 1)
-    const backing = this.#backing(slot)
+    // The kernel does not know that the file may be appended to and nothing else, and lets who is passed through map it for storing, and take O_APPEND away: the daemon's descriptor does not.
+    const isHeldBack = isWriting(flags) && (stat.attributesLow & STATX_ATTR.APPEND) !== 0
+    const backing = isHeldBack ? 0 : this.#backing(slot)
     if (isWriting(flags)) {
       this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) + 1)
       this.#serving.markWritten(slot)

@@ -16,7 +16,7 @@
  * A mapped file that is written through the daemon is joined whatever its ctime. Changes that others make in the source show all the same:
  * after each change of ours the file's state is stored, and another one at the next change, or open, is somebody else's
  * doing. Then the file is looked at again (`foreignSeen` ahead of `foreignChecked`) before anybody else joins. While our changes are
- * under way (`changing`), nobody can tell; the next look will.
+ * under way (`changing`), nobody can tell: what others do in that moment shows when they change it again.
  */
 import type { Statx } from '../linux/statx.ts'
 import { type InodeTable, KIND_ONCE, SLOT } from './inode-table.ts'

@@ -3,12 +3,17 @@
  * nothing. (FUSE_ATOMIC_O_TRUNC would: see docs/ARCHITECTURE.md, what does not hold.)
  */
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { clone, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from '../support/files.ts'
+import { startClient } from '../support/client.ts'
+import { clone, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
+
+/** After so long a file is shared as it is. */
+const SETTLED_MS = 60
 
 /** Files named as truncate.py reads it: how it is served, how it is opened with O_TRUNC, and how somebody has it open already. */
 function makeFiles(directory: string): void {
@@ -41,6 +46,49 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
     const natively = cut(`${xfs.path}/twin`)
     expect(natively.length).toBeGreaterThan(4 * 3 * 3 + 10)
     expect(cut(mount.path)).toEqual(natively)
+  })
+
+  test('by name, of a file that nobody has open, does not make it what it was before others changed it', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const below = `${xfs.path}/clone`
+    writeSynced(`${xfs.path}/original`, noise(16 * MEBIBYTE, 1))
+    clone(`${xfs.path}/original`, below)
+    overwrite(below, 5 * PAGE, noise(PAGE, 2))
+    await sleep(SETTLED_MS)
+    await using mount = await mounted(xfs.path)
+    const path = `${mount.path}/clone`
+    const expectSame = () => expect(fs.readFileSync(path).equals(fs.readFileSync(below))).toBe(true)
+    expectSame()
+    overwrite(below, 9 * PAGE, noise(PAGE, 3))
+    fs.truncateSync(path, 12 * MEBIBYTE)
+    expectSame()
+  })
+
+  test('while others open it leaves nothing of what was cut off', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const below = `${xfs.path}/clone`
+    const original = `${xfs.path}/original`
+    writeSynced(original, noise(32 * MEBIBYTE, 1))
+    // Many extents: to decide takes a while.
+    for (let page = 0; page < 8192; page += 8) overwrite(original, page * PAGE, noise(PAGE, page), false)
+    run('sync', '--file-system', xfs.path)
+    await using mount = await mounted(xfs.path)
+    await using opener = startClient()
+    const path = `${mount.path}/clone`
+    for (let round = 0; round < 20; round++) {
+      clone(original, below)
+      overwrite(below, 0, noise(PAGE, round))
+      await sleep(SETTLED_MS)
+      const end = (round + 1) * MEBIBYTE
+      const opened = opener.run('f = os.open(path, os.O_RDONLY)', { path })
+      await sleep(round)
+      fs.truncateSync(path, end)
+      await opened
+      expect(await opener.value('os.fstat(f).st_size')).toBe(end)
+      expect(await opener.value('len(os.pread(f, 4096, end + (1 << 20)))', { end }), `round ${round}`).toBe(0)
+      expect(fs.readFileSync(path).equals(fs.readFileSync(below))).toBe(true)
+      await opener.run('os.close(f)')
+    }
   })
 
   test('on a read-only mount', async () => {

@@ -15,6 +15,7 @@ import { freeSlot } from './attributes.ts'
 import { type Context, setEntry, slotOf, withPinned } from './context.ts'
 
 const HERE = cString('.')
+const RENAME_WHITEOUT = 4
 
 export function creatingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   const { inodes, files, opening, options, stat } = context
@@ -71,7 +72,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
             fd = own
           }
         }
-        if (error === 0) opening.open(slot, fd, flags, reply, ENTRY_OUT_BYTES)
+        if (error === 0) opening.open(slot, fd, flags, reply, stat, ENTRY_OUT_BYTES)
       } finally {
         lock.unlock()
       }
@@ -88,7 +89,11 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     const from = request.name(namesAt)
     const to = request.name(namesAt + from.length)
     return withPinned(context, slotOf(request.nodeid), (fromFd) =>
-      withPinned(context, slotOf(request.u64(0)), (toFd) => renameat2(fromFd, from, toFd, to, flags)),
+      withPinned(context, slotOf(request.u64(0)), (toFd) => {
+        const call = () => renameat2(fromFd, from, toFd, to, flags)
+        // What is left in the place is the client's.
+        return flags & RENAME_WHITEOUT ? credentials.as(request, 0, call) : call()
+      }),
     )
   }
 

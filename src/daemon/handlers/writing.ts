@@ -5,10 +5,10 @@ import { FSYNC_FDATASYNC, type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES }
 import type { Handler } from '../../fuse/server.ts'
 import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_APPEND, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_WRONLY } from '../../linux/file.ts'
+import { close, O_APPEND, O_DIRECTORY, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
-import { OPEN_APPENDING } from '../opening.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../opening.ts'
 import { type Context, slotOf } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
@@ -61,6 +61,12 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     return WRITE_OUT_BYTES
   }
 
+  /** A write may ask to be on the disk by flags of its own, RWF_DSYNC and RWF_SYNC, which the kernel tells as those of an open: 0, or a negative errno. */
+  function syncAsAsked(fd: number, flags: number, marks: number): number {
+    if ((flags & O_SYNC) === O_SYNC) return (marks & OPEN_SYNC) === 0 ? fsync(fd) : 0
+    return (flags & O_DSYNC) !== 0 && (marks & OPEN_DSYNC) === 0 ? fdatasync(fd) : 0
+  }
+
   return {
     WRITE(request, reply) {
       const handle = request.u32(0)
@@ -68,13 +74,21 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
       const data = request.data(40, request.u32(16))
-      // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away, whatever the descriptor here says. With the former the kernel tells no flags.
-      const isElsewhere = (request.u32(4) & OPEN_APPENDING) !== 0 && (request.u32(32) & O_APPEND) === 0
-      const length = withOpen(slot, isElsewhere ? 0 : handle, O_WRONLY, (fd) => {
+      const marks = request.u32(4)
+      const flags = request.u32(32)
+      // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away, whatever the descriptor here says; and since it was set, to the end. With stores the
+      // kernel tells no flags.
+      const appends = (flags & O_APPEND) !== 0
+      const isElsewhere = appends !== ((marks & OPEN_APPENDING) !== 0)
+      const length = withOpen(slot, isElsewhere ? 0 : handle, O_WRONLY | (flags & (O_APPEND | O_SYNC)), (fd) => {
+        // The end may lie before where the kernel takes it to be.
+        const start =
+          appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
         const put = () =>
-          changeData(context, slot, fd, Number(offset), Number(offset) + data.length, () =>
-            pwrite(fd, data, data.length, offset),
-          )
+          changeData(context, slot, fd, start, Number(offset) + data.length, () => {
+            const count = pwrite(fd, data, data.length, offset)
+            return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
+          })
         return request.u32(20) & WRITE_KILL_SUIDGID
           ? changeAndDropSetId(credentials, request, fd, context.stat, put)
           : put()

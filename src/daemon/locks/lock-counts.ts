@@ -20,9 +20,9 @@ export class LockCounts {
     this.#words = new Int32Array(buffer)
   }
 
-  /** A number that tells this open file from the others of its inode, never 0, and below 2^29. */
+  /** A number that tells this open file from the others of its inode, never 0, and below 2^27. */
   nextOpen(): number {
-    return (Atomics.add(this.#words, 0, 1) & 0x0fff_ffff) + 1
+    return (Atomics.add(this.#words, 0, 1) & 0x03ff_ffff) + 1
   }
 
   mayHaveLocks(inoLow: number): boolean {
