@@ -60,29 +60,35 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
     const expectSame = () => expect(fs.readFileSync(path).equals(fs.readFileSync(below))).toBe(true)
     expectSame()
     overwrite(below, 9 * PAGE, noise(PAGE, 3))
-    fs.truncateSync(path, 12 * MEBIBYTE)
+    // fs.truncate opens it.
+    await using cutter = startClient()
+    await cutter.run('os.truncate(path, 12 << 20)', { path })
     expectSame()
   })
 
   test('while others open it leaves nothing of what was cut off', async () => {
     await using xfs = await loopFilesystem('xfs')
-    const below = `${xfs.path}/clone`
     const original = `${xfs.path}/original`
     writeSynced(original, noise(32 * MEBIBYTE, 1))
     // Many extents: to decide takes a while.
     for (let page = 0; page < 8192; page += 8) overwrite(original, page * PAGE, noise(PAGE, page), false)
     run('sync', '--file-system', xfs.path)
     await using mount = await mounted(xfs.path)
+    // The home is to be of another file: what is all of one is passed through to it, and is shown as it was opened.
+    fs.readFileSync(`${mount.path}/original`)
     await using opener = startClient()
-    const path = `${mount.path}/clone`
+    await using cutter = startClient()
     for (let round = 0; round < 20; round++) {
+      // Another one each time: who has opened one before may see it as it was then.
+      const below = `${xfs.path}/clone${round}`
+      const path = `${mount.path}/clone${round}`
       clone(original, below)
       overwrite(below, 0, noise(PAGE, round))
       await sleep(SETTLED_MS)
       const end = (round + 1) * MEBIBYTE
       const opened = opener.run('f = os.open(path, os.O_RDONLY)', { path })
       await sleep(round)
-      fs.truncateSync(path, end)
+      await cutter.run('os.truncate(path, end)', { path, end })
       await opened
       expect(await opener.value('os.fstat(f).st_size')).toBe(end)
       expect(await opener.value('len(os.pread(f, 4096, end + (1 << 20)))', { end }), `round ${round}`).toBe(0)
