@@ -61,7 +61,8 @@ function finish(
   end: number,
   began: number,
 ): void {
-  if (began === 0 && inodes.get(slot, SLOT.MAP) === 0) return
+  // While somebody has it open nothing is decided. Else an open may be just about to store what it saw before the change: under the lock.
+  if (began === 0 && inodes.get(slot, SLOT.OPENS) > 0 && inodes.get(slot, SLOT.MAP) === 0) return
   const lock = inodes.lockOf(slot)
   lock.lock()
   try {

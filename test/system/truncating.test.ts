@@ -72,7 +72,9 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
     writeSynced(original, noise(32 * MEBIBYTE, 1))
     // Many extents: to decide takes a while.
     for (let page = 0; page < 8192; page += 8) overwrite(original, page * PAGE, noise(PAGE, page), false)
+    clone(original, `${xfs.path}/other`)
     run('sync', '--file-system', xfs.path)
+    await sleep(SETTLED_MS)
     await using mount = await mounted(xfs.path)
     // The home is to be of another file: what is all of one is passed through to it, and is shown as it was opened.
     fs.readFileSync(`${mount.path}/original`)
