@@ -8,6 +8,7 @@ import { type GrantClient, GrantError, type HeldGrant } from '../exclusive/grant
 import { connectToGrants, showFile } from '../exclusive/grant-socket.ts'
 import type { Range } from '../exclusive/messages.ts'
 import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
+import { printableName } from '../inspect/names.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
 
 /** Exit statuses, beside that of the command, and those of all commands of ours. Numbers that timeout(1) and shells use mean here what they mean there. */
@@ -104,7 +105,7 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
     if (taken > 0) process.stderr.write(`samepage: ${taken} had to be taken: their holders did not give them back\n`)
     return 0
   } catch (error) {
-    process.stderr.write(`samepage: ${file}: ${(error as Error).message}\n`)
+    process.stderr.write(`samepage: ${printableName(file)}: ${(error as Error).message}\n`)
     return error instanceof GrantError ? (STATUS_OF[error.code] ?? STATUS.FAILED) : STATUS.FAILED
   } finally {
     client?.close()

@@ -175,6 +175,8 @@ async function mountHere(
   mountpointArgument: string | undefined,
   flags: MountFlags,
 ): Promise<number> {
+  // The mount lives on where nobody hears what it says: a pipe that was closed, a disk that is full.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
   if (flags.node !== undefined) checkNode(flags.node)
   // Before the mount, which may cover it.

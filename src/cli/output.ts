@@ -14,12 +14,17 @@ export function report(error: unknown): number {
     // Commander has printed its own message already; --help and --version are no failures.
     return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE
   }
-  if (error instanceof UserError || error instanceof SystemError) {
+  if (error instanceof UserError || error instanceof SystemError || isOfSystem(error)) {
     process.stderr.write(`samepage: ${error.message}\n`)
     return EXIT.FAILED
   }
   process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
   return EXIT.FAILED
+}
+
+/** An error of Node.js's that a system call gave, which says what was called with what. */
+function isOfSystem(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && 'syscall' in error
 }
 
 /** What the error named `code` (ENOENT) means; the name itself where the system does not say. */

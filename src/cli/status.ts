@@ -5,8 +5,9 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
 import { UserError } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
+import { printableName } from '../inspect/names.ts'
 import { realMountpoint } from './mountpoint.ts'
-import { formatBytes, formatSeconds } from './output.ts'
+import { formatBytes, formatSeconds, report } from './output.ts'
 
 export function statusCommand(): Command {
   return new Command('status')
@@ -28,9 +29,11 @@ export function statusCommand(): Command {
     })
 }
 
+/** All that answer; of the others it is said that they do not. */
 async function askAll(): Promise<StatusReport[]> {
-  const answers = await Promise.all(listSockets().map((socket) => ask<StatusReport>(socket, '/status')))
-  return answers.filter((answer) => answer !== undefined)
+  const answers = await Promise.allSettled(listSockets().map((socket) => ask<StatusReport>(socket, '/status')))
+  for (const answer of answers) if (answer.status === 'rejected') process.exitCode = report(answer.reason)
+  return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
 }
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
@@ -62,7 +65,7 @@ function grantRows(grants: StatusReport['grants']): [string, string][] {
   for (const { path, start, length, pid, uid, seconds } of held)
     rows.push([
       'granted',
-      `${path}, ${formatBytes(length)} from ${formatBytes(start)} on, to process ${pid} of user ${uid}, for ${formatSeconds(seconds)}`,
+      `${printableName(path)}, ${formatBytes(length)} from ${formatBytes(start)} on, to process ${pid} of user ${uid}, for ${formatSeconds(seconds)}`,
     ])
   return rows
 }

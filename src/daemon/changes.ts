@@ -28,10 +28,12 @@ export function changeData(
   change: () => number,
 ): number {
   const began = begin(parts, slot, fd, start, end)
-  const result = change()
-  // An open that was being decided has either seen the change, for it looks under the slot's lock, or has stored its map by now.
-  finish(parts, slot, fd, start, end, began)
-  return result
+  try {
+    return change()
+  } finally {
+    // An open that was being decided has either seen the change, for it looks under the slot's lock, or has stored its map by now.
+    finish(parts, slot, fd, start, end, began)
+  }
 }
 
 /** The run map in which the change has been noted; 0: the file is not mapped. */

@@ -8,6 +8,7 @@ import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
 import { runtimeDirectory } from '../util/runtime-directory.ts'
+import { UserError } from './mounting.ts'
 
 /**
  * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks). The
@@ -87,10 +88,12 @@ export function ask<Answer>(socket: string, request: string, timeoutMs = 5000): 
       })
       response.on('end', () => {
         if (response.statusCode === 200) resolve(JSON.parse(body) as Answer)
-        else reject(new Error(`the mount answered ${response.statusCode}: ${body}`))
+        else reject(new UserError(`the mount of ${socket} answered ${response.statusCode}: ${body}`))
       })
     })
-    call.on('timeout', () => call.destroy(new Error(`the mount did not answer within ${timeoutMs} ms`)))
+    call.on('timeout', () =>
+      call.destroy(new UserError(`the mount of ${socket} did not answer within ${timeoutMs} ms`)),
+    )
     call.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined)
       else reject(error)

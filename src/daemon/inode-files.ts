@@ -351,8 +351,10 @@ export class InodeFiles {
 
   #addFilesystem(dirFd: number, name: Uint8Array, stat: Statx): number {
     const size = nameToHandle(dirFd, name, this.#handle)
-    const subvolumeId = size > 0 ? handleSubvolume(this.#handle) : 0
-    const handles = size > 0 && this.#source.handleMountFd >= 0 && stat.mountId === this.#source.rootMountId
+    // Another file system's subvolumes have the same numbers.
+    const isOfSource = stat.mountId === this.#source.rootMountId
+    const subvolumeId = size > 0 && isOfSource ? handleSubvolume(this.#handle) : 0
+    const handles = size > 0 && this.#source.handleMountFd >= 0 && isOfSource
     const index = this.#filesystems.add(stat, subvolumeId, handles)
     return index < 0 ? -ERRNO.ENFILE : index
   }

@@ -37,6 +37,8 @@
 import { SharedMutex } from '../util/shared-mutex.ts'
 
 export const SLOT_WORDS = 48
+/** Of a slot's counter. */
+const LOOKUPS_MAX = 2 ** 31 - 1
 export const HANDLE_BYTES_MAX = 40
 
 export const SLOT = {
@@ -202,7 +204,7 @@ export class InodeTable {
         const slot = entry - 1
         if (!this.#sameNumber(slot, key)) continue
         if (this.#sameHandle(slot, key)) {
-          words[this.at(slot) + SLOT.LOOKUPS]!++
+          this.#countLookup(slot)
           if (this.domain(slot) !== domain) this.#moveTo(slot, domain)
           return slot
         }
@@ -237,7 +239,7 @@ export class InodeTable {
   /** Keeps a slot that somebody has open as one more look-up would, until {@link forget}. */
   keep(slot: number): void {
     this.#mutex.lock()
-    this.words[this.at(slot) + SLOT.LOOKUPS]!++
+    this.#countLookup(slot)
     this.#mutex.unlock()
   }
 
@@ -274,12 +276,19 @@ export class InodeTable {
     this.#mutex.lock()
     try {
       const at = this.at(slot)
-      const left = Math.max(0, this.words[at + SLOT.LOOKUPS]! - count)
+      const known = this.words[at + SLOT.LOOKUPS]!
+      const left = known === LOOKUPS_MAX ? known : Math.max(0, known - count)
       this.words[at + SLOT.LOOKUPS] = left
       return left === 0 && this.#retireIfUnused(slot)
     } finally {
       this.#mutex.unlock()
     }
+  }
+
+  /** More than can be counted are never all forgotten. */
+  #countLookup(slot: number): void {
+    const at = this.at(slot) + SLOT.LOOKUPS
+    if (this.words[at]! < LOOKUPS_MAX) this.words[at]!++
   }
 
   /** Counts an open (delta 1) or a close (delta -1); as {@link forget}, true where the slot is now unused. */

@@ -11,7 +11,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { grantSocket } from '../exclusive/mounts.ts'
+import { grantSocket, samepageMount } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { controlSocket } from './control-socket.ts'
@@ -96,7 +96,9 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   close(mounted.fuseFd)
   // Left behind where the serving process was killed.
   fs.rmSync(controlSocket(start.mountpoint, process.pid), { force: true })
-  fs.rmSync(grantSocket(device), { force: true })
+  // Once it is unmounted, its number may be another mount's, who has a socket of that name.
+  if ((state as string) !== 'unmounting' || samepageMount(device) === undefined)
+    fs.rmSync(grantSocket(device), { force: true })
   // Read again: handlers have changed it.
   if ((state as string) === 'unmounting') {
     // Unmounted in order it is gone; aborted, it is still there and answers nobody.

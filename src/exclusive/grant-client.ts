@@ -142,7 +142,9 @@ export class GrantClient {
   /** Asks for a range of a file. Rejects with a {@link GrantError}. `signal` takes the question back. */
   async want(options: WantOptions, signal?: AbortSignal): Promise<HeldGrant> {
     const id = ++this.#lastId
-    const { file, range, holder, readers, wait, timeoutMs } = options
+    const { file, holder, readers, wait } = options
+    const range = wholeRange(options.range)
+    const timeoutMs = wholeMs(options.timeoutMs)
     this.#held.set(id, options)
     const takeBack = () => this.#send({ type: 'abandon', id })
     signal?.addEventListener('abort', takeBack, { once: true })
@@ -157,7 +159,11 @@ export class GrantClient {
         ...(holder !== undefined && { holder }),
       } as const
       const { answer, descriptor } = await this.#askOf(file, wish)
-      if (answer.type !== 'granted' || descriptor === undefined) throw new GrantError('ECANCELED', 'taken back')
+      if (answer.type !== 'granted') throw new GrantError('ECANCELED', 'taken back')
+      if (descriptor === undefined) {
+        takeBack()
+        throw new GrantError('EMFILE', 'this process has no descriptor left for the memory of the grant')
+      }
       if (signal?.aborted === true) {
         // The two have crossed: the mount is giving it back, and its answer to that is none to anything else.
         this.#wire.closeMemory(descriptor)
@@ -174,7 +180,12 @@ export class GrantClient {
 
   /** Asks the holders of a range to give it up, and takes it after `deadlineMs`. Resolves with how many have ended then, and how many of them had to be taken. `file` as in {@link WantOptions}. */
   async revoke(range: Range, deadlineMs: number, file?: OpenFile): Promise<{ asked: number; taken: number }> {
-    const { answer } = await this.#askOf(file, { type: 'revoke', id: ++this.#lastId, range, deadlineMs })
+    const { answer } = await this.#askOf(file, {
+      type: 'revoke',
+      id: ++this.#lastId,
+      range: wholeRange(range),
+      deadlineMs: wholeMs(deadlineMs) ?? Number.MAX_SAFE_INTEGER,
+    })
     const { asked = 0, taken = 0 } = answer.type === 'ended' ? answer : {}
     return { asked, taken }
   }
@@ -257,4 +268,13 @@ export class GrantClient {
     this.#heardHello()
     this.#cache?.onEnded()
   }
+}
+
+/** The mount takes whole numbers alone, from 0 on. null: no limit. */
+function wholeMs(ms: number | null): number | null {
+  return ms === null || ms > Number.MAX_SAFE_INTEGER ? null : Math.max(0, Math.ceil(ms))
+}
+
+function wholeRange({ start, end }: Range): Range {
+  return { start, end: end === null ? null : Math.min(end, Number.MAX_SAFE_INTEGER) }
 }

@@ -4,6 +4,7 @@ import { check, cString, errnoOf, libc, type Pointer } from './native.ts'
 export const MS_RDONLY = 1
 export const MS_NOSUID = 2
 export const MS_NODEV = 4
+export const MS_NOEXEC = 8
 export const MNT_FORCE = 1
 export const MNT_DETACH = 2
 

@@ -25,6 +25,8 @@ const WORD = {
 
 /** Mount flag in `flags`: read-only. */
 export const ST_RDONLY = 1
+/** And: nothing there is run. */
+export const ST_NOEXEC = 8
 
 export class Statfs {
   /** The record as 32-bit words, two per field, low half first. */

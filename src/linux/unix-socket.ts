@@ -156,14 +156,14 @@ export function receiveWith(fd: number, buffer: Uint8Array, descriptors?: number
 }
 
 /** Resolves when one of `fds` can be read, or has been closed at its other end, with those that can. Takes a thread of the libuv pool so long. */
-export function readable(fds: readonly number[]): Promise<number[]> {
+export function readable(fds: readonly number[], timeoutMs = -1): Promise<number[]> {
   const polled = new Int32Array(fds.length * 2)
   fds.forEach((fd, i) => {
     polled[i * 2] = fd
     polled[i * 2 + 1] = 1 // events = POLLIN, revents = 0
   })
   return new Promise((resolve) => {
-    pollCall.async(polled, fds.length, -1, () => resolve(fds.filter((_, i) => polled[i * 2 + 1]! >>> 16 !== 0)))
+    pollCall.async(polled, fds.length, timeoutMs, () => resolve(fds.filter((_, i) => polled[i * 2 + 1]! >>> 16 !== 0)))
   })
 }
 

@@ -168,7 +168,7 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const) {
   })
 }
 
-describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'other file systems below the source', () => {
+describeWith(['root', 'loop', 'xfs', 'btrfs', 'ext4', 'fuse'], 'other file systems below the source', () => {
   test('are not shown, and are not kept busy', async () => {
     await using filesystem = await loopFilesystem('xfs')
     await using other = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
@@ -187,6 +187,31 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'other file systems below 
     expect(run('ls', '-la', `${mount.path}/before`)).not.toContain('foreign')
     run('umount', `${filesystem.path}/before`)
     run('umount', `${filesystem.path}/after`)
+  })
+
+  test('that are btrfs, too, have numbers of their own with --cross', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    await using one = await loopFilesystem('btrfs')
+    await using two = await loopFilesystem('btrfs')
+    for (const [name, other] of [
+      ['one', one],
+      ['two', two],
+    ] as const) {
+      fs.writeFileSync(`${other.path}/file`, name)
+      fs.linkSync(`${other.path}/file`, `${other.path}/link`)
+      fs.mkdirSync(`${filesystem.path}/${name}`)
+      run('mount', '--bind', other.path, `${filesystem.path}/${name}`)
+    }
+    try {
+      await using mount = await mounted(filesystem.path, { flags: { cross: true } })
+      const inoOf = (name: string) => fs.statSync(`${mount.path}/${name}`, { bigint: true }).ino
+      const numbers = ['one', 'two', 'one/file', 'two/file'].map(inoOf)
+      expect(new Set(numbers).size).toBe(4)
+      // A backup tells hard links by number.
+      expect(tarDigest(mount.path)).toBe(tarDigest(filesystem.path))
+    } finally {
+      for (const name of ['one', 'two']) run('umount', `${filesystem.path}/${name}`)
+    }
   })
 
   test('are shown with --cross: numbers are unique, files are read, renamed, and let go', async () => {

@@ -104,6 +104,13 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'cachestat'], 'w
     }
   })
 
+  test('run nothing where nothing is run natively', async () => {
+    await using xfs = await loopFilesystem('xfs', { mount: ['noexec'] })
+    fs.writeFileSync(`${xfs.path}/program`, '#!/bin/sh\n', { mode: 0o755 })
+    await using mount = await mounted(xfs.path)
+    expect(() => run(`${mount.path}/program`)).toThrow('EACCES')
+  })
+
   test('leave a whiteout that is the client’s', async () => {
     await using xfs = await loopFilesystem('xfs')
     fs.chmodSync(xfs.path, 0o777)

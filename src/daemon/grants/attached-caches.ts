@@ -9,6 +9,9 @@ import { RECALL_MS } from '../../exclusive/messages.ts'
 import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
 
+/** Files that one connection may have open: more than a cache can. */
+const ATTENDED_MAX = 8192
+
 /** A cache has a file open. */
 interface Attendant {
   readonly connection: GrantPeer
@@ -143,10 +146,10 @@ export class AttachedCaches {
     return this.#attendants.has(connection)
   }
 
-  /** `shown` passes to it. False: there is no room, or the connection has given that name already. */
+  /** `shown` passes to it. False: there is no room, or the connection has given that name already, or too many. */
   attend(connection: GrantPeer, id: number, shown: GrantFile): boolean {
     const own = this.#attendants.get(connection) ?? new Map<number, Attendant>()
-    const file = own.has(id) ? undefined : this.#fileOf(shown)
+    const file = own.has(id) || own.size >= ATTENDED_MAX ? undefined : this.#fileOf(shown)
     if (file === undefined) {
       shown.release()
       return false

@@ -18,7 +18,11 @@ import {
 } from '../../linux/unix-socket.ts'
 import type { GrantPeer } from './grant-file.ts'
 
+/** A thread that has failed ends when what it waits for has. */
+const POLL_MS = 5000
 const CONNECTIONS_MAX = 1024
+/** Of one user, if that is not root: others are to have some, too. */
+const CONNECTIONS_OF_USER_MAX = 128
 /** Of the buffer: more than a socket holds. Whoever goes on meanwhile is not waited for. */
 const CATCH_UP_READS_MAX = 64
 
@@ -86,7 +90,7 @@ export class Connections {
   async serve(): Promise<never> {
     for (;;) {
       const isFull = this.#open.size >= CONNECTIONS_MAX
-      const ready = await readable([...(isFull ? [] : [this.#listening]), ...this.#open.keys()])
+      const ready = await readable([...(isFull ? [] : [this.#listening]), ...this.#open.keys()], POLL_MS)
       for (const fd of ready) {
         if (fd === this.#listening) this.#accept()
         else this.#receive(this.#open.get(fd)!)
@@ -98,13 +102,17 @@ export class Connections {
     const fd = acceptUnix(this.#listening)
     if (fd < 0) return
     const peer = peerOf(fd)
-    if (peer === undefined) {
+    if (peer === undefined || (peer.uid !== 0 && this.#countOf(peer.uid) >= CONNECTIONS_OF_USER_MAX)) {
       close(fd)
       return
     }
     const connection = new Connection(fd, peer, (it) => this.#receiveAll(it))
     this.#open.set(fd, connection)
     connection.send({ type: 'hello', key: connection.key })
+  }
+
+  #countOf(uid: number): number {
+    return [...this.#open.values()].filter(({ peer }) => peer.uid === uid).length
   }
 
   #receive(connection: Connection): void {

@@ -35,17 +35,18 @@ export class GrantedBytes {
     return error
   }
 
-  /** Writes the bytes to the file that `fd` is open on for reading and writing: 0 or -errno, and then the file is as it was. */
-  publish(fd: number): number {
+  /** Writes the bytes to the file that `fd` is open on for reading and writing: 0 or -errno, and then the file is as it was. `sync`: they are on the disk then. */
+  publish(fd: number, sync: boolean): number {
     const { start, length, memory } = this
     const old = createMemory('samepage-undo', length)
     try {
       const error = copy(fd, start, old, 0, length)
       if (error < 0) return error
       let done = 0
-      const failure = copy(memory, 0, fd, start, length, (bytes) => {
+      const written = copy(memory, 0, fd, start, length, (bytes) => {
         done += bytes
       })
+      const failure = written === 0 && sync ? fdatasync(fd) : written
       if (failure === 0) return 0
       // No more than was written: the rest would take new space, where a clone shares it.
       const undone = copy(old, 0, fd, start, done)
@@ -57,11 +58,6 @@ export class GrantedBytes {
     } finally {
       close(old)
     }
-  }
-
-  /** What was published is on the disk: 0 or -errno. */
-  sync(fd: number): number {
-    return fdatasync(fd)
   }
 
   close(): void {

@@ -13,6 +13,7 @@ import type { FromGrants, GrantsReport } from './grants-thread.ts'
 
 export class GrantsDoor {
   readonly #socket: string
+  readonly #ino: number
   readonly #answers: ((report: GrantsReport) => void)[] = []
   #control: MessagePort | undefined
 
@@ -26,6 +27,7 @@ export class GrantsDoor {
     if (listening < 0) throw new SystemError(-listening, 'listen', this.#socket)
     // Who may is found out for each file.
     fs.chmodSync(this.#socket, 0o666)
+    this.#ino = fs.statSync(this.#socket).ino
     void readable([listening]).then(() => {
       this.#control = threads.startGrants(listening, device)
       this.#control.on('message', ({ report }: FromGrants) => this.#answers.shift()?.(report))
@@ -42,8 +44,10 @@ export class GrantsDoor {
     })
   }
 
+  /** The mount is gone already, and another may have its number by now, and a socket of that name. */
   close(): void {
-    fs.rmSync(this.#socket, { force: true })
+    if (fs.statSync(this.#socket, { throwIfNoEntry: false })?.ino === this.#ino)
+      fs.rmSync(this.#socket, { force: true })
   }
 }
 

@@ -251,7 +251,8 @@ export class Holding {
       this.#letPass()
     }
     // Whoever has his turn now may be what the kernel waits for before it drops a page; what it fills from now on is new.
-    if (failure === undefined) await file.forgetCopies(start, length)
+    // Also what failed may have been there for a moment.
+    await file.forgetCopies(start, length)
     file.release()
     this.#answer(failure)
   }

@@ -35,12 +35,12 @@ export function publish(
     const slots = context.inodes.slotsOf(file.slot)
     const write = () =>
       changeAll(context, slots, fd, bytes.start, bytes.start + bytes.length, () =>
-        changeAndDropSetId(credentials, who, fd, context.stat, () => bytes.publish(fd)),
+        changeAndDropSetId(credentials, who, fd, context.stat, () => bytes.publish(fd, sync)),
       )
     let result = write()
     const isFull = result === -ERRNO.ENOSPC || result === -ERRNO.EDQUOT
     if (isFull && makeSpace(context, space)) result = write()
-    return result === 0 && sync ? bytes.sync(fd) : result
+    return result
   } finally {
     close(fd)
   }

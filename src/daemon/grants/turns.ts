@@ -49,20 +49,27 @@ export class Turns {
       else wait(next)
     }
     const wait = (touch: Touch): void => {
+      let isAnswered = false
       const takeBack = this.#table.enter({
         ...touch,
         holder,
         wait: true,
-        onRefused: () => refuse(ERRNO.EINTR),
+        onRefused(code) {
+          isAnswered = true
+          // Who hears of a signal that there was none of asks again, for ever.
+          refuse(code === 'EDEADLK' ? ERRNO.EDEADLK : ERRNO.EINTR)
+        },
         onEntered: (leave) => {
+          isAnswered = true
           if (touches.length === 1) run()
           else this.#later(goOn)
           leave()
         },
       })
-      waits(() => {
-        isInterrupted = !takeBack()
-      })
+      if (!isAnswered)
+        waits(() => {
+          isInterrupted = !takeBack()
+        })
     }
     goOn()
   }

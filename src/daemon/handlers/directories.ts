@@ -105,7 +105,7 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
       const slot = slotOf(request.nodeid)
       reply.zero(0, OPEN_OUT_BYTES)
       if ((inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) === 0) {
-        const fd = files.open(slot, O_DIRECTORY)
+        const fd = files.openForClient(slot, O_DIRECTORY)
         if (fd < 0) return fd
         reply.setU32(0, fd + 1)
         reply.setU32(8, listings.open(slot, fd, stat, options.keepsLists && advice.expectsNames && isOfSource(slot)))

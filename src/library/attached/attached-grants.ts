@@ -46,7 +46,13 @@ export class AttachedGrants implements Grants {
         },
       }
       const grant = await this.#client.want(options, giveUp.signal)
-      held = new Held(grant, inode, position, length, () => this.#close(inode))
+      try {
+        held = new Held(grant, inode, position, length, () => this.#close(inode))
+      } catch (error) {
+        // There is no room for its bytes.
+        grant.abandon().catch(() => {})
+        throw error
+      }
       if (isTaken) throw systemError('ESTALE', 'the grant has ended', 'exclusive', inode.path)
       held.read()
       return held

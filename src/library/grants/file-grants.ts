@@ -61,9 +61,9 @@ export class FileGrants implements Grants {
     const to = Math.ceil(end / PAGE_BYTES)
     if (length === 0 || end > inode.size || to >= PAGES_MAX)
       throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
+    const bytes = new Uint8Array(length)
     inode.uses++
     const { authority, exclusion } = this.#parts
-    const bytes = new Uint8Array(length)
     const range = { start: from * PAGE_BYTES, end: to * PAGE_BYTES }
     let missing: Piece[] = []
     let isFull = false

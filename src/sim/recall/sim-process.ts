@@ -10,7 +10,7 @@ import type { World } from './world.ts'
 
 /** Thrown by what a process would do after its end. */
 const DEAD = new Error('the process is dead')
-const ERRNO_NAMES: Readonly<Record<number, string>> = { 4: 'EINTR', 11: 'EAGAIN' }
+const ERRNO_NAMES: Readonly<Record<number, string>> = { 4: 'EINTR', 11: 'EAGAIN', 35: 'EDEADLK' }
 
 export class SimProcess {
   readonly world: World

@@ -96,7 +96,7 @@ async function useMount(program: SimProcess): Promise<void> {
       for (const [j, page] of pages.entries()) truth.checkPage(file.key, from + j, page, least)
     } catch (error) {
       const { code } = error as { code?: string }
-      if (code !== (wanted.isImpatient ? 'EAGAIN' : 'EINTR')) throw error
+      if (!(wanted.isImpatient ? ['EAGAIN'] : ['EINTR', 'EDEADLK']).includes(code ?? '')) throw error
     }
   }
 }
