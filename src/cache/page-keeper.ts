@@ -77,8 +77,7 @@ export class PageKeeper {
   #pruneAt: number
 
   /**
-   * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used
-   * again. `nodes`: which frames lie where, where there is more than one NUMA node.
+   * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used again. `nodes`: which frames lie where, where there is more than one NUMA node.
    */
   constructor(
     memory: CacheMemory,
@@ -148,8 +147,7 @@ export class PageKeeper {
   }
 
   /**
-   * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no
-   * room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
+   * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
    */
   reserve(mapping: number, page: number, near = 0): number {
     if (page >= PAGES_MAX) return NO_FRAME
@@ -165,8 +163,7 @@ export class PageKeeper {
   }
 
   /**
-   * The frame holds its page now: readers find it. `isWanted`: somebody has asked for it (else it was read ahead). False where it is given up instead,
-   * because the page was dropped meanwhile, or no node is left.
+   * The frame holds its page now: readers find it. `isWanted`: somebody has asked for it (else it was read ahead). False where it is given up instead, because the page was dropped meanwhile, or no node is left.
    */
   publish(frame: number, isWanted: boolean): boolean {
     const { frames } = this
@@ -191,8 +188,6 @@ export class PageKeeper {
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
       frames.setAge(frame, -1)
     } else this.#policy.insertCold(frame)
-    // The limit may have sunk while it was loaded.
-    if (frames.excess > 1) this.#reclaim(frames.excess - 1)
     return true
   }
 
@@ -212,9 +207,12 @@ export class PageKeeper {
     if (this.frames.surplus > 0) this.#trim()
   }
 
-  /**
-   * The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published.
-   */
+  /** A load has ended: the limit may have sunk meanwhile. */
+  giveWay(): void {
+    this.#reclaim(this.frames.excess - 1)
+  }
+
+  /** The pages [from, to) are no longer what is cached: readers that begin after this find none of them, and what is being loaded of them is not published. */
   drop(mapping: number, from: number, to: number): void {
     for (const each of this.mappings.ofFile(mapping)) this.#drop(each, from, to)
     this.#fitLimit()
@@ -296,8 +294,7 @@ export class PageKeeper {
   }
 
   /**
-   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no
-   * room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
+   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
    */
   handOver(frame: number): boolean {
     const { frames } = this

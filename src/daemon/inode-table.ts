@@ -37,7 +37,6 @@
 import { SharedMutex } from '../util/shared-mutex.ts'
 
 export const SLOT_WORDS = 48
-/** Of a slot's counter. */
 const LOOKUPS_MAX = 2 ** 31 - 1
 export const HANDLE_BYTES_MAX = 40
 
@@ -287,8 +286,7 @@ export class InodeTable {
 
   /** More than can be counted are never all forgotten. */
   #countLookup(slot: number): void {
-    const at = this.at(slot) + SLOT.LOOKUPS
-    if (this.words[at]! < LOOKUPS_MAX) this.words[at]!++
+    if (this.get(slot, SLOT.LOOKUPS) < LOOKUPS_MAX) this.words[this.at(slot) + SLOT.LOOKUPS]!++
   }
 
   /** Counts an open (delta 1) or a close (delta -1); as {@link forget}, true where the slot is now unused. */

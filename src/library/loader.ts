@@ -192,6 +192,7 @@ export class Loader {
     const pages = merging?.pages ?? this.#keeper
     for (const i of complete) pages.publish(batch.frames[i]!, i < batch.wanted)
     merging?.endLoad()
+    this.#keeper.giveWay()
     if (bytes < expected) source.onShrunk()
   }
 }

@@ -1,7 +1,9 @@
 /** The commands as users use them: mount, umount, status; their output, their exit status, and what they leave behind. */
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { StatusReport } from '../../src/daemon/status.ts'
 import { eventually } from '../support/eventually.ts'
@@ -85,6 +87,21 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount', () => {
 
     expect(samepage(['umount', xfs.mountpoint])).toEqual({ status: 0, stdout: '', stderr: '' })
     await expectNothingLeft(xfs)
+  })
+
+  test('a mount lives on where nobody hears what it says', async () => {
+    await using xfs = await clones()
+    for (const flags of ['', '--daemon']) {
+      const command = `"$0" "$1" mount ${flags} "$2" "$3" 2>&1 | true`
+      const shell = spawn('sh', ['-c', command, process.execPath, PROGRAM, xfs.path, xfs.mountpoint], {
+        stdio: 'ignore',
+      })
+      await eventually(() => expect(mountsAt(xfs.mountpoint)).toEqual(['fuse.samepage']))
+      await sleep(500)
+      expect(fs.readdirSync(xfs.mountpoint)).toEqual(fs.readdirSync(xfs.path))
+      expect(samepage(['umount', xfs.mountpoint]).status).toBe(0)
+      if (shell.exitCode === null) await once(shell, 'exit')
+    }
   })
 
   test('-dq starts one daemon, in silence', async () => {

@@ -71,6 +71,8 @@ for (const kind of ['xfs', 'ext4'] as const)
       expect(status('--range', '100-8KiB', '--', 'cat')).toBe(125)
       expect(status('--range', '1MiB-2MiB', '--', 'cat')).toBe(125)
       expect(status('--range', '8KiB', '--', 'cat')).toBe(2)
+      // In milliseconds that is 16,100 and a bit.
+      expect(status('--timeout', '16.1s', '--', 'cat')).toBe(0)
       expect(status()).toBe(2)
       expect(samepage(['exclusive', `${below.path}/f`, '--', 'cat']).status).toBe(125)
       expect(fs.readFileSync(`${below.path}/f`, 'latin1')).toBe(OLD.repeat(SIZE))
@@ -325,6 +327,27 @@ for (const kind of ['xfs', 'ext4'] as const)
       const file = `${mount.path}/f`
       expect(samepage(['exclusive', file, '--', 'sh', '-c', `cat "$0" | tr ${OLD} ${NEW}`, file]).status).toBe(0)
       expect(fs.readFileSync(file, 'latin1')).toBe(NEW.repeat(SIZE))
+    })
+
+    test('who would wait in a circle is told so, by a read as by a wish, and leaves nothing behind', async () => {
+      await using below = await loopFilesystem(kind)
+      fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
+      await using mount = await mounted(below.path)
+      const file = `${mount.path}/f`
+      const [first, second] = [
+        await startHolder(file, '--range', '0-4KiB'),
+        await startHolder(file, '--range', '8KiB-12KiB'),
+      ]
+      const readAll = 'os.pread(os.open(file, os.O_RDONLY), 12288, 0).decode()'
+      await fill(second)
+      const read = first.value(readAll, { file })
+      await waits(mount, 1)
+      await expect(second.value(readAll, { file })).rejects.toThrow(/EDEADLO?C?K/)
+      await waits(mount, 1)
+      expect(await finish(second)).toBe(0)
+      expect(await read).toBe(pageOf(OLD) + pageOf(OLD) + pageOf(NEW))
+      expect(await finish(first)).toBe(0)
+      await waits(mount, 0)
     })
 
     test('who may write to the file may have it, and nobody else', async () => {
