@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
-import { runtimeDirectory } from '../util/runtime-directory.ts'
+import { isTrusted, runtimeDirectory } from '../util/runtime-directory.ts'
 import { UserError } from './mounting.ts'
 
 /**
@@ -52,21 +52,21 @@ function nameOf(mountpoint: string): string {
   return createHash('sha256').update(mountpoint).digest('hex').slice(0, 24)
 }
 
-/** Makes the directory, or throws where somebody else owns it. */
+/** Makes the directory, or throws a UserError where it cannot be trusted. */
 export function makeRuntimeDirectory(): void {
   const directory = runtimeDirectory()
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
   // Control sockets are for their user only; that for grants, of a mount of root, is for all who are let into the mount.
   if (process.geteuid?.() === 0) fs.chmodSync(directory, 0o711)
-  const stat = fs.lstatSync(directory)
-  if (!stat.isDirectory() || stat.uid !== process.geteuid?.())
-    throw new Error(`${directory} belongs to somebody else: remove it, or set XDG_RUNTIME_DIR`)
+  if (!isTrusted(directory))
+    throw new UserError(`${directory} is somebody else's, or others may write to it: remove it, or set XDG_RUNTIME_DIR`)
 }
 
 /** The sockets that lie there, alive or not. */
 export function listSockets(): string[] {
   try {
     const directory = runtimeDirectory()
+    if (!isTrusted(directory)) return []
     return fs
       .readdirSync(directory)
       .filter((name) => name.endsWith('.sock'))

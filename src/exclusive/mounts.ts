@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
-import { ROOT_DIRECTORY, runtimeDirectory } from '../util/runtime-directory.ts'
+import { isTrusted, ROOT_DIRECTORY, runtimeDirectory } from '../util/runtime-directory.ts'
 
 /** The type that the mount has in /proc/mounts; by it Samepage's mounts are told from others. */
 export const FS_TYPE = 'fuse.samepage'
@@ -18,7 +18,9 @@ export function grantSocket(device: string, directory = runtimeDirectory()): str
 
 /** Where that can be, for who did not make the mount. */
 export function grantSockets(device: string): string[] {
-  return [...new Set([ROOT_DIRECTORY, runtimeDirectory()])].map((directory) => grantSocket(device, directory))
+  return [...new Set([ROOT_DIRECTORY, runtimeDirectory()])]
+    .filter(isTrusted)
+    .map((directory) => grantSocket(device, directory))
 }
 
 /** The mount whose socket lies at `socket`, by its name: `major:minor`; undefined where it is none. */
