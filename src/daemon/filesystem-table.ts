@@ -6,8 +6,11 @@
  * source's own file system has prefix 0, so its numbers are shown as they are, whatever their size. A btrfs subvolume's prefix is its
  * id, which never changes and is never used again; a file system crossed into gets the next number from 2^23 on.
  *
+ * The device number of a subvolume is used again once that is deleted. Who sees by a handle that a record's is another one's now
+ * replaces it: the record stays, for inodes that are known by it, and is not found by its device any more.
+ *
  * ```
- * record: 8 words   devMajor · devMinor · mountIdLow · mountIdHigh · prefix · handles (1: open_by_handle works) · 0 · 0
+ * record: 8 words   devMajor · devMinor (-1: replaced) · mountIdLow · mountIdHigh · prefix · handles (1: open_by_handle works) · subvolumeLow · subvolumeHigh
  * ```
  */
 import type { Statx } from '../linux/statx.ts'
@@ -20,6 +23,8 @@ const COUNT = 1
 const CROSSED = 2
 const CROSSED_PREFIX = 1 << 23
 const INO_HIGH_BITS = 8
+/** No device has this minor number. */
+const REPLACED = -1
 
 export class FilesystemTable {
   readonly #words: Int32Array
@@ -55,16 +60,17 @@ export class FilesystemTable {
   }
 
   /**
-   * Adds the file system of `stat` unless another thread has; returns its index, or -1 where the table is full.
+   * Adds the file system of `stat` unless another thread has, in the place of a subvolume that had its device before; returns its index, or -1 where the table is full.
    * `subvolumeId`: of btrfs, else 0. `handles`: whether its files can be opened by handle through the source's mount.
    */
   add(stat: Statx, subvolumeId: number, handles: boolean): number {
     this.#mutex.lock()
     try {
       const known = this.find(stat)
-      if (known >= 0) return known
+      if (known >= 0 && this.isOfSubvolume(known, subvolumeId)) return known
       const index = this.#words[COUNT]!
       if (index === this.#capacity) return -1
+      if (known >= 0) this.#words[HEADER_WORDS + known * RECORD_WORDS + 1] = REPLACED
       const at = HEADER_WORDS + index * RECORD_WORDS
       this.#words[at] = stat.devMajor
       this.#words[at + 1] = stat.devMinor
@@ -72,11 +78,21 @@ export class FilesystemTable {
       this.#words[at + 3] = Math.floor(stat.mountId / 2 ** 32)
       this.#words[at + 4] = this.#prefix(index, subvolumeId)
       this.#words[at + 5] = handles ? 1 : 0
+      this.#words[at + 6] = subvolumeId
+      this.#words[at + 7] = Math.floor(subvolumeId / 2 ** 32)
       Atomics.store(this.#words, COUNT, index + 1)
       return index
     } finally {
       this.#mutex.unlock()
     }
+  }
+
+  /** Whether the record may be that of subvolume `id`: it is not where both ids are known (not 0) and differ. */
+  isOfSubvolume(index: number, id: number): boolean {
+    const at = HEADER_WORDS + index * RECORD_WORDS
+    const low = this.#words[at + 6]! >>> 0
+    const high = this.#words[at + 7]!
+    return id === 0 || (low === 0 && high === 0) || high * 2 ** 32 + low === id
   }
 
   /** Index of the source's btrfs subvolume `id`, or -1 where it has not been seen, or is the source's own, whose id is not kept. */
@@ -116,7 +132,7 @@ export class FilesystemTable {
         throw new Error(`file systems: ${index} ${what}: [${record.join(' ')}]`)
       }
       const name = record.subarray(0, 4).join(' ')
-      if (seen.has(name)) fail('is in the table twice')
+      if (record[1] !== REPLACED && seen.has(name)) fail('is in the table twice')
       seen.add(name)
       const prefix = record[4]!
       if ((prefix === 0) !== (index === 0)) fail('has the numbers of the source, or the source has not')

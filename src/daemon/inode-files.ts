@@ -97,12 +97,12 @@ export class InodeFiles {
     if (this.#filesystems.hasHandles(fs) && !stat.isSpecial) {
       const size = nameToHandle(dirFd, name, key.handle)
       // The name may mean another file by now: only a handle of the inode that was stat'ed will do.
-      if (size > 0 && handleInode(key.handle) === stat.ino) {
+      if (size > 0 && handleInode(key.handle) === stat.ino && this.#isOf(fs, key)) {
         key.handleSize = size
         return this.#acquire(key, -1, domain, flags)
       }
     }
-    return this.#lookUpByDescriptor(dirFd, name, stat, key, domain, flags)
+    return this.#lookUpByDescriptor(parent, dirFd, name, stat, key, flags)
   }
 
   /**
@@ -133,11 +133,11 @@ export class InodeFiles {
 
   /** One descriptor for both questions: what it is, and its handle if there is one. */
   #lookUpByDescriptor(
+    parent: number,
     dirFd: number,
     name: Uint8Array,
     stat: Statx,
     key: InodeKey,
-    domain: number,
     flags: number,
   ): number {
     const fd = openat(dirFd, name, O_PATH | O_NOFOLLOW)
@@ -155,14 +155,15 @@ export class InodeFiles {
       if (size > 0) {
         key.handleSize = size
         close(fd)
-        return this.#acquire(key, -1, domain, flags)
+        const fs = this.#renewed(key, stat)
+        return fs < 0 ? fs : this.#acquire(key, -1, this.#domainOf(parent, fs, stat), flags)
       }
     }
     if (fd > this.#descriptorsMax) {
       close(fd)
       return -ERRNO.ENFILE
     }
-    const slot = this.#acquire(key, fd, domain, flags)
+    const slot = this.#acquire(key, fd, this.#domainOf(parent, key.fs, stat), flags)
     if (slot < 0 || !this.#inodes.created) close(fd)
     return slot
   }
@@ -182,12 +183,12 @@ export class InodeFiles {
     key.inoLow = stat.inoLow
     key.inoHigh = stat.inoHigh
     key.handleSize = 0
-    const domain = this.#domainOf(parent, fs, stat)
     if (this.#filesystems.hasHandles(fs)) {
       const size = nameToHandle(openFd, EMPTY, key.handle)
       if (size > 0) {
         key.handleSize = size
-        return this.#acquire(key, -1, domain, 0)
+        fs = this.#renewed(key, stat)
+        return fs < 0 ? fs : this.#acquire(key, -1, this.#domainOf(parent, fs, stat), 0)
       }
     }
     const fd = reopen(openFd, O_PATH)
@@ -195,7 +196,7 @@ export class InodeFiles {
       if (fd >= 0) close(fd)
       return fd < 0 ? fd : -ERRNO.ENFILE
     }
-    const slot = this.#acquire(key, fd, domain, 0)
+    const slot = this.#acquire(key, fd, this.#domainOf(parent, fs, stat), 0)
     if (slot < 0 || !this.#inodes.created) close(fd)
     return slot
   }
@@ -357,6 +358,17 @@ export class InodeFiles {
     const handles = size > 0 && this.#source.handleMountFd >= 0 && isOfSource
     const index = this.#filesystems.add(stat, subvolumeId, handles)
     return index < 0 ? -ERRNO.ENFILE : index
+  }
+
+  /** Whether the handle in `key` is of file system `fs`: another subvolume may have the device number of one that was deleted. */
+  #isOf(fs: number, { handle }: InodeKey): boolean {
+    return this.#filesystems.isOfSubvolume(fs, handleSubvolume(handle))
+  }
+
+  /** The file system that `key` is of, now that its handle is known to be of what was stat'ed: in the key, and returned; or -errno. */
+  #renewed(key: InodeKey, stat: Statx): number {
+    if (!this.#isOf(key.fs, key)) key.fs = this.#filesystems.add(stat, handleSubvolume(key.handle), true)
+    return key.fs < 0 ? -ERRNO.ENFILE : key.fs
   }
 
   #domainOf(parent: number, fs: number, stat: Statx): number {

@@ -150,6 +150,30 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const) {
         expect(seen(`${mount.path}/snapshot`)).toEqual(seen(`${source}/snapshot`))
       })
 
+    if (kind === 'btrfs')
+      test('in a subvolume that has the device number of a deleted one', async () => {
+        const directory = `${source}/again`
+        const inner = `${directory}/inner`
+        fs.mkdirSync(directory)
+        run('btrfs', 'subvolume', 'create', inner)
+        plant(directory)
+        const { dev } = fs.statSync(inner)
+        const before = fs.statSync(`${mount.path}/again/inner`)
+        run('btrfs', 'subvolume', 'delete', inner)
+        // The number is free once nothing holds the old one.
+        await eventually(() => {
+          run('btrfs', 'subvolume', 'create', inner)
+          if (fs.statSync(inner).dev === dev) return
+          run('btrfs', 'subvolume', 'delete', inner)
+          throw new Error('another device number')
+        })
+        fs.writeFileSync(`${inner}/deep`, 'short')
+        await eventually(() => expect(seen(`${mount.path}/again`)).toEqual(seen(directory)))
+        expect(fs.statSync(`${mount.path}/again/inner`).ino).not.toBe(before.ino)
+        await expectNoticed('again', (d) => fs.appendFileSync(`${d}/inner/deep`, 'more'))
+        await expectNoticed('again', (d) => fs.renameSync(`${d}/inner/deep`, `${d}/inner/moved`))
+      })
+
     test('of the source directory itself', async () => {
       expect(statOf(mount.path)).toEqual(statOf(source))
       fs.chmodSync(source, 0o750)

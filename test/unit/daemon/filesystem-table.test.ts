@@ -29,13 +29,18 @@ test('is a list in which each is found by device and mount', () => {
     fc.property(fc.array(device, { maxLength: 30 }), (devices) => {
       const table = new FilesystemTable(FilesystemTable.allocate(64))
       const seen: string[] = []
+      const ids: number[] = []
       for (const { major, minor, mountId, subvolume } of devices) {
         const stat = statOf(major, minor, mountId)
         const name = `${major}:${minor}:${mountId}`
         const known = seen.indexOf(name)
         expect(table.find(stat)).toBe(known)
-        expect(table.add(stat, subvolume, minor === 1)).toBe(known < 0 ? seen.length : known)
-        if (known < 0) seen.push(name)
+        const isAnother = known >= 0 && ids[known] !== 0 && subvolume !== 0 && ids[known] !== subvolume
+        const isNew = known < 0 || isAnother
+        expect(table.add(stat, subvolume, minor === 1)).toBe(isNew ? seen.length : known)
+        if (isAnother) seen[known] = 'replaced'
+        if (isNew) seen.push(name)
+        if (isNew) ids.push(subvolume)
         expect(table.count).toBe(seen.length)
         expect(table.find(stat)).toBe(seen.indexOf(name))
         expect(table.hasHandles(table.find(stat))).toBe(minor === 1)
@@ -83,6 +88,25 @@ test('a subvolume is found by its id where its files have handles; the source’
   table.add(statOf(0, 51, 1), 257, true)
   table.add(statOf(0, 52, 1), 258, true)
   expect([0, 256, 257, 258, 259].map((id) => table.findSubvolume(id))).toEqual([-1, -1, 2, 3, -1])
+})
+
+test('a subvolume that has the device number of a deleted one is another; the deleted one’s record still says how its inodes are shown', () => {
+  const table = new FilesystemTable(FilesystemTable.allocate(64))
+  table.add(statOf(0, 50, 1), 0, true)
+  for (const id of [2 ** 40 + 257, 257, 258, 2 ** 40]) {
+    const before = table.find(statOf(0, 51, 1))
+    if (before >= 0) expect(table.isOfSubvolume(before, id)).toBe(false)
+    const index = table.add(statOf(0, 51, 1), id, true)
+    expect(index).toBe(table.count - 1)
+    expect(table.find(statOf(0, 51, 1))).toBe(index)
+    expect(table.isOfSubvolume(index, id)).toBe(true)
+    expect(table.add(statOf(0, 51, 1), id, true)).toBe(index)
+    table.checkInvariants()
+  }
+  expect([257, 258].map((id) => table.findSubvolume(id))).toEqual([2, 3])
+  expect([2, 3].map((index) => table.shownInoHigh(index, 0))).toEqual([257 << 8, 258 << 8])
+  // The source's own, whose id is not kept, is never another.
+  expect(table.isOfSubvolume(0, 5)).toBe(true)
 })
 
 test('says when it is full', () => {
