@@ -54,6 +54,8 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
   readonly granted: GrantedRanges
   readonly options: ServingOptions
   readonly fuseFd: number
+  /** When there are so many run maps, those go that are of files which nobody has open. */
+  readonly mapsMax: number
   /** Where files that share nothing by address are held; undefined where nothing is merged. */
   readonly contents: ContentCache | undefined
   /** On which NUMA nodes files were opened; undefined where that does not matter. */
@@ -69,10 +71,14 @@ export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescr
 /** Times that an open is decided again because the file changed, or a home went, in between. */
 const ATTEMPTS = 4
 
+/** So many of the oldest run maps are looked at when some have to go. */
+const LOOKED_AT_ONCE = 256
+
 const WHOLE: readonly ByteRange[] = [[0, Number.POSITIVE_INFINITY]]
 
 /** A mapped file, as the keeper knows it. */
 interface KnownMap {
+  readonly slot: number
   readonly refs: readonly HomeRef[]
   readonly runs: RunMap
   readonly own: SharedArrayBuffer | undefined
@@ -84,6 +90,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly families: Families<File, HomeFile>
   readonly #parts: KeeperParts<File, HomeFile>
   readonly #opening: Opening
+  /** The oldest first; but those that were not to go when they were looked at come after those that were made before then. */
   readonly #maps = new Map<number, KnownMap>()
   /** Opens that wait for a decision, by the request's number. */
   readonly #waiting = new Map<string, OpenRequest>()
@@ -292,7 +299,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         if (content === undefined) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
         else {
           this.#opening.decide(slot, SERVED.MAPPED, this.#stat, true, recheck)
-          inodes.set(slot, SLOT.MAP, this.#postMap(wholeIn(ARENA, this.#stat.size), [], content))
+          inodes.set(slot, SLOT.MAP, this.#postMap(slot, wholeIn(ARENA, this.#stat.size), [], content))
         }
         return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
       }
@@ -305,7 +312,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         inodes.set(slot, SLOT.HOME_GENERATION, decided.home.generation)
       } else {
         this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
-        inodes.set(slot, SLOT.MAP, this.#postMap(mapped, refsOf(decided), undefined, this.#directOf(decided)))
+        inodes.set(slot, SLOT.MAP, this.#postMap(slot, mapped, refsOf(decided), undefined, this.#directOf(decided)))
       }
       return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
     } finally {
@@ -322,7 +329,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     // Reads from the arena may be answered while the bytes are being published.
     if (this.#opening.isGranted(slot)) return undefined
     const { key, domain } = fileOf(slot)
-    return contents.take(key, domain, fd, this.#stat)
+    return contents.take(key, domain, fd, this.#stat, this.#dropContents)
   }
 
   #mapOf(decided: Serving<HomeFile> | undefined): RunMap | undefined {
@@ -345,16 +352,19 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   #postMap(
+    slot: number,
     runs: RunMap | undefined,
     refs: readonly HomeRef[],
     content?: ContentFile,
     direct?: ReadonlyMap<number, DirectHome>,
   ): number {
     if (runs === undefined) throw new Error('a mapped file without a run map')
+    if (this.#maps.size >= this.#parts.mapsMax) this.#dropIdle(() => true)
     const map = ++this.#lastMap
     const { writable, watch } = this.#parts.options
     const canBecomeOwn = writable || watch || content !== undefined
-    const known = { refs, runs, content, direct, own: canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined }
+    const own = canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined
+    const known = { slot, refs, runs, content, direct, own }
     this.#maps.set(map, known)
     this.#parts.toWorkers(mapMessage(map, known))
     return map
@@ -367,6 +377,33 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     this.#parts.toWorkers({ type: 'unmap', map })
     if (known.content !== undefined) this.#parts.contents?.release(known.content)
     this.#dropped.add(known.runs.buffer.byteLength + (known.own?.byteLength ?? 0))
+  }
+
+  readonly #dropContents = (): boolean => this.#dropIdle(({ content }) => content !== undefined)
+
+  /**
+   * Drops those of the oldest run maps that `may` go and are of files which nobody has open: those are decided anew. Whether there were any. Waits for nobody, for
+   * the caller may hold the lock of a slot.
+   */
+  #dropIdle(may: (known: KnownMap) => boolean): boolean {
+    const { inodes, serving } = this.#parts
+    let dropped = false
+    let looks = 0
+    for (const [map, known] of this.#maps) {
+      if (looks++ === LOOKED_AT_ONCE) break
+      const lock = inodes.lockOf(known.slot)
+      if (may(known) && lock.tryLock()) {
+        // The slot may be another inode's by now, and this map's message be on its way.
+        const isIdle = inodes.get(known.slot, SLOT.OPENS) === 0 && inodes.get(known.slot, SLOT.MAP) === map
+        if (isIdle) this.#unmap(serving.reset(known.slot))
+        lock.unlock()
+        if (isIdle) dropped = true
+        if (isIdle) continue
+      }
+      this.#maps.delete(map)
+      this.#maps.set(map, known)
+    }
+    return dropped
   }
 
   #refsOf(map: number): readonly HomeRef[] {

@@ -24,6 +24,9 @@ import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
 import type { OpenedSource } from './source.ts'
 import type { WarmFiles } from './warm-files.ts'
 
+/** Every thread knows them all: with some 220,000 the heap of a worker is full. */
+const MAPS_MAX = 50_000
+
 /** How a file can be reached again at any time: by its handle, or, without handles, through its slot as long as that is its own. */
 export interface ReachableFile extends SourceFile {
   readonly slot: number
@@ -71,6 +74,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     granted: parts.granted,
     options: parts.options,
     fuseFd: parts.fuseFd,
+    mapsMax: MAPS_MAX,
     contents: parts.contents,
     opened: parts.opened,
     direct: parts.direct,

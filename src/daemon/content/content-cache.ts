@@ -52,11 +52,17 @@ export class ContentCache {
 
   /**
    * The content file of what `fd` is open on, in the state `stat`, which was got just now; to be {@link release}d. Undefined where nothing may be said about the file now, or
-   * there is no room: then it is read from itself.
+   * there is no room: then it is read from itself. `makeRoom`: see {@link ContentFiles.take}.
    */
-  take(key: string, domain: string | number, fd: number, stat: Statx): ContentFile | undefined {
+  take(
+    key: string,
+    domain: string | number,
+    fd: number,
+    stat: Statx,
+    makeRoom: () => boolean,
+  ): ContentFile | undefined {
     if (!movesCtime(kindOf(fd)) || !canBeHeld(stat, Date.now(), () => isOpenForWriting(fd))) return undefined
-    return this.#files.take(key, domain, stat)
+    return this.#files.take(key, domain, stat, makeRoom)
   }
 
   /** A run map less names it. */

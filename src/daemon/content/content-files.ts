@@ -67,12 +67,13 @@ export class ContentFiles {
 
   /**
    * The content file of the file `key` in `state`; to be {@link release}d. Undefined where all mappings are in use. A file of another domain, or of another state, is another one; the
-   * one that had the key before goes when nobody uses it any more.
+   * one that had the key before goes when nobody uses it any more. `makeRoom` is called where all are in use, and says whether it has had some released.
    */
   take(
     key: string,
     domain: string | number,
     { ino, devMajor, devMinor, ctimeSec, ctimeNsec, size }: FileState,
+    makeRoom: () => boolean = () => false,
   ): ContentFile | undefined {
     const state = { ino, devMajor, devMinor, ctimeSec, ctimeNsec, size }
     let file = this.#files.get(key)
@@ -81,7 +82,7 @@ export class ContentFiles {
       if (file.users === 0) this.#pages.deleteMapping(file.mapping)
       file = undefined
     }
-    file ??= this.#create(key, domain, state)
+    file ??= this.#create(key, domain, state, makeRoom)
     if (file === undefined) return undefined
     file.users++
     this.#files.delete(key)
@@ -99,11 +100,11 @@ export class ContentFiles {
     if (--file.users === 0 && this.#files.get(file.key) !== file) this.#pages.deleteMapping(file.mapping)
   }
 
-  #create(key: string, domain: string | number, state: FileState): Known | undefined {
+  #create(key: string, domain: string | number, state: FileState, makeRoom: () => boolean): Known | undefined {
     const number = this.#domains.get(domain) ?? this.#domains.size
     this.#domains.set(domain, number)
     let mapping = this.#pages.mappings.create(number)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.#pages.mappings.create(number)
+    while (mapping < 0 && (this.#forgetOldest() || makeRoom())) mapping = this.#pages.mappings.create(number)
     if (mapping < 0) return undefined
     return { key, state, mapping, version: this.#pages.mappings.changeLayout(mapping), users: 0 }
   }

@@ -384,6 +384,19 @@ describe('content files', () => {
     expect(files.take('e', 0, state)!.mapping).toBe(all[2]!.mapping)
   })
 
+  test('are asked back where all are in use, also those that are of a state that has passed', () => {
+    const { files, state } = new World(1, undefined)
+    const used = ['a', 'a', 'b', 'c'].map((key, i) => files.take(key, 0, { ...state, ctimeNsec: i })!)
+    const giveBack = () => {
+      const next = used.shift()
+      if (next !== undefined) files.release(next)
+      return next !== undefined
+    }
+    for (let i = 0; i < 4; i++) expect(files.take(`new ${i}`, 0, state, giveBack)).toBeDefined()
+    expect(used).toEqual([])
+    expect(files.take('one more', 0, state, giveBack)).toBeUndefined()
+  })
+
   test('can be held where nobody writes, and the time of change is of a granule that has passed', () => {
     const { state } = new World(1, undefined)
     const at = state.ctimeSec * 1000

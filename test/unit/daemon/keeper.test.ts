@@ -1,0 +1,157 @@
+/** What the keeper remembers of files that nobody has open is bounded, and decided anew where it went. */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { GrantedRanges } from '../../../src/daemon/grants/granted-ranges.ts'
+import { HomeTable } from '../../../src/daemon/home-table.ts'
+import { InodeKey, InodeTable, SLOT } from '../../../src/daemon/inode-table.ts'
+import { Keeper, type KeeperParts } from '../../../src/daemon/keeper.ts'
+import { LockCounts } from '../../../src/daemon/locks/lock-counts.ts'
+import { Opening } from '../../../src/daemon/opening.ts'
+import { SERVED, ServingState } from '../../../src/daemon/serving.ts'
+import type { ServingOptions, ToWorker } from '../../../src/daemon/shared-state.ts'
+import { WarmFiles } from '../../../src/daemon/warm-files.ts'
+
+type Parts = KeeperParts<never, never>
+
+const MAPS_MAX = 10
+
+let directory: string
+let file: string
+/** Takes answers. */
+let fuseFd: number
+
+beforeAll(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-keeper-'))
+  file = `${directory}/file`
+  fs.writeFileSync(file, 'content')
+  fuseFd = fs.openSync(`${directory}/answers`, 'w')
+})
+
+afterAll(() => {
+  fs.closeSync(fuseFd)
+  fs.rmSync(directory, { recursive: true })
+})
+
+/** A keeper of `files` inodes, all of the same file, which shares nothing by address and is held in an arena of as many content files. */
+function keeperOf(files: number, contentsMax = files) {
+  const inodes = new InodeTable(InodeTable.allocate(files + 1))
+  const key = new InodeKey()
+  for (let i = 0; i <= files; i++) {
+    key.inoLow = i + 1
+    inodes.acquire(key, -1, 0, 0)
+  }
+  const serving = new ServingState(inodes)
+  const homes = new HomeTable(HomeTable.allocate(1))
+  const locks = new LockCounts(LockCounts.allocate())
+  const warm = new WarmFiles(WarmFiles.allocate(1000), inodes, -1)
+  const granted = new GrantedRanges(GrantedRanges.allocate(), inodes)
+  const options = { minShareBytes: 1, merge: true, sharing: false, writable: true } as ServingOptions
+  const told: ToWorker[] = []
+  let contents = 0
+  const keeper = new Keeper({
+    inodes,
+    serving,
+    homes,
+    locks,
+    warm,
+    granted,
+    options,
+    fuseFd,
+    mapsMax: MAPS_MAX,
+    contents: {
+      take(key: string, _domain: unknown, _fd: unknown, state: unknown, makeRoom: () => boolean) {
+        if (contents >= contentsMax && !(makeRoom() && contents < contentsMax)) return undefined
+        contents++
+        return { key, state, mapping: 1, version: 1 }
+      },
+      release: () => contents--,
+    } as unknown as Parts['contents'],
+    opened: undefined,
+    direct: undefined,
+    fileOf: (slot: number) => ({ key: String(slot), domain: 0 }) as never,
+    toWorkers: (message) => told.push(message),
+    familiesFor: () => ({}) as never,
+  } satisfies Parts)
+  const maps = { homesOf: () => [], discard: () => {} }
+  const opening = new Opening(inodes, serving, homes, options, maps, locks, warm, granted, fuseFd)
+  const descriptors = new Map<number, number>()
+  let unique = 0
+  return {
+    inodes,
+    serving,
+    keeper,
+    told,
+    contents: () => contents,
+    async open(slot: number): Promise<void> {
+      const fd = fs.openSync(file, 'r')
+      descriptors.set(slot, fd)
+      keeper.receive({ type: 'open', slot, fd, flags: 0, fuseFd, uniqueLow: ++unique, uniqueHigh: 0 })
+      while (keeper.waitingCount > 0) await setImmediate()
+    },
+    /** The last close. */
+    close: (slot: number) => opening.release(slot, descriptors.get(slot)! + 1, 0),
+  }
+}
+
+describe('run maps', () => {
+  test('of files that nobody has open go when there are too many, the oldest first; such a file is decided anew', async () => {
+    const { keeper, open, close, inodes, serving, told, contents } = keeperOf(1000)
+    for (let slot = 1; slot <= 1000; slot++) {
+      await open(slot)
+      if (slot > 3) close(slot)
+      expect(keeper.mapCount).toBeLessThanOrEqual(MAPS_MAX)
+      expect(contents()).toBe(keeper.mapCount)
+    }
+    for (const slot of [1, 2, 3]) {
+      expect(serving.kind(slot)).toBe(SERVED.MAPPED)
+      expect(keeper.runMap(inodes.get(slot, SLOT.MAP))).toBeDefined()
+    }
+    // What workers have been told to know is what the keeper knows.
+    const known = new Set<number>()
+    for (const { type, map } of told) type === 'map' ? known.add(map) : known.delete(map)
+    expect(known.size).toBe(keeper.mapCount)
+    const gone = 4
+    expect([serving.kind(gone), inodes.get(gone, SLOT.MAP)]).toEqual([SERVED.UNDECIDED, 0])
+    await open(gone)
+    expect(serving.kind(gone)).toBe(SERVED.MAPPED)
+    expect(known.has(inodes.get(gone, SLOT.MAP))).toBe(false)
+  })
+
+  test('of files that are open stay, however many there are', async () => {
+    const { keeper, open, close } = keeperOf(30)
+    for (let slot = 1; slot <= 30; slot++) await open(slot)
+    expect(keeper.mapCount).toBe(30)
+    for (let slot = 1; slot <= 30; slot++) close(slot)
+    // The next file that gets one finds too many.
+    await open(1)
+    expect(keeper.mapCount).toBeLessThan(MAPS_MAX)
+  })
+
+  test('are not waited for where somebody looks at their file', async () => {
+    const { keeper, open, close, inodes } = keeperOf(30)
+    const lock = inodes.lockOf(1)
+    await open(1)
+    close(1)
+    lock.lock()
+    for (let slot = 2; slot <= 30; slot++) {
+      await open(slot)
+      close(slot)
+    }
+    lock.unlock()
+    expect(inodes.get(1, SLOT.MAP)).not.toBe(0)
+    expect(keeper.mapCount).toBeLessThanOrEqual(MAPS_MAX)
+  })
+
+  test('give back their content files where all are in use', async () => {
+    const { open, close, serving, contents } = keeperOf(9, 4)
+    for (let slot = 1; slot <= 9; slot++) {
+      await open(slot)
+      expect(serving.kind(slot), `slot ${slot}`).toBe(SERVED.MAPPED)
+      close(slot)
+    }
+    expect(contents()).toBeLessThanOrEqual(4)
+  })
+})
