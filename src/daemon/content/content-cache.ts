@@ -82,7 +82,8 @@ export class ContentCache {
     wanted: number,
     near: number,
   ): Promise<void> {
-    this.#files.hold(content)
+    // Who reads ahead may have been closed between two loads.
+    if (!this.#files.hold(content)) return
     try {
       await this.#loader.load(source, page, count, wanted, near)
     } finally {

@@ -90,9 +90,12 @@ export class ContentFiles {
     return file
   }
 
-  /** One user more of what somebody uses. */
-  hold(content: ContentFile): void {
-    ;(content as Known).users++
+  /** One user more; false where the last one is gone, and the mapping may be another file's by now. */
+  hold(content: ContentFile): boolean {
+    const file = content as Known
+    if (file.users === 0 && this.#files.get(file.key) !== file) return false
+    file.users++
+    return true
   }
 
   release(content: ContentFile): void {

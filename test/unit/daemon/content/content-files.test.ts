@@ -384,6 +384,20 @@ describe('content files', () => {
     expect(files.take('e', 0, state)!.mapping).toBe(all[2]!.mapping)
   })
 
+  test('cannot be held any more when their mapping may be another file’s', () => {
+    const { files, state } = new World(1, undefined)
+    const one = files.take('file', 0, state)!
+    files.release(one)
+    expect(files.hold(one)).toBe(true)
+    files.release(one)
+    files.take('file', 0, { ...state, ctimeNsec: 77 })
+    expect(files.hold(one)).toBe(false)
+    const others = ['a', 'b', 'c'].map((key) => files.take(key, 0, state)!)
+    for (const other of others) files.release(other)
+    files.take('d', 0, state)
+    expect(others.map((other) => files.hold(other))).toEqual([false, true, true])
+  })
+
   test('are asked back where all are in use, also those that are of a state that has passed', () => {
     const { files, state } = new World(1, undefined)
     const used = ['a', 'a', 'b', 'c'].map((key, i) => files.take(key, 0, { ...state, ctimeNsec: i })!)
