@@ -385,5 +385,15 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit
     await client.run('[os.close(f) for f in range(3, 900) if os.path.exists("/proc/self/fd/%d" % f)]')
     await eventually(async () => expect((await mount.status()).files.open).toBe(0))
     expect(await client.value('open(path + "/directory1499/file").read()', { path })).toBe('1499')
+
+    // Open directories leave as many to others as open files do.
+    const directories = await client.outcome(
+      '[len([os.open(path + "/directory%d" % i, os.O_RDONLY | os.O_DIRECTORY) for i in range(1000)])]',
+      { path },
+    )
+    expect(directories).toBe('ENFILE')
+    expect(await client.value('os.stat(path + "/directory998/file").st_size', { path })).toBe(3)
+    expect(await client.value('len(os.listxattr(path + "/directory997/file"))', { path })).toBe(0)
+    expect(await client.value('os.statvfs(path).f_bsize', { path })).toBeGreaterThan(0)
   })
 })

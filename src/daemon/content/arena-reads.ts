@@ -70,7 +70,7 @@ export class ArenaReads {
       let have = walk.home === ARENA ? this.#reader.copy(mapped.content!, walk.offset, target, length) : 0
       fromArena += have
       if (have < length) {
-        if (isUnwritten) return this.#handOn(read, request, near)
+        if (isUnwritten && this.#handOn(read, request, near)) return NO_REPLY
         const from = readPiece(
           fd,
           have === 0 ? target : target.subarray(have),
@@ -91,14 +91,15 @@ export class ArenaReads {
     return done
   }
 
-  #handOn(read: ArenaRead, { uniqueLow, uniqueHigh }: Request, near: number): number {
+  /** False where no second descriptor is to be had: the client's own is there to be read from. */
+  #handOn(read: ArenaRead, { uniqueLow, uniqueHigh }: Request, near: number): boolean {
     const { slot, map, fd, offset, size, fills } = read
     const { fuseFd, tellKeeper } = this.#parts
     const loadable = this.#open(fd)
-    if (loadable.loadFd < 0) return loadable.loadFd
+    if (loadable.loadFd < 0) return false
     tellKeeper({ type: 'read', slot, map, near, fd, offset, size, fills, fuseFd, uniqueLow, uniqueHigh, ...loadable })
     this.#readAhead(read, near)
-    return NO_REPLY
+    return true
   }
 
   #readAhead({ slot, map, mapped, fd, offset, size }: ArenaRead, near: number): void {
