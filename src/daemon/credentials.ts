@@ -1,5 +1,5 @@
 /**
- * Creating files as the client who asked. What is created must belong to him with the semantics of the file system below: set-group-id
+ * Creating files, and writing to them, as the client who asked. What is created must belong to him with the semantics of the file system below: set-group-id
  * directories, default ACLs, quotas, his umask. So the thread takes on his identity for the length of the creating call; the file system then
  * does what it does natively.
  *
@@ -11,14 +11,17 @@
 import fs from 'node:fs'
 import type { Request } from '../fuse/messages.ts'
 import { ownUmask, setFsGid, setFsUid, setThreadGroups, setUmask, threadGroups } from '../linux/identity.ts'
+import type { ServingOptions } from './shared-state.ts'
 
 export class Credentials {
   readonly #privileged: boolean
+  readonly #keepsForRoot: boolean
   readonly #groups: Uint32Array
 
-  /** `privileged`: this process is root. Else everything is created as who mounted. */
-  constructor(privileged: boolean) {
+  /** Where this process is not `privileged`, everything is created as who mounted. */
+  constructor({ privileged, keepsForRoot }: Pick<ServingOptions, 'privileged' | 'keepsForRoot'>) {
     this.#privileged = privileged
+    this.#keepsForRoot = keepsForRoot
     this.#groups = threadGroups()
     ownUmask()
   }
@@ -38,6 +41,17 @@ export class Credentials {
       setFsUid(0)
       setFsGid(0)
       if (groups !== undefined) setThreadGroups(this.#groups)
+    }
+  }
+
+  /** Runs `call`, which writes to an open file, as the client of `request` where the file system may keep room for root: he is not to have it. */
+  writing({ uid }: Identity, call: () => number): number {
+    if (!this.#keepsForRoot || uid === 0) return call()
+    try {
+      setFsUid(uid)
+      return call()
+    } finally {
+      setFsUid(0)
     }
   }
 

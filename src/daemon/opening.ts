@@ -22,6 +22,7 @@ import {
   reopen,
 } from '../linux/file.ts'
 import { backingClose, backingOpen, schedYield } from '../linux/fuse-device.ts'
+import { asNobody } from '../linux/identity.ts'
 import { STATX_ATTR, type Statx } from '../linux/statx.ts'
 import { CTIME_GRANULE_MS } from '../util/ctime.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
@@ -321,7 +322,7 @@ export class Opening {
     if (this.#mayRegister(slot, kind)) {
       // By a descriptor for reading, for the backing id lives on when the writer is gone, and would look like one.
       const readFd = isWriting(flags) ? reopen(fd, O_RDONLY | O_NONBLOCK) : -1
-      this.#register(slot, readFd >= 0 ? readFd : fd)
+      this.#register(slot, readFd >= 0 ? readFd : fd, stat)
       if (readFd >= 0) close(readFd)
     }
     this.#inodes.countOpen(slot, 1)
@@ -370,9 +371,9 @@ export class Opening {
   }
 
   /** Under the slot's lock, of a private file: whether it is passed through to what `readFd`, a descriptor for reading, is open on. Then {@link open} asks no more of its descriptor. */
-  passThrough(slot: number, readFd: number): boolean {
+  passThrough(slot: number, readFd: number, stat: Statx): boolean {
     const kind = this.#serving.kind(slot)
-    if (this.#mayRegister(slot, kind)) this.#register(slot, readFd)
+    if (this.#mayRegister(slot, kind)) this.#register(slot, readFd, stat)
     return this.#backing(slot) > 0
   }
 
@@ -386,9 +387,13 @@ export class Opening {
   /**
    * Has the kernel register the file open as `readFd`. Some can't be passed through (a file system stacked too deep): the daemon reads those. Of a pristine file this is only a hold on
    * the file itself, as an open file has: deleted below, it can still be asked for its attributes.
+   *
+   * Whoever is passed through writes as who registered. What root owns is taken to be written by root, who may fill what is kept for him.
    */
-  #register(slot: number, readFd: number): void {
-    this.#inodes.set(slot, SLOT.BACKING, Math.max(backingOpen(this.#fuseFd, readFd), 0))
+  #register(slot: number, readFd: number, stat: Statx): void {
+    const register = () => backingOpen(this.#fuseFd, readFd)
+    const backing = this.#options.keepsForRoot && stat.uid !== 0 ? asNobody(register) : register()
+    this.#inodes.set(slot, SLOT.BACKING, Math.max(backing, 0))
   }
 
   #backing(slot: number): number {

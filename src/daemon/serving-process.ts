@@ -7,8 +7,9 @@ import type { Session } from '../fuse/init.ts'
 import { MINOR_VERSION_EPOCH } from '../fuse/protocol.ts'
 import { linuxNative } from '../library/linux-native.ts'
 import { ERRNO } from '../linux/errors.ts'
-import { kindOf, movesCtime } from '../linux/filesystem-kinds.ts'
+import { keepsForRoot, kindOf, movesCtime } from '../linux/filesystem-kinds.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
+import { giveUpResources } from '../linux/identity.ts'
 import { exitNow } from '../linux/native.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { Statx } from '../linux/statx.ts'
@@ -53,6 +54,8 @@ const PLACING_MS = 2000
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
   const descriptorsLimit = raiseDescriptorLimit()
+  // Before any thread starts: what clients write is written by them, and within the limits that are the clients'.
+  giveUpResources()
   const source = openSource(start)
   const watchFd = start.watch ? watchSource(source) : -1
   const session = negotiate(start.fuseFd, {
@@ -92,6 +95,7 @@ async function main(): Promise<void> {
       writable: start.writable,
       watch: start.watch,
       privileged: start.privileged,
+      keepsForRoot: start.privileged && keepsForRoot(source.filesystem.kind),
       minShareBytes: start.minShareBytes,
       minWriteShareBytes: start.minWriteShareBytes,
       sharing: start.homes && source.sharing.possible,

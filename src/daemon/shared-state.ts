@@ -28,6 +28,8 @@ export interface ServingOptions {
   readonly watch: boolean
   /** Whether files can be created as whoever asks: the daemon is root. */
   readonly privileged: boolean
+  /** The same, and the file system may keep room for root that clients are not to have. */
+  readonly keepsForRoot: boolean
   readonly minShareBytes: number
   /** Smaller files are passed through to themselves when they are opened for writing. */
   readonly minWriteShareBytes: number

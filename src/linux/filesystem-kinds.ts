@@ -36,6 +36,8 @@ const LIVES_IN_MEMORY: readonly string[] = ['devtmpfs', 'hugetlbfs', 'ramfs', 't
 
 const MOVES_CTIME: readonly string[] = ['btrfs', 'ext2', 'ext3', 'ext4', 'xfs']
 
+const KEEPS_FOR_ROOT: readonly string[] = ['ext2', 'ext3', 'ext4', 'f2fs']
+
 const statfs = new Statfs()
 
 /** The name of the kind with that magic number of statfs(2), if it is known. The list of mounts has the finer one (ext3, fuse.sshfs). */
@@ -58,4 +60,9 @@ export function livesInMemory(kind: string): boolean {
 /** Whether all that changes a file, stores through mappings included, or a directory moves its ctime. Not so on tmpfs. */
 export function movesCtime(kind: string): boolean {
   return MOVES_CTIME.includes(kind)
+}
+
+/** Whether it may keep blocks that nobody gets but root, however much room others want. */
+export function keepsForRoot(kind: string): boolean {
+  return KEEPS_FOR_ROOT.includes(kind)
 }

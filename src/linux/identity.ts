@@ -1,5 +1,5 @@
 /**
- * As whom a thread creates files. Linux keeps these for each thread by itself; only the C library makes a process of them, for
+ * As whom a thread works with files, and what it may. Linux keeps these for each thread by itself; only the C library makes a process of them, for
  * setgroups and the like, so those are called without it.
  */
 import os from 'node:os'
@@ -14,11 +14,21 @@ const setgroupsCall = libc<[number: number, count: number, groups: Pointer]>('sy
 ])
 const getgroupsCall = libc<[count: number, groups: Pointer]>('getgroups', 'int', ['int', 'void*'])
 const umaskCall = libc<[mask: number]>('umask', 'uint', ['uint'])
+const capgetCall = libc<[header: Pointer, data: Pointer]>('capget', 'int', ['void*', 'void*'])
+const capsetCall = libc<[header: Pointer, data: Pointer]>('capset', 'int', ['void*', 'void*'])
 const unshareCall = libc<[flags: number]>('unshare', 'int', ['int'])
 
 const CLONE_FS = 0x200
 const SYS_SETGROUPS = os.arch() === 'arm64' ? 159 : 116
 const GROUPS_MAX = 65_536
+/** Who owns nothing. */
+const NOBODY = 65_534
+
+const CAP_SYS_RESOURCE = 24
+/** A struct __user_cap_header_struct: version 3, this thread. */
+const capHeader = Uint32Array.of(0x20080522, 0)
+/** Two of struct __user_cap_data_struct, for capabilities below 32 and from there on: effective, permitted, inheritable. */
+const CAP_DATA_WORDS = 6
 
 /** The user as whom this thread creates files. Other than 0, the thread loses the privileges over files, and with 0 it gets them back. */
 export function setFsUid(uid: number): void {
@@ -50,4 +60,36 @@ let umask = -1
 /** From now on this thread has an umask (and a working directory) of its own. Throws a SystemError. */
 export function ownUmask(): void {
   check(unshareCall(CLONE_FS), 'unshare')
+}
+
+/**
+ * This thread, and those that it starts from now on, can no longer go beyond what is set as a limit: quotas among others, which a file system forgets for who has
+ * the capability. Nothing happens where it is not there.
+ */
+export function giveUpResources(): void {
+  const data = capabilities()
+  for (const word of [0, 1, 2]) data[word]! &= ~(1 << CAP_SYS_RESOURCE)
+  capsetCall(capHeader, data)
+}
+
+/**
+ * Runs `call` with all that this thread may, but as nobody: who is root is given the blocks, too, that ext4 keeps for root. Of a privileged process
+ * only.
+ */
+export function asNobody<T>(call: () => T): T {
+  const data = capabilities()
+  try {
+    setFsUid(NOBODY)
+    // With the user go the privileges over files.
+    capsetCall(capHeader, data)
+    return call()
+  } finally {
+    setFsUid(0)
+  }
+}
+
+function capabilities(): Uint32Array {
+  const data = new Uint32Array(CAP_DATA_WORDS)
+  check(capgetCall(capHeader, data), 'capget')
+  return data
 }

@@ -59,7 +59,7 @@ const defect = (opcode: number, error: unknown) => reportDefect(context, opcode,
 const handlers = byOpcode(allHandlers(context, space))
 
 const requests = new HandedOverRequests({ handlers, maxBytes: shared.options.maxReadBytes, failed: defect })
-const credentials = new Credentials(shared.options.privileged)
+const credentials = new Credentials(shared.options)
 const grants = new MountGrants({ context, requests, crew, device, space, credentials })
 const connections = new Connections(listening, grants)
 

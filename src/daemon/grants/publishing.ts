@@ -35,7 +35,9 @@ export function publish(
     const slots = context.inodes.slotsOf(file.slot)
     const write = () =>
       changeAll(context, slots, fd, bytes.start, bytes.start + bytes.length, () =>
-        changeAndDropSetId(credentials, who, fd, context.stat, () => bytes.publish(fd, sync)),
+        changeAndDropSetId(credentials, who, fd, context.stat, () =>
+          credentials.writing(who, () => bytes.publish(fd, sync)),
+        ),
       )
     let result = write()
     const isFull = result === -ERRNO.ENOSPC || result === -ERRNO.EDQUOT

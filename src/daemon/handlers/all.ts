@@ -26,7 +26,7 @@ export function allHandlers(context: Context, space: Space): Partial<Record<Opco
 }
 
 function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
-  const credentials = new Credentials(context.options.privileged)
+  const credentials = new Credentials(context.options)
   const changing = { ...changingHandlers(context, credentials), ...writingHandlers(context, credentials) }
   const handlers = { ...creatingHandlers(context, credentials), ...toldToOtherNodeid(changing, context) }
   const retried = Object.entries(handlers).map(

@@ -64,7 +64,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
         if (inodes.get(slot, SLOT.OPENS) === 0) opening.decide(slot, SERVED.PRIVATE, stat, false, 0)
         // Somebody has opened it already, in another way: then this one is to open it too, as what it is.
         else if (context.serving.kind(slot) !== SERVED.PRIVATE) error = -ERRNO.ESTALE
-        if (error === 0 && passes && !opening.passThrough(slot, fd)) {
+        if (error === 0 && passes && !opening.passThrough(slot, fd, stat)) {
           const own = files.canOpenForClient(dirFd) ? reopen(fd, flagsBelow(flags)) : -ERRNO.ENFILE
           if (own < 0) error = own
           else {

@@ -49,7 +49,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     return withOpen(from, request.u32(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
       withOpen(to, request.u32(24), O_WRONLY, (toFd) =>
         changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
-          copyFileRange(fromFd, fromOffset, toFd, toOffset, length),
+          credentials.writing(request, () => copyFileRange(fromFd, fromOffset, toFd, toOffset, length)),
         ),
       ),
     )
@@ -86,7 +86,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
           appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
         const put = () =>
           changeData(context, slot, fd, start, Number(offset) + data.length, () => {
-            const count = pwrite(fd, data, data.length, offset)
+            const count = credentials.writing(request, () => pwrite(fd, data, data.length, offset))
             return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
           })
         return request.u32(20) & WRITE_KILL_SUIDGID
@@ -102,7 +102,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const slot = slotOf(request.nodeid)
       return withOpen(slot, request.u32(0), O_WRONLY, (fd) =>
         changeData(context, slot, fd, Number(offset), Number(offset) + Number(length), () =>
-          fallocate(fd, request.u32(24), offset, length),
+          credentials.writing(request, () => fallocate(fd, request.u32(24), offset, length)),
         ),
       )
     },
