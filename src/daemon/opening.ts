@@ -161,10 +161,10 @@ export class Opening {
 
   /**
    * Opens the slot's file as the client asked and stats it: a descriptor, or -errno. ESTALE makes the kernel look the name up again: where the file
-   * has been deleted or replaced below. Once the kernel believes no name any more that the file had, whoever opens it comes by way of
-   * an open file (/proc/self/fd, /proc/self/exe), and gets it as long as it is open.
+   * has been deleted or replaced below. Who comes by way of an open file (/proc/self/fd, /proc/self/exe) has no name to look up, and asks again:
+   * then he gets it, as long as it is open. So does whoever asks once the kernel believes no name any more that the file had. `pid`: the client's thread.
    */
-  openBelow(files: InodeFiles, slot: number, flags: number, stat: Statx): number {
+  openBelow(files: InodeFiles, slot: number, flags: number, pid: number, stat: Statx): number {
     if (isWriting(flags) && !this.#options.writable) return -ERRNO.EROFS
     // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
     let fd = files.openForClient(slot, flagsBelow(flags))
@@ -176,12 +176,22 @@ export class Opening {
     if (fd < 0) return fd
     const error = stat.ofFd(fd)
     if (error === 0 && stat.nlink > 0) return fd
-    if (error === 0 && this.#inodes.get(slot, SLOT.OPENS) > 0 && this.#isNamelessFor(stat)) return fd
+    const isOpen = error === 0 && this.#inodes.get(slot, SLOT.OPENS) > 0
+    if (isOpen && (this.#isNamelessFor(stat) || this.#asksAgain(slot, pid))) return fd
     close(fd)
     return error < 0 ? error : -ERRNO.ESTALE
   }
 
-  /** Whether a deleted file has been so, its ctime says since when, for longer than the kernel believes names. */
+  /** Whether the thread was told ESTALE the last time, and has found no other file by a name; else it is told so now. Who cannot be seen from here has pid 0. */
+  #asksAgain(slot: number, pid: number): boolean {
+    const { words } = this.#inodes
+    const refused = this.#inodes.at(slot) + SLOT.REFUSED
+    const again = Atomics.compareExchange(words, refused, pid + 1, 0) === pid + 1
+    if (!again) Atomics.store(words, refused, pid + 1)
+    return again
+  }
+
+  /** Whether a deleted file has been so, since its ctime at the latest, for longer than the kernel believes names. */
   #isNamelessFor(stat: Statx): boolean {
     const nameless = Date.now() / 1000 - (stat.ctimeSec + stat.ctimeNsec / 1e9)
     const { watch, timeoutSeconds } = this.#options

@@ -97,6 +97,30 @@ for (const kind of ['xfs', 'btrfs'] as const) {
             }
           })
 
+        test('what has no name, or none any more, is opened by way of the open file at once, whatever has just happened to it', async () => {
+          await using client = startClient()
+          const opened = (code: string) => client.outcome(code)
+          const again = '[(g := os.open(f"/proc/self/fd/{f}", os.O_RDWR)), os.pread(g, 9, 0).decode(), os.close(g)][1]'
+          await client.run('f = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)', { directory: mount.path })
+          for (const text of ['one', 'two']) {
+            await client.run('os.pwrite(f, text.encode(), 0)', { text })
+            expect(await opened(again)).toBe(text)
+            expect(await opened(again)).toBe(text)
+          }
+          await client.run('f = os.open(path, os.O_RDWR | os.O_CREAT)', { path: `${mount.path}/gone ${passthrough}` })
+          await client.run('os.write(f, b"three"), os.unlink(path)')
+          expect(await opened(again)).toBe('three')
+          await client.run('os.fchmod(f, 0o640)')
+          expect(await opened(again)).toBe('three')
+          // Deleted below it has a name that the kernel believes, and by which it is not had.
+          await client.run('f = os.open(path, os.O_RDWR | os.O_CREAT)')
+          await client.run('os.write(f, b"four")')
+          fs.unlinkSync(`${filesystem.path}/gone ${passthrough}`)
+          expect(await opened('os.open(path, os.O_RDWR)')).toBe('ENOENT')
+          expect(await opened(again)).toBe('four')
+          expect(await opened('os.open(path, os.O_RDWR)')).toBe('ENOENT')
+        })
+
         test('the space of a deleted file is free when nobody has it open any more, homes included', async () => {
           await using client = startClient()
           const names = ['one', 'two', 'three'].map((name) => `space ${name} ${passthrough}`)

@@ -135,7 +135,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const flags = request.u32(0)
       const opened = opening.openWarm(slot, flags, stat, reply)
       if (opened !== UNDECIDED) return opened
-      let fd = opening.openBelow(files, slot, flags, stat)
+      let fd = opening.openBelow(files, slot, flags, request.pid, stat)
       if (fd < 0) return fd
       near?.opened(fd, request.pid)
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
