@@ -12,9 +12,11 @@
  * record: 8 words per worker
  *   state      PARKED → RECEIVING → BUSY → RECEIVING …             written by the worker; PARKED → RECEIVING by the monitor
  *   served     requests served, modulo 2^32                        the worker
- *   unique low/high, tid, descriptor                               the request in hand: who dies owes its answer
+ *   unique low/high                                                of another state than BUSY: the request that was answered last
  * ```
  */
+import type { Request } from '../fuse/messages.ts'
+
 export const WORKER_STATE = { PARKED: 0, RECEIVING: 1, BUSY: 2, GONE: 3 } as const
 
 const HEADER_WORDS = 8
@@ -70,9 +72,10 @@ export class Crew {
 
   began(w: number, uniqueLow: number, uniqueHigh: number): void {
     const at = this.#at(w)
+    Atomics.store(this.#words, at + STATE, WORKER_STATE.BUSY)
+    // While it is busy nobody looks at these: they say what was answered last.
     this.#words[at + UNIQUE_LOW] = uniqueLow
     this.#words[at + UNIQUE_HIGH] = uniqueHigh
-    Atomics.store(this.#words, at + STATE, WORKER_STATE.BUSY)
     if (Atomics.load(this.#words, ASLEEP) === 1) {
       Atomics.store(this.#words, ASLEEP, 0)
       Atomics.notify(this.#words, ASLEEP)
@@ -169,11 +172,20 @@ export class Crew {
     Atomics.add(this.#words, HEARD, 1)
   }
 
-  /** The request that worker `w` had in hand when it died, as [low, high], or undefined. */
-  abandonedBy(w: number): [number, number] | undefined {
+  /**
+   * The request that worker `w` had in hand when it died, as [low, high], or undefined. `received`: what stands where it receives. That is a request
+   * in hand, too, which it has not begun yet, unless it is the one that was answered last.
+   */
+  abandonedBy(
+    w: number,
+    { uniqueLow, uniqueHigh }: Pick<Request, 'uniqueLow' | 'uniqueHigh'>,
+  ): [number, number] | undefined {
     const at = this.#at(w)
-    if (Atomics.load(this.#words, at + STATE) !== WORKER_STATE.BUSY) return undefined
-    return [this.#words[at + UNIQUE_LOW]! >>> 0, this.#words[at + UNIQUE_HIGH]! >>> 0]
+    const state = Atomics.load(this.#words, at + STATE)
+    if (state === WORKER_STATE.PARKED) return undefined
+    const isLast =
+      this.#words[at + UNIQUE_LOW]! >>> 0 === uniqueLow && this.#words[at + UNIQUE_HIGH]! >>> 0 === uniqueHigh
+    return isLast && state !== WORKER_STATE.BUSY ? undefined : [uniqueLow, uniqueHigh]
   }
 
   /** Worker `w` is no more; its number can be given to another, who starts parked. */

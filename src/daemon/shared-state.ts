@@ -133,6 +133,8 @@ export interface WorkerStart {
   /** The worker's own clone of /dev/fuse. */
   readonly fuseFd: number
   readonly shared: SharedState
+  /** Where it receives requests: the main thread looks there for what it had in hand when it died. */
+  readonly request: SharedArrayBuffer
   readonly notifier: MessagePort
   /** To the grants' thread, which may not have started yet. */
   readonly grants: MessagePort

@@ -5,7 +5,8 @@
 import path from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import { Reply } from '../fuse/messages.ts'
+import { Reply, Request } from '../fuse/messages.ts'
+import { requestBytes } from '../fuse/server.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { cloneFuseDevice, write } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
@@ -47,6 +48,8 @@ export class Threads {
   readonly #grantPorts: MessagePort[] = []
   #grants: { readonly thread: Worker; readonly port: MessagePort } | undefined
   readonly #descriptors: number[] = []
+  /** Where workers receive requests. */
+  readonly #requests: readonly SharedArrayBuffer[]
   /** When the last of them died. */
   readonly #deaths: number[] = []
   #restarts = 0
@@ -65,6 +68,8 @@ export class Threads {
     this.#shared = shared
     this.#events = events
     this.#crew = new Crew(shared.crew)
+    const bytes = requestBytes(shared.options.maxReadBytes)
+    this.#requests = Array.from({ length: this.#crew.size }, () => new SharedArrayBuffer(bytes))
     const notifierStart: NotifierStart = { fuseFd }
     this.#notifier = startThread('notifier', notifierStart)
     if (watchFd >= 0) this.#startWatcher(false)
@@ -125,7 +130,14 @@ export class Threads {
     const grants = new MessageChannel()
     if (this.#grants === undefined) this.#grantPorts.push(grants.port1)
     else this.#grants.port.postMessage({ type: 'worker', port: grants.port1 }, [grants.port1])
-    const start: WorkerStart = { worker: w, fuseFd: own, shared: this.#shared, notifier: port2, grants: grants.port2 }
+    const start: WorkerStart = {
+      worker: w,
+      fuseFd: own,
+      shared: this.#shared,
+      request: this.#requests[w]!,
+      notifier: port2,
+      grants: grants.port2,
+    }
     const thread = startThread('worker', start, [port2, grants.port2])
     thread.on('message', (message: ToKeeper) => {
       this.#crew.heard()
@@ -166,7 +178,7 @@ export class Threads {
 
   #replace(w: number, failure: unknown): void {
     this.#countDeath(failure)
-    const abandoned = this.#crew.abandonedBy(w)
+    const abandoned = this.#crew.abandonedBy(w, new Request(this.#requests[w]!))
     this.#crew.bury(w)
     if (abandoned !== undefined) {
       const reply = new Reply(64)

@@ -12,7 +12,7 @@ import type { ToGrants, WorkerStart } from './shared-state.ts'
 const DRAIN_MS = 5000
 
 const start = workerData as WorkerStart
-const { worker, fuseFd, shared, notifier, grants } = start
+const { worker, fuseFd, shared, request, notifier, grants } = start
 if (parentPort === null) throw new Error('worker.ts runs as a worker thread only')
 
 const { context, crew, space } = threadContext(shared, parentPort, {
@@ -42,6 +42,7 @@ const server = new Server(
     failed: (opcode, error) => reportDefect(context, opcode, error),
   },
   shared.options.maxReadBytes,
+  request,
 )
 
 // Messages that are not read pile up, with the run maps that they hold: so they are, before each sleep, and now and then while parked.

@@ -14,8 +14,9 @@ export class Request {
   readonly words: Uint32Array
   readonly #longs: BigInt64Array
 
-  constructor(size: number) {
-    this.bytes = new Uint8Array(new ArrayBuffer(size))
+  /** `memory`: to receive into, or how many bytes of it. */
+  constructor(memory: number | SharedArrayBuffer) {
+    this.bytes = new Uint8Array(typeof memory === 'number' ? new ArrayBuffer(memory) : memory)
     this.words = new Uint32Array(this.bytes.buffer)
     this.#longs = new BigInt64Array(this.bytes.buffer)
   }

@@ -27,15 +27,23 @@ export interface Observer {
   failed(opcode: number, error: unknown): void
 }
 
+/** What the longest request takes where `maxBytes` of data are the most. */
+export const requestBytes = (maxBytes: number): number => maxBytes + 4096
+
 export class Server {
   readonly request: Request
   readonly reply: Reply
   readonly #handlers: readonly (Handler | undefined)[]
   readonly #observer: Observer
 
-  /** `handlers` by opcode; an opcode without one is answered with ENOSYS. */
-  constructor(handlers: readonly (Handler | undefined)[], observer: Observer, maxBytes: number) {
-    this.request = new Request(maxBytes + 4096)
+  /** `handlers` by opcode; an opcode without one is answered with ENOSYS. `requestMemory`: {@link requestBytes} to receive into. */
+  constructor(
+    handlers: readonly (Handler | undefined)[],
+    observer: Observer,
+    maxBytes: number,
+    requestMemory?: SharedArrayBuffer,
+  ) {
+    this.request = new Request(requestMemory ?? requestBytes(maxBytes))
     this.reply = new Reply(maxBytes + OUT_HEADER_BYTES)
     this.#handlers = handlers
     this.#observer = observer

@@ -164,6 +164,29 @@ describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'a connection 
   })
 })
 
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'a worker that dies of a request', () => {
+  test('which it has received, and not begun, leaves nobody waiting', async () => {
+    await using filesystem = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+    fs.writeFileSync(`${filesystem.path}/file`, 'content')
+    const trigger = `${filesystem.path}/die`
+    const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}`, KILL_RECEIVING: trigger }
+    await using mount = await mounted(filesystem.path, { flags: { timeout: 0, workers: 1 }, env, maySuffer: true })
+    await using client = startClient()
+    const path = `${mount.path}/file`
+    for (let i = 1; i <= 3; i++) {
+      expect(await client.value('open(path).read()', { path })).toBe('content')
+      // The close is answered after it has returned.
+      await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+      fs.writeFileSync(trigger, '')
+      expect(await client.outcome('os.stat(path)', { path })).toBe('EIO')
+      expect(await client.value('open(path).read()', { path })).toBe('content')
+      await eventually(async () => expect((await mount.status()).workers.restarts).toBe(i))
+    }
+    expect(mount.stderr).toContain('died and was replaced')
+    expect(await mount.unmount()).toBe(0)
+  })
+})
+
 describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3'], 'workers that die', () => {
   test('owe nobody an answer: who waits gets EIO, the next request is served', async () => {
     const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}` }

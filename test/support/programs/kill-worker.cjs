@@ -1,5 +1,6 @@
 // Loaded into the serving process by NODE_OPTIONS: SIGUSR2 ends every worker thread that is in a request or may take one, or those that
-// KILL_THREADS names, as running out of memory would. The program itself has nothing for that.
+// KILL_THREADS names, as running out of memory would. The program itself has nothing for that. A worker that has received a request while there is
+// a file KILL_RECEIVING ends before it has said so.
 const { isMainThread } = require('node:worker_threads')
 const { syncBuiltinESMExports } = require('node:module')
 
@@ -17,4 +18,18 @@ if (isMainThread && process.argv[1]?.endsWith('serving-process.js')) {
   process.on('SIGUSR2', () => {
     for (const worker of workers.splice(0)) worker.terminate()
   })
+}
+
+const { workerData } = require('node:worker_threads')
+const trigger = process.env.KILL_RECEIVING
+if (trigger !== undefined && workerData?.fuseFd !== undefined && workerData.worker !== undefined) {
+  const fs = require('node:fs')
+  const { performance } = require('node:perf_hooks')
+  const now = performance.now.bind(performance)
+  // The first that is asked of a request is what time it is.
+  performance.now = () => {
+    if (!fs.existsSync(trigger)) return now()
+    fs.unlinkSync(trigger)
+    throw new Error('killed')
+  }
 }

@@ -41,11 +41,20 @@ describe('rules', () => {
     const crew = newCrew(2)
     crew.callIn(0)
     crew.callIn(1)
-    crew.began(0, 0xffff_fffe, 0x8000_0001)
-    expect(crew.abandonedBy(0)).toEqual([0xffff_fffe, 0x8000_0001])
-    expect(crew.abandonedBy(1)).toBe(undefined)
+    // What stands where they receive.
+    const first = { uniqueLow: 0xffff_fffe, uniqueHigh: 0x8000_0001 }
+    const second = { uniqueLow: 0xffff_fffe, uniqueHigh: 0x8000_0002 }
+    const nothing = { uniqueLow: 0, uniqueHigh: 0 }
+    expect(crew.abandonedBy(1, nothing)).toBe(undefined)
+    // It has received it, and did not come to say so.
+    expect(crew.abandonedBy(0, first)).toEqual([0xffff_fffe, 0x8000_0001])
+    crew.began(0, first.uniqueLow, first.uniqueHigh)
+    expect(crew.abandonedBy(0, first)).toEqual([0xffff_fffe, 0x8000_0001])
+    crew.ended(0)
+    expect(crew.abandonedBy(0, first)).toBe(undefined)
+    expect(crew.abandonedBy(0, second)).toEqual([0xffff_fffe, 0x8000_0002])
     crew.bury(0)
-    expect([crew.workersIn, crew.state(0), crew.abandonedBy(0)]).toEqual([1, PARKED, undefined])
+    expect([crew.workersIn, crew.state(0), crew.abandonedBy(0, second)]).toEqual([1, PARKED, undefined])
     // One that was parked was not in.
     crew.bury(0)
     expect(crew.workersIn).toBe(1)
