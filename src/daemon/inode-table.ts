@@ -276,11 +276,10 @@ export class InodeTable {
   forget(slot: number, count: number): boolean {
     this.#mutex.lock()
     try {
-      const at = this.at(slot)
-      const known = this.words[at + SLOT.LOOKUPS]!
-      const left = known === LOOKUPS_MAX ? known : Math.max(0, known - count)
-      this.words[at + SLOT.LOOKUPS] = left
-      return left === 0 && this.#retireIfUnused(slot)
+      const at = this.at(slot) + SLOT.LOOKUPS
+      const known = this.words[at]!
+      if (known < LOOKUPS_MAX) this.words[at] = Math.max(0, known - count)
+      return this.words[at] === 0 && this.#retireIfUnused(slot)
     } finally {
       this.#mutex.unlock()
     }
