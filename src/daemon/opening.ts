@@ -71,6 +71,18 @@ export const OPEN_APPENDING = 0x2000_0000
 export const OPEN_DSYNC = 0x1000_0000
 export const OPEN_SYNC = 0x0800_0000
 
+/**
+ * Set in the lower half of the handle of an open file that is passed through: there is a descriptor, which has been there for as long, so that fsync(2) by this open file, too, hears of
+ * what could not be written back. It is for nothing else.
+ */
+const SYNC_ONLY = 0x4000_0000
+
+/** What the lower half of a handle says: the descriptor with which the open file is read and written here, plus 1; 0: none. */
+export const ownHandle = (handle: number): number => ((handle & SYNC_ONLY) === 0 ? handle : 0)
+
+/** The same, of the one by which it is synced. */
+export const syncHandle = (handle: number): number => handle & ~SYNC_ONLY
+
 const marksOf = (flags: number): number =>
   ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |
   ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0) |
@@ -99,6 +111,8 @@ export class Opening {
   readonly #granted: GrantedRanges
   /** Any descriptor of the connection will do for backing ids. */
   readonly #fuseFd: number
+  /** The longest that a table of descriptors may get before none are kept of what is passed through: without them more can be open. */
+  readonly #syncedMax: number
 
   constructor(
     inodes: InodeTable,
@@ -120,6 +134,7 @@ export class Opening {
     this.#warm = warm
     this.#granted = granted
     this.#fuseFd = fuseFd
+    this.#syncedMax = Math.floor(options.descriptorsLimit / 2)
   }
 
   /**
@@ -345,12 +360,13 @@ export class Opening {
       // Of who is passed through, and can map nothing, the kernel hears each write.
       if (backing <= 0 || (flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
     }
-    // The file handle: a descriptor, plus 1, or 0 in the lower half; what the locks of this open file are known by in the upper.
+    // The file handle: a descriptor, plus 1, or 0 in the lower half, see ownHandle; what the locks of this open file are known by in the upper.
     reply.zero(at, OPEN_OUT_BYTES)
     reply.setU32(at + 4, this.#locks.nextOpen() | marksOf(flags))
     if (backing > 0) {
       this.#inodes.set(slot, SLOT.PASSED, 1)
-      if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
+      if (isWriting(flags) && fd <= this.#syncedMax) reply.setU32(at, (fd + 1) | SYNC_ONLY)
+      else if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
       reply.setU32(at + 8, FOPEN.PASSTHROUGH)
       reply.setU32(at + 12, backing)
       return OPEN_OUT_BYTES
@@ -414,7 +430,7 @@ export class Opening {
 
   /** Takes one open file back; `handle`: the lower half of what OPEN gave, `flags` the client's. Returns bits of {@link RELEASED}. */
   release(slot: number, handle: number, flags: number): number {
-    if (handle > 0) close(handle - 1)
+    if (handle > 0) close(syncHandle(handle) - 1)
     const lock = this.#inodes.lockOf(slot)
     lock.lock()
     try {

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
+import os from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -378,7 +379,86 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'a file system that is full', () =
   })
 })
 
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'a device that takes no more', () => {
+  test.each([
+    ['with passthrough', {}],
+    ['through the daemon', { passthrough: false as const }],
+  ])('is told of by fsync to each who had the file open for writing: %s', async (_, flags) => {
+    await using small = await smallTmpfs(120 * MEBIBYTE)
+    await using ext4 = await small.inThere(() =>
+      loopFilesystem('ext4', {
+        size: 300 * MEBIBYTE,
+        mkfs: ['-O', '^has_journal', '-E', 'lazy_itable_init=0,nodiscard'],
+      }),
+    )
+    await using mount = await mounted(ext4.path, { flags })
+    await using client = startClient()
+    const sync = (descriptor: string) => client.outcome(`os.fsync(${descriptor})`)
+    await client.run('a = os.open(path, os.O_RDWR | os.O_CREAT)', { path: `${mount.path}/file` })
+    await client.run('os.posix_fallocate(a, 0, 32 << 20)')
+    expect(await sync('a')).toBeNull()
+    await client.run('b = os.open(path, os.O_WRONLY)')
+    small.fill()
+    await client.run('os.pwrite(b, os.urandom(4 << 20), 8 << 20)')
+    expect([await sync('b'), await sync('a'), await sync('b')]).toEqual(['EIO', 'EIO', null])
+    // Who comes later hears of nothing, as natively.
+    await client.run('c = os.open(path, os.O_RDWR)')
+    expect(await sync('c')).toBeNull()
+    await client.run('[os.close(f) for f in (a, b, c)]')
+  })
+})
+
+/** A file system in memory for what file systems of tests lie in, which can be filled. */
+async function smallTmpfs(
+  bytes: number,
+): Promise<AsyncDisposable & { inThere<T>(make: () => Promise<T>): Promise<T>; fill(): void }> {
+  const directory = fs.mkdtempSync(`${fs.realpathSync(os.tmpdir())}/samepage-small-`)
+  fs.chmodSync(directory, 0o755)
+  run('mount', '-t', 'tmpfs', '-o', `size=${bytes},mode=755`, 'none', directory)
+  return {
+    async inThere(make) {
+      const before = process.env.TMPDIR
+      process.env.TMPDIR = directory
+      try {
+        return await make()
+      } finally {
+        if (before === undefined) delete process.env.TMPDIR
+        else process.env.TMPDIR = before
+      }
+    },
+    fill() {
+      const fd = fs.openSync(`${directory}/fill`, 'w')
+      try {
+        for (const piece of [noise(MEBIBYTE, 1), noise(PAGE, 2)]) while (fs.writeSync(fd, piece) === piece.length);
+        throw new Error('it takes all')
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+      } finally {
+        fs.closeSync(fd)
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      fs.rmSync(`${directory}/fill`, { force: true })
+      run('umount', directory)
+      fs.rmdirSync(directory)
+    },
+  }
+}
+
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit'], 'few descriptors', () => {
+  test('are no limit to the files that are open for writing, where they are passed through', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    await using mount = await mounted(filesystem.path, {
+      flags: { workers: 3 },
+      wrapper: [findProgram('prlimit')!, '--nofile=400:400'],
+    })
+    await using client = startClient()
+    await client.run('fs = [os.open(f"{path}/{i}", os.O_RDWR | os.O_CREAT) for i in range(900)]', { path: mount.path })
+    await client.run('[os.pwrite(f, b"x", 0) for f in fs]; [os.fsync(f) for f in fs]')
+    await client.run('more = [os.open(f"{path}/{i}", os.O_RDWR) for i in range(900)]; [os.close(f) for f in fs + more]')
+    await eventually(async () => expect((await mount.status()).files.open).toBe(0))
+  })
+
   test('are enough for any number of directories, and open files get an error when they run out', async () => {
     await using filesystem = await loopFilesystem('xfs')
     for (let i = 0; i < 1500; i++) {

@@ -9,6 +9,7 @@ import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
+import { ownHandle } from '../opening.ts'
 import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
 import { changeNothing, chownAndDropSetId, hasSetId } from './set-id.ts'
 
@@ -18,7 +19,7 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
 
   function truncate(request: Request, valid: number): number {
     const slot = slotOf(request.nodeid)
-    const handle = valid & FATTR.FH ? request.u32(8) : 0
+    const handle = valid & FATTR.FH ? ownHandle(request.u32(8)) : 0
     const size = request.long(16)
     // Whether the client may has been checked, when he opened it or now: the descriptor of one who may is not asked again.
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)

@@ -17,7 +17,7 @@ import { NearArenaReads } from '../content/near-arena-reads.ts'
 import { DirectReading } from '../dax/direct-reading.ts'
 import { SLOT } from '../inode-table.ts'
 import { NearServing } from '../near/near-serving.ts'
-import { isWriting, RELEASED, UNDECIDED } from '../opening.ts'
+import { isWriting, ownHandle, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
 import type { MappedFile } from '../run-maps.ts'
 import { SERVED } from '../serving.ts'
@@ -164,7 +164,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     },
 
     READ(request, reply) {
-      const handle = request.u32(0)
+      const handle = ownHandle(request.u32(0))
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
       const offset = request.u64(8)
@@ -211,7 +211,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     LSEEK(request, reply) {
       const whence = request.u32(16)
       if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
-      const handle = request.u32(0)
+      const handle = ownHandle(request.u32(0))
       const slot = slotOf(request.nodeid)
       if (handle > 0) return position(lseek(handle - 1, request.u64(8), whence), reply)
       if (serving.kind(slot) === SERVED.PRISTINE)

@@ -8,7 +8,7 @@ import { ERRNO } from '../../linux/errors.ts'
 import { close, O_APPEND, O_DIRECTORY, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../opening.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle, syncHandle } from '../opening.ts'
 import { type Context, slotOf } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
@@ -37,7 +37,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
 
   function sync(request: Request, flags: number): number {
     const call = request.u32(8) & FSYNC_FDATASYNC ? fdatasync : fsync
-    return withOpen(slotOf(request.nodeid), request.u32(0), flags, call)
+    return withOpen(slotOf(request.nodeid), syncHandle(request.u32(0)), flags, call)
   }
 
   function copy(request: Request): number {
@@ -46,8 +46,8 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     const fromOffset = request.long(8)
     const toOffset = request.long(32)
     const length = Math.min(request.u64(40), COPY_BYTES_MAX)
-    return withOpen(from, request.u32(0), O_RDONLY | O_NONBLOCK, (fromFd) =>
-      withOpen(to, request.u32(24), O_WRONLY, (toFd) =>
+    return withOpen(from, ownHandle(request.u32(0)), O_RDONLY | O_NONBLOCK, (fromFd) =>
+      withOpen(to, ownHandle(request.u32(24)), O_WRONLY, (toFd) =>
         changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
           credentials.writing(request, () => copyFileRange(fromFd, fromOffset, toFd, toOffset, length)),
         ),
@@ -69,7 +69,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
 
   return {
     WRITE(request, reply) {
-      const handle = request.u32(0)
+      const handle = ownHandle(request.u32(0))
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
       const offset = request.long(8)
@@ -100,7 +100,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const offset = request.long(8)
       const length = request.long(16)
       const slot = slotOf(request.nodeid)
-      return withOpen(slot, request.u32(0), O_WRONLY, (fd) =>
+      return withOpen(slot, ownHandle(request.u32(0)), O_WRONLY, (fd) =>
         changeData(context, slot, fd, Number(offset), Number(offset) + Number(length), () =>
           credentials.writing(request, () => fallocate(fd, request.u32(24), offset, length)),
         ),
