@@ -1,6 +1,5 @@
 /** A report for people: the sums, then a table each for directories, groups, files, and the most divided files. */
-import { styleText } from 'node:util'
-import Table from 'cli-table3'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { ContentReport } from '../inspect/content.ts'
 import { printableName } from '../inspect/names.ts'
 import { type FileRow, groupName, type Report, shownSums } from '../inspect/report.ts'
@@ -124,36 +123,23 @@ function colorOfShare(share: number): Style {
 
 type Column = [heading: string, align: 'left' | 'right']
 
-/** A table without lines; an empty string if there is nothing to show. */
+/** A table without lines; an empty string if there is nothing to show. Only the last column may have characters of other widths. There may be very many rows. */
 function table(title: string, columns: Column[], rows: string[][], paint: Paint): string {
   if (rows.length === 0) return ''
-  const blank = Object.fromEntries(
-    ['top', 'bottom', 'mid', 'left', 'right'].flatMap((side) =>
-      side === 'mid'
-        ? [
-            ['mid', ''],
-            ['mid-mid', ''],
-            ['left-mid', ''],
-            ['right-mid', ''],
-            ['middle', '  '],
-          ]
-        : [
-            [side, ''],
-            [`${side}-mid`, ''],
-            [`${side}-left`, ''],
-            [`${side}-right`, ''],
-          ],
-    ),
-  )
-  const output = new Table({
-    chars: blank,
-    head: columns.map(([heading]) => paint('dim', heading)),
-    colAligns: columns.map(([, align]) => align),
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
+  const all = [columns.map(([heading]) => paint('dim', heading)), ...rows]
+  const widths = columns.map((_, i) => all.reduce((most, row) => Math.max(most, widthOf(row[i]!)), 0))
+  const lines = all.map((row) => {
+    const cells = row.map((cell, i) => {
+      const space = ' '.repeat(widths[i]! - widthOf(cell))
+      return columns[i]![1] === 'right' ? space + cell : cell + space
+    })
+    return cells.join('  ').trimEnd()
   })
-  output.push(...rows)
-  const lines = output.toString().split('\n')
-  return [paint('bold', title), ...lines.map((line) => line.trimEnd())].join('\n')
+  return [paint('bold', title), ...lines].join('\n')
+}
+
+function widthOf(cell: string): number {
+  return stripVTControlCharacters(cell).length
 }
 
 function share(part: number, whole: number, paint: Paint): string {
