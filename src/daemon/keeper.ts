@@ -6,6 +6,7 @@
  * under the slot's lock the decision is stored and the homes are taken → the keeper answers the kernel itself.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
 import { ARENA, RunMap } from '../cache/run-map.ts'
@@ -15,8 +16,8 @@ import type { Home } from '../homes/home.ts'
 import type { HomeUsers, SourceFile, Stamp } from '../homes/home-storage.ts'
 import type { ByteRange } from '../homes/recheck.ts'
 import type { DivergedServing, PristineServing, Serving } from '../homes/serving.ts'
-import { ERRNO } from '../linux/errors.ts'
-import { close, reopen } from '../linux/file.ts'
+import { ERRNO, SystemError } from '../linux/errors.ts'
+import { close, O_NONBLOCK, reopen } from '../linux/file.ts'
 import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
 import { STATX_ATTR, Statx } from '../linux/statx.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
@@ -73,6 +74,9 @@ const ATTEMPTS = 4
 
 /** So many of the oldest run maps are looked at when some have to go. */
 const LOOKED_AT_ONCE = 256
+
+/** Between two looks at whether a lease is still there. */
+const LEASE_RETRY_MS = 5
 
 const WHOLE: readonly ByteRange[] = [[0, Number.POSITIVE_INFINITY]]
 
@@ -183,7 +187,9 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         if (this.#parts.fileOf(request.slot).key !== file.key) this.#parts.serving.forgetDecision(request.slot)
         return
       }
-      this.#answer(request, () => this.#applyAs(request, undefined, true))
+      // What is left to wait for is a lease that somebody has below.
+      while (this.#waiting.has(key) && !this.#answer(request, () => this.#applyAs(request, undefined, true)))
+        await sleep(LEASE_RETRY_MS)
     } catch (error) {
       if (!this.#waiting.has(key)) return
       this.#answer(request, () => {
@@ -228,7 +234,11 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   /** A signal came for who waits. He has the file as it is, at once: a local disk knows no EINTR, nor may he be left unkillable. */
   #interrupt(key: string): void {
     const request = this.#waiting.get(key)
-    if (request !== undefined) this.#answer(request, () => this.#applyAs(request, undefined, true))
+    if (request === undefined || this.#answer(request, () => this.#applyAs(request, undefined, true))) return
+    // But for a lease, where a signal ends the waiting natively, too.
+    this.#answer(request, () => {
+      throw new SystemError(ERRNO.EINTR, 'open')
+    })
   }
 
   /**
@@ -255,10 +265,14 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return true
   }
 
-  /** As {@link #apply}, with a descriptor as the client wants it: while the file was examined nobody was to have it open for writing. */
+  /**
+   * As {@link #apply}, with a descriptor as the client wants it: while the file was examined nobody was to have it open for writing. {@link UNDECIDED} also where somebody has a
+   * lease on it below.
+   */
   #applyAs(request: OpenRequest, decided: Serving<HomeFile> | undefined, looked = false): number {
     if (!isWriting(request.flags)) return this.#apply(request, request.fd, decided, looked)
     const fd = reopen(request.fd, flagsBelow(request.flags))
+    if (fd === -ERRNO.EAGAIN && (request.flags & O_NONBLOCK) === 0) return UNDECIDED
     this.#parts.opened?.copy(request.fd, fd)
     if (fd < 0) {
       close(request.fd)

@@ -43,7 +43,9 @@ const CTIME_GRANULARITY_SECONDS = CTIME_GRANULE_MS / 1000
 /** After so long the kernel has been told of a change below that is watched for: ten times what it takes. */
 const NOTICED_SECONDS = 1
 
-const LEASE_TRIES = 1000
+/** Leases of ours last for microseconds: see linux/lease.ts. */
+const LEASE_TRIES = 50
+const GRANT_TRIES = 1000
 
 export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
 
@@ -55,8 +57,8 @@ export const passesArena = (flags: number): boolean => isWriting(flags) || (flag
 
 /** The flags with which a file is opened below for a client that gave `flags`. */
 export function flagsBelow(flags: number): number {
-  // A writer waits where a lease is being given back, as it would natively; O_NONBLOCK would not.
-  return isWriting(flags) ? flags & (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC) : O_NONBLOCK
+  // Who finds a lease waits elsewhere: see handlers/leased.ts.
+  return (isWriting(flags) ? flags & (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC) : 0) | O_NONBLOCK
 }
 
 /** Set in the upper half of the handle of an open file that is for reading and writing: the kernel vouches for that. */
@@ -184,7 +186,7 @@ export class Opening {
     // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
     let fd = files.openForClient(slot, flagsBelow(flags))
     // Who grants the file looks whether anybody has it open: see isOpenElsewhere.
-    for (let tries = 0; fd === -ERRNO.EAGAIN && tries < LEASE_TRIES && this.isGranted(slot); tries++) {
+    for (let tries = 0; fd === -ERRNO.EAGAIN && tries < (this.isGranted(slot) ? GRANT_TRIES : LEASE_TRIES); tries++) {
       schedYield()
       fd = files.openForClient(slot, flagsBelow(flags))
     }

@@ -77,7 +77,8 @@ async function main(): Promise<void> {
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
     homes: HomeTable.allocate(homesMax * 2),
     crew: Crew.allocate(workers),
-    stats: RequestStats.allocate(workers + 1),
+    // And for the threads of grants and of leases.
+    stats: RequestStats.allocate(workers + 2),
     locks: LockCounts.allocate(),
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
@@ -159,9 +160,13 @@ async function main(): Promise<void> {
       else if (message.type === 'defect')
         process.stderr.write(`samepage: a request (opcode ${message.opcode}) failed: ${message.message}\n`)
       else if (message.type === 'makeSpace') void makeSpace()
+      else if (message.type === 'leased') threads.waitForLease(message.fuseFd, message.bytes)
       else if (message.type === 'sampled') arena?.sampled(message.node, message.samples)
       else if (message.type === 'directSampled') direct?.sampled(message.node, message.samples)
-      else if (!lockRequests.receive(message) && reads?.receive(message) !== true) keeper.receive(message)
+      else {
+        if (message.type === 'interrupt') threads.interruptLeased(message)
+        if (!lockRequests.receive(message) && reads?.receive(message) !== true) keeper.receive(message)
+      }
     },
     started: (post) => keeper.postMaps(post),
     died(thread, error) {

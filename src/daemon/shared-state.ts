@@ -195,6 +195,8 @@ export type ToKeeper =
   | (Asked & { readonly type: 'findLock' | 'setLock'; readonly lock: LockRequest })
   /** A descriptor is being closed, and the client waits for its locks to be gone. */
   | (Asked & { readonly type: 'flush'; readonly key: string; readonly owner: string })
+  /** A request that waits until somebody gives a lease back below, as it came from the kernel, by the worker's descriptor `fuseFd`. */
+  | { readonly type: 'leased'; readonly fuseFd: number; readonly bytes: Uint8Array<ArrayBuffer> }
   /** A file system is full: homes that nobody uses are to go, see {@link Space}. */
   | { readonly type: 'makeSpace' }
   | { readonly type: 'released'; readonly key: string; readonly open: number }

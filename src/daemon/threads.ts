@@ -1,5 +1,5 @@
 /**
- * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants. A worker that dies is replaced, and the request that it had in
+ * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants, from the first lease that is waited for on, one for those. A worker that dies is replaced, and the request that it had in
  * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
 import path from 'node:path'
@@ -12,6 +12,7 @@ import { cloneFuseDevice, write } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { Crew } from './crew.ts'
 import type { GrantsStart } from './grants/grants-thread.ts'
+import type { LeaseThreadStart, ToLeaseThread } from './leases/lease-thread.ts'
 import type { MonitorStart } from './monitor.ts'
 import type { PlacerStart } from './near/placer.ts'
 import type { NotifierStart } from './notifier.ts'
@@ -47,6 +48,7 @@ export class Threads {
   /** The other ends of what workers hand requests over by, until there is somebody who takes them. */
   readonly #grantPorts: MessagePort[] = []
   #grants: { readonly thread: Worker; readonly port: MessagePort } | undefined
+  #leases: { readonly thread: Worker; readonly port: MessagePort } | undefined
   readonly #descriptors: number[] = []
   /** Where workers receive requests. */
   readonly #requests: readonly SharedArrayBuffer[]
@@ -89,6 +91,7 @@ export class Threads {
     for (const worker of this.#workers) worker.postMessage(message)
     this.#watcher?.postMessage(message)
     this.#grants?.thread.postMessage(message)
+    this.#leases?.thread.postMessage(message)
   }
 
   /**
@@ -107,17 +110,56 @@ export class Threads {
       workers: this.#grantPorts.splice(0),
     }
     const thread = startThread('grants/grants-thread', start, [port2, ...start.workers])
+    this.#attendTo(thread, 'the grants’ thread')
+    this.#grants = { thread, port: port1 }
+    return port1
+  }
+
+  /** A request waits for a lease that somebody has below. */
+  waitForLease(fuseFd: number, bytes: Uint8Array<ArrayBuffer>): void {
+    this.#leases ??= this.#startLeases()
+    this.#leases.port.postMessage({ type: 'request', fuseFd, bytes } satisfies ToLeaseThread, [bytes.buffer])
+  }
+
+  /** A signal came for a request that may be waiting so. */
+  interruptLeased({ uniqueLow, uniqueHigh }: { readonly uniqueLow: number; readonly uniqueHigh: number }): void {
+    this.#leases?.port.postMessage({ type: 'interrupt', uniqueLow, uniqueHigh } satisfies ToLeaseThread)
+  }
+
+  #startLeases(): { readonly thread: Worker; readonly port: MessagePort } {
+    const { port1, port2 } = new MessageChannel()
+    const grants = this.#grantsPort()
+    const start: LeaseThreadStart = {
+      worker: this.#crew.size + 1,
+      fuseFd: this.#fuseFd,
+      shared: this.#shared,
+      requests: port2,
+      grants,
+    }
+    const thread = startThread('leases/lease-thread', start, [port2, grants])
+    this.#attendTo(thread, 'the leases’ thread')
+    return { thread, port: port1 }
+  }
+
+  /** Who waits at such a thread would wait for ever when it has died: so the mount does. */
+  #attendTo(thread: Worker, name: string): void {
     thread.on('message', (message: ToKeeper) => {
       this.#crew.heard()
       this.#events.message(message)
     })
     onDeath(thread, (failure) => {
-      process.stderr.write(`samepage: the grants’ thread died: the mount is given up: ${String(failure)}\n`)
+      process.stderr.write(`samepage: ${name} died: the mount is given up: ${String(failure)}\n`)
       exitNow(1)
     })
-    this.#grants = { thread, port: port1 }
     this.#events.started((message) => thread.postMessage(message))
-    return port1
+  }
+
+  /** To the grants' thread, whether there is one yet or not. */
+  #grantsPort(): MessagePort {
+    const { port1, port2 } = new MessageChannel()
+    if (this.#grants === undefined) this.#grantPorts.push(port1)
+    else this.#grants.port.postMessage({ type: 'worker', port: port1 }, [port1])
+    return port2
   }
 
   #start(w: number): void {
@@ -127,18 +169,16 @@ export class Threads {
     this.#descriptors[w] = own
     const { port1, port2 } = new MessageChannel()
     this.#notifier.postMessage(port1, [port1])
-    const grants = new MessageChannel()
-    if (this.#grants === undefined) this.#grantPorts.push(grants.port1)
-    else this.#grants.port.postMessage({ type: 'worker', port: grants.port1 }, [grants.port1])
+    const grants = this.#grantsPort()
     const start: WorkerStart = {
       worker: w,
       fuseFd: own,
       shared: this.#shared,
       request: this.#requests[w]!,
       notifier: port2,
-      grants: grants.port2,
+      grants,
     }
-    const thread = startThread('worker', start, [port2, grants.port2])
+    const thread = startThread('worker', start, [port2, grants])
     thread.on('message', (message: ToKeeper) => {
       this.#crew.heard()
       this.#events.message(message)
@@ -203,7 +243,7 @@ function onDeath(thread: Worker, then: (failure: unknown) => void): void {
 }
 
 function startThread(
-  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'near/placer' | 'grants/grants-thread',
+  name: 'worker' | 'monitor' | 'notifier' | 'watcher' | 'near/placer' | 'grants/grants-thread' | 'leases/lease-thread',
   start: object,
   transfer: MessagePort[] = [],
 ): Worker {

@@ -5,6 +5,7 @@ import { Server } from '../fuse/server.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { heldBack } from './grants/held-back.ts'
 import { allHandlers } from './handlers/all.ts'
+import { waitingForLeases } from './handlers/leased.ts'
 import { byOpcode, reportDefect, threadContext } from './handlers/thread-context.ts'
 import type { ToGrants, WorkerStart } from './shared-state.ts'
 
@@ -26,7 +27,10 @@ const { context, crew, space } = threadContext(shared, parentPort, {
 })
 const { maps, stats, granted, tellKeeper } = context
 
-const handlers = heldBack(allHandlers(context, space), granted, (request) => {
+const patient = waitingForLeases(allHandlers(context, space), (request) =>
+  tellKeeper({ type: 'leased', fuseFd, bytes: request.bytes.slice(0, request.length) }),
+)
+const handlers = heldBack(patient, granted, (request) => {
   const bytes = request.bytes.slice(0, request.length)
   grants.postMessage({ type: 'request', fuseFd, bytes } satisfies ToGrants, [bytes.buffer])
 })

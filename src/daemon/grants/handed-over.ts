@@ -1,6 +1,6 @@
 /**
  * Requests that workers have handed over: kept until their turn has come, then answered as a worker would have, by the very handlers. Context: the
- * grants' thread.
+ * grants' thread, and that of leases.
  */
 import { Reply, Request } from '../../fuse/messages.ts'
 import { OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
@@ -85,6 +85,11 @@ export class HandedOverRequests {
   waits(handed: HandedOver, interrupted: () => void): void {
     if (this.#early.delete(handed.number)) interrupted()
     else this.#waiting.set(handed.number, interrupted)
+  }
+
+  /** It does not wait any more. */
+  forget(handed: HandedOver): void {
+    this.#waiting.delete(handed.number)
   }
 
   interrupt(number: string): void {

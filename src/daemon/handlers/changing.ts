@@ -4,7 +4,7 @@ import type { Request } from '../../fuse/messages.ts'
 import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { chmodFd, ftruncate, truncateFd, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
-import { close, O_WRONLY } from '../../linux/file.ts'
+import { close, O_NONBLOCK, O_WRONLY } from '../../linux/file.ts'
 import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
@@ -22,7 +22,7 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     const handle = valid & FATTR.FH ? ownHandle(request.u32(8)) : 0
     const size = request.long(16)
     // Whether the client may has been checked, when he opened it or now: the descriptor of one who may is not asked again.
-    const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY)
+    const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY | O_NONBLOCK)
     if (fd < 0) return fd
     // Behind the new end nothing is shared any more, in front of it nothing changes; zeros up to a larger size are the file's own.
     const cut = (call: typeof ftruncate) => changeData(context, slot, fd, Number(size), Infinity, () => call(fd, size))

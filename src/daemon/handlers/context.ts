@@ -23,7 +23,8 @@ import type { WarmFiles } from '../warm-files.ts'
 
 export interface Context {
   readonly worker: number
-  readonly fuseFd: number
+  /** The worker's descriptor of the connection; where requests of several workers are answered, that of the request in hand. */
+  fuseFd: number
   readonly inodes: InodeTable
   readonly files: InodeFiles
   readonly filesystems: FilesystemTable
