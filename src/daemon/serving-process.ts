@@ -32,6 +32,7 @@ import { deviceOf } from './mounting.ts'
 import { PlacementStats } from './near/placement-stats.ts'
 import type { PlacerStart } from './near/placer.ts'
 import { negotiate } from './negotiate.ts'
+import { Pruning } from './pruning.ts'
 import { RequestStats } from './request-stats.ts'
 import { ServingState } from './serving.ts'
 import type { FromServing, ServingStart, SharedState } from './shared-state.ts'
@@ -196,10 +197,12 @@ async function main(): Promise<void> {
   })
   const control = await startControl(status, start)
 
+  const pruning = new Pruning(inodes, (nodeids) => threads.prune(nodeids))
   let evictFrom = 0
   let sweeping = false
   const sweep = setInterval(() => {
     if (inodes.count > start.directoriesMax) evictFrom = files.evict(evictFrom, start.directoriesMax)
+    pruning.sweep()
     if (sweeping) return
     sweeping = true
     keeper.sweep(isNearlyFull(source.directoryFd)).then(

@@ -94,6 +94,11 @@ export class Threads {
     this.#leases?.thread.postMessage(message)
   }
 
+  /** Asks the kernel to forget inodes that nobody uses. */
+  prune(nodeids: readonly number[]): void {
+    this.#notifier.postMessage(nodeids)
+  }
+
   /**
    * Starts the grants' thread, which serves who connects to `listening`. Returns a port for questions to it. It is not replaced: who waits at it would wait
    * for ever, so with it the process ends.

@@ -53,6 +53,14 @@ export function expireAllNames(fuseFd: number): number {
   return send(fuseFd, NOTIFY.INC_EPOCH, 0)
 }
 
+/** The kernel is to forget those of the inodes that nobody uses, and their names. Returns 0 or -errno (EINVAL before Linux 6.18). May write back what is dirty. */
+export function pruneInodes(fuseFd: number, nodeids: readonly number[]): number {
+  const own = new Uint32Array(8 + nodeids.length * 2)
+  own.set([own.byteLength, NOTIFY.PRUNE, 0, 0, nodeids.length])
+  for (const [i, nodeid] of nodeids.entries()) own.set([nodeid, Math.floor(nodeid / 2 ** 32)], 8 + i * 2)
+  return Math.min(write(fuseFd, new Uint8Array(own.buffer), own.byteLength), 0)
+}
+
 /** The header's error says what a message is where its `unique` is 0. */
 function send(fuseFd: number, code: number, bodyBytes: number): number {
   const total = OUT_HEADER_BYTES + bodyBytes

@@ -12,6 +12,7 @@ import { expect, test } from 'vitest'
 import { cloneFile } from '../../src/linux/clone.ts'
 import { ERRNO } from '../../src/linux/errors.ts'
 import { close, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
+import { isKernelOlder } from '../../src/linux/kernel-version.ts'
 import { type Client, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
@@ -444,6 +445,46 @@ async function smallTmpfs(
     },
   }
 }
+
+describeWith(['root', 'loop', 'xfs', 'fuse'], 'more inodes than there is room for', () => {
+  const COUNT = 4300
+
+  test('are refused while the others are in use; nothing is made that cannot be shown', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    for (let i = 0; i < COUNT; i++) fs.writeFileSync(`${filesystem.path}/file${i}`, '')
+    const env = { NODE_OPTIONS: `--require=${pythonProgram('few-inodes.cjs')}` }
+    await using mount = await mounted(filesystem.path, { env })
+    const through = (name: string) => `${mount.path}/${name}`
+    let known = 0
+    expect(() => {
+      for (; known < COUNT; known++) fs.statSync(through(`file${known}`))
+    }).toThrow('ENFILE')
+    expect(known).toBe(4095)
+    expect(() => fs.mkdirSync(through('directory'))).toThrow('ENFILE')
+    expect(() => fs.symlinkSync('target', through('symlink'))).toThrow('ENFILE')
+    expect(() => fs.writeFileSync(through('new'), '')).toThrow('ENFILE')
+    expect(fs.readdirSync(filesystem.path).filter((name) => !name.startsWith('file'))).toEqual([])
+    // Those that are known stay so.
+    expect(fs.readFileSync(through('file7'), 'utf8')).toBe('')
+  })
+
+  test.skipIf(isKernelOlder(6, 18))('have room when the kernel has been asked to forget some', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    fs.mkdirSync(`${filesystem.path}/directory`)
+    for (let i = 0; i < COUNT; i++) fs.writeFileSync(`${filesystem.path}/directory/file${i}`, String(i))
+    const env = { NODE_OPTIONS: `--require=${pythonProgram('few-inodes.cjs')}` }
+    await using mount = await mounted(filesystem.path, { env })
+    const through = (i: number) => `${mount.path}/directory/file${i}`
+    const open = fs.openSync(through(0), 'r')
+    const { ino } = fs.fstatSync(open)
+    for (let i = 0; i < COUNT; i++)
+      await eventually(() => expect(fs.statSync(through(i)).size).toBe(String(i).length), 20_000)
+    fs.writeFileSync(through(COUNT), 'new')
+    expect([fs.fstatSync(open).ino, fs.readFileSync(open, 'utf8')]).toEqual([ino, '0'])
+    expect(fs.statSync(through(0)).ino).toBe(ino)
+    fs.closeSync(open)
+  })
+})
 
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit'], 'few descriptors', () => {
   test('are no limit to the files that are open for writing, where they are passed through', async () => {
