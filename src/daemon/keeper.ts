@@ -26,6 +26,7 @@ import type { ContentFile } from './content/content-files.ts'
 import type { MappedContent } from './content/handed-reads.ts'
 import type { DirectHome, DirectHomes } from './dax/direct-homes.ts'
 import { DecidedFiles } from './decided-files.ts'
+import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
@@ -98,6 +99,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly #maps = new Map<number, KnownMap>()
   /** Opens that wait for a decision, by the request's number. */
   readonly #waiting = new Map<string, OpenRequest>()
+  readonly #early = new EarlyInterrupts()
   readonly #decided: DecidedFiles
   readonly #dropped = new DroppedMemory()
   readonly #takenBefore = new Map<number, number>()
@@ -171,6 +173,10 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     const key = requestKey(request.uniqueLow, request.uniqueHigh)
     this.#waiting.set(key, request)
     try {
+      if (this.#early.take(key)) {
+        this.#endWaiting(request)
+        return
+      }
       for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
         const file = this.#asWanted(request, this.#parts.fileOf(request.slot))
         if (await this.#lookForChanges(request, file)) {
@@ -231,11 +237,15 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return true
   }
 
-  /** A signal came for who waits. He has the file as it is, at once: a local disk knows no EINTR, nor may he be left unkillable. */
   #interrupt(key: string): void {
     const request = this.#waiting.get(key)
-    if (request === undefined || this.#answer(request, () => this.#applyAs(request, undefined, true))) return
-    // But for a lease, where a signal ends the waiting natively, too.
+    if (request === undefined) this.#early.add(key)
+    else this.#endWaiting(request)
+  }
+
+  /** A signal came for who waits. He has the file as it is, at once: a local disk knows no EINTR, nor may he be left unkillable. But for a lease, where a signal ends the waiting natively, too. */
+  #endWaiting(request: OpenRequest): void {
+    if (this.#answer(request, () => this.#applyAs(request, undefined, true))) return
     this.#answer(request, () => {
       throw new SystemError(ERRNO.EINTR, 'open')
     })

@@ -6,19 +6,17 @@ import { LK_OUT_BYTES } from '../../fuse/protocol.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { write } from '../../linux/fuse-device.ts'
 import { F_RDLCK, F_UNLCK, F_WRLCK } from '../../linux/locks.ts'
+import { EarlyInterrupts } from '../early-interrupts.ts'
 import type { Asked, ToKeeper } from '../shared-state.ts'
 import type { LockCounts } from './lock-counts.ts'
 import { type LockRequest, type LocksBelow, LockTable } from './lock-table.ts'
 import type { HeldLock } from './range-locks.ts'
 
-/** Signals that came before the request that they are to end: messages of two workers may overtake each other. */
-const EARLY_INTERRUPTS_MAX = 256
-
 export class LockRequests {
   readonly table: LockTable
   /** How to take back those that wait, by the request's number. */
   readonly #waiting = new Map<string, () => void>()
-  readonly #early = new Set<string>()
+  readonly #early = new EarlyInterrupts()
   readonly #reply = new Reply(64)
 
   constructor(below: LocksBelow, counts: LockCounts) {
@@ -65,7 +63,7 @@ export class LockRequests {
 
   #set(asked: Asked, lock: LockRequest): void {
     const number = numberOf(asked)
-    if (this.#early.delete(number)) {
+    if (this.#early.take(number)) {
       this.#answer(asked, -ERRNO.EINTR, 0)
       return
     }
@@ -80,12 +78,8 @@ export class LockRequests {
 
   #interrupt(number: string): void {
     const takeBack = this.#waiting.get(number)
-    if (takeBack !== undefined) {
-      takeBack()
-      return
-    }
-    this.#early.add(number)
-    if (this.#early.size > EARLY_INTERRUPTS_MAX) this.#early.delete(this.#early.values().next().value!)
+    if (takeBack !== undefined) takeBack()
+    else this.#early.add(number)
   }
 
   #answer({ fuseFd, uniqueLow, uniqueHigh }: Asked, error: number, length: number): void {

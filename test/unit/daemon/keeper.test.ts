@@ -1,4 +1,4 @@
-/** What the keeper remembers of files that nobody has open is bounded, and decided anew where it went. */
+/** What the keeper remembers of files that nobody has open is bounded, and decided anew where it went; who is interrupted does not wait. */
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -36,7 +36,7 @@ afterAll(() => {
 })
 
 /** A keeper of `files` inodes, all of the same file, which shares nothing by address and is held in an arena of as many content files. */
-function keeperOf(files: number, contentsMax = files) {
+function keeperOf(files: number, contentsMax = files, serve?: () => Promise<never>) {
   const inodes = new InodeTable(InodeTable.allocate(files + 1))
   const key = new InodeKey()
   for (let i = 0; i <= files; i++) {
@@ -48,7 +48,7 @@ function keeperOf(files: number, contentsMax = files) {
   const locks = new LockCounts(LockCounts.allocate())
   const warm = new WarmFiles(WarmFiles.allocate(1000), inodes, -1)
   const granted = new GrantedRanges(GrantedRanges.allocate(), inodes)
-  const options = { minShareBytes: 1, merge: true, sharing: false, writable: true } as ServingOptions
+  const options = { minShareBytes: 1, merge: true, sharing: serve !== undefined, writable: true } as ServingOptions
   const told: ToWorker[] = []
   let contents = 0
   const keeper = new Keeper({
@@ -73,7 +73,7 @@ function keeperOf(files: number, contentsMax = files) {
     direct: undefined,
     fileOf: (slot: number) => ({ key: String(slot), domain: 0 }) as never,
     toWorkers: (message) => told.push(message),
-    familiesFor: () => ({}) as never,
+    familiesFor: () => ({ serve }) as never,
   } satisfies Parts)
   const maps = { homesOf: () => [], discard: () => {} }
   const opening = new Opening(inodes, serving, homes, options, maps, locks, warm, granted, fuseFd)
@@ -153,5 +153,27 @@ describe('run maps', () => {
       close(slot)
     }
     expect(contents()).toBeLessThanOrEqual(4)
+  })
+})
+
+describe('a signal for who waits for a decision', () => {
+  const interrupt = { type: 'interrupt', uniqueLow: 1, uniqueHigh: 0 } as const
+  const never = () => new Promise<never>(() => {})
+
+  test('opens the file as it is', async () => {
+    const { keeper, open, serving } = keeperOf(1, 0, never)
+    const opened = open(1)
+    await setImmediate()
+    expect(keeper.waitingCount).toBe(1)
+    keeper.receive(interrupt)
+    await opened
+    expect(serving.kind(1)).toBe(SERVED.PRIVATE)
+  })
+
+  test('does so too where it comes before the question', async () => {
+    const { keeper, open, serving } = keeperOf(1, 0, never)
+    keeper.receive(interrupt)
+    await open(1)
+    expect(serving.kind(1)).toBe(SERVED.PRIVATE)
   })
 })
