@@ -7,9 +7,8 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
-import { ARENA, RunMap } from '../cache/run-map.ts'
+import { ARENA, type RunMap } from '../cache/run-map.ts'
 import { Reply } from '../fuse/messages.ts'
 import type { Families } from '../homes/families.ts'
 import type { Home } from '../homes/home.ts'
@@ -30,6 +29,7 @@ import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import { type KnownMap, mapMessage, wholeIn } from './known-map.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, Opening, passesArena, UNDECIDED } from './opening.ts'
@@ -80,16 +80,6 @@ const LOOKED_AT_ONCE = 256
 const LEASE_RETRY_MS = 5
 
 const WHOLE: readonly ByteRange[] = [[0, Number.POSITIVE_INFINITY]]
-
-/** A mapped file, as the keeper knows it. */
-interface KnownMap {
-  readonly slot: number
-  readonly refs: readonly HomeRef[]
-  readonly runs: RunMap
-  readonly own: SharedArrayBuffer | undefined
-  readonly content: ContentFile | undefined
-  readonly direct: ReadonlyMap<number, DirectHome> | undefined
-}
 
 export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly families: Families<File, HomeFile>
@@ -473,23 +463,6 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       },
     }
   }
-}
-
-function mapMessage(map: number, { runs, refs, own, content, direct }: KnownMap): ToWorker {
-  return {
-    type: 'map',
-    map,
-    runs: runs.buffer,
-    homes: refs,
-    ...(own === undefined ? {} : { own }),
-    ...(content === undefined ? {} : { content: { mapping: content.mapping, version: content.version } }),
-    ...(direct === undefined ? {} : { direct }),
-  }
-}
-
-/** The map of a file that is in one home as a whole. */
-function wholeIn(home: number, sizeBytes: number): RunMap {
-  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(sizeBytes / PAGE_BYTES), home, homePage: 0 }], sizeBytes)
 }
 
 function homesOf<HomeFile>(decided: PristineServing<HomeFile> | DivergedServing<HomeFile>): readonly Home<HomeFile>[] {
