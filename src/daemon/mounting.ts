@@ -6,11 +6,10 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FS_TYPE } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
-import { close, O_PATH, open } from '../linux/file.ts'
+import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
-import { ST_NOEXEC, Statfs } from '../linux/statfs.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
 
 export interface MountOptions {
@@ -19,6 +18,8 @@ export interface MountOptions {
   readonly target: string
   readonly allowOther: boolean
   readonly writable: boolean
+  /** Nothing there is run. */
+  readonly noexec: boolean
   readonly maxReadBytes: number
 }
 
@@ -69,7 +70,7 @@ function mountAsRoot(options: MountOptions): number {
     `max_read=${options.maxReadBytes}`,
   ].join(',')
   try {
-    const flags = MS_NOSUID | MS_NODEV | (options.writable ? 0 : MS_RDONLY) | (isNoexec(options.source) ? MS_NOEXEC : 0)
+    const flags = MS_NOSUID | MS_NODEV | (options.writable ? 0 : MS_RDONLY) | (options.noexec ? MS_NOEXEC : 0)
     mount(options.source, options.target, FS_TYPE, flags, data)
   } catch (error) {
     close(fuseFd)
@@ -80,17 +81,6 @@ function mountAsRoot(options: MountOptions): number {
     throw error
   }
   return fuseFd
-}
-
-/** What is not run natively is not run through the mount. */
-function isNoexec(source: string): boolean {
-  const fd = open(source, O_PATH)
-  const statfs = new Statfs()
-  try {
-    return statfs.ofFd(fd) === 0 && (statfs.flags & ST_NOEXEC) !== 0
-  } finally {
-    if (fd >= 0) close(fd)
-  }
 }
 
 function openDevice(): number {
@@ -116,7 +106,7 @@ async function mountAsUser(options: MountOptions): Promise<number> {
     options.writable ? 'rw' : 'ro',
     'nosuid',
     'nodev',
-    ...(isNoexec(options.source) ? ['noexec'] : []),
+    ...(options.noexec ? ['noexec'] : []),
     'default_permissions',
     `fsname=${escapeOption(options.source)}`,
     'subtype=samepage',

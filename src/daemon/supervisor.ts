@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { grantSocket, samepageMount } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
+import { ST_NOEXEC, Statfs } from '../linux/statfs.ts'
 import { controlSocket } from './control-socket.ts'
 import { mountFuse, UserError, unmountFuse, unmountPatiently } from './mounting.ts'
 import { bindToNode } from './near/node.ts'
@@ -66,6 +67,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     target: start.mountpoint,
     allowOther: options.allowOther,
     writable: start.writable,
+    noexec: isNoexec(options.sourceFd),
     maxReadBytes: start.maxReadBytes,
   })
   device = mounted.device
@@ -123,6 +125,12 @@ function endMount(mountpoint: string, device: string): 'unmounted' | 'detached' 
     }
   }
   return 'gone'
+}
+
+/** What is not run natively is not run through the mount. */
+function isNoexec(sourceFd: number): boolean {
+  const statfs = new Statfs()
+  return statfs.ofFd(sourceFd) === 0 && (statfs.flags & ST_NOEXEC) !== 0
 }
 
 function spawnServing(start: ServingStart, fuseFd: number, sourceFd: number): ChildProcess {

@@ -35,6 +35,7 @@ export async function probeFuse(backingFd: number | undefined): Promise<FuseProb
       target,
       allowOther: false,
       writable: false,
+      noexec: true,
       maxReadBytes: MAX_READ,
     })
     let held = -1
