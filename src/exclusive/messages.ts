@@ -22,7 +22,7 @@
  * ```
  * client                              mount
  *   ioctl(fd, SHOW_FILE, key)
- *   attend { id }                     recall … for what is granted already, then attended { id }: it may open the file, and cache it
+ *   attend { id }                     recall … for what is granted already, then attended { id }: it may open the file, and cache it; once, until it leaves
  *                                     recall { id, turn, file, start, end, readers }: a range of file `file` (the id of its attend) is about to be granted
  *   recalled { id, turn }: nobody reads or changes the range through this cache any more; with readers `last-published` nobody changes it
  *                                     recall { id, … readers: wait }: it is about to be published; recall { … last-published }: it was not

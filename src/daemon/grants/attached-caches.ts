@@ -11,6 +11,8 @@ import type { GrantedRanges } from './granted-ranges.ts'
 
 /** Files that one connection may have open: more than a cache can. */
 const ATTENDED_MAX = 8192
+/** All connections of one user, if that is not root. */
+const ATTENDED_OF_USER_MAX = 65_536
 
 /** A cache has a file open. */
 interface Attendant {
@@ -146,10 +148,11 @@ export class AttachedCaches {
     return this.#attendants.has(connection)
   }
 
-  /** `shown` passes to it. False: there is no room, or the connection has given that name already, or too many. */
+  /** `shown` passes to it. False: there is no room, or the connection has given that name, or attends the file, already, or too many. */
   attend(connection: GrantPeer, id: number, shown: GrantFile): boolean {
     const own = this.#attendants.get(connection) ?? new Map<number, Attendant>()
-    const file = own.has(id) || own.size >= ATTENDED_MAX ? undefined : this.#fileOf(shown)
+    const isWrong = own.has(id) || this.#attends(connection, shown.key) || !this.#hasRoom(connection, own.size)
+    const file = isWrong ? undefined : this.#fileOf(shown)
     if (file === undefined) {
       shown.release()
       return false
@@ -196,6 +199,19 @@ export class AttachedCaches {
     const recall = new Recall(id, range, readers, this.#timers, () => this.#recalls.delete(id))
     this.#recalls.set(id, recall)
     return { recall, silent: recall.ask(this.#files.get(range.key)?.attendants ?? [], patienceMs) }
+  }
+
+  /** Once is enough: each time would be told of each grant, and kept until the connection ends. */
+  #attends(connection: GrantPeer, key: string): boolean {
+    for (const attendant of this.#files.get(key)?.attendants ?? []) if (attendant.connection === connection) return true
+    return false
+  }
+
+  #hasRoom({ peer: { uid } }: GrantPeer, count: number): boolean {
+    if (count >= ATTENDED_MAX || uid === 0) return count < ATTENDED_MAX
+    let ofUser = 0
+    for (const [{ peer }, attended] of this.#attendants) if (peer.uid === uid) ofUser += attended.size
+    return ofUser < ATTENDED_OF_USER_MAX
   }
 
   #fileOf(shown: GrantFile): CachedFile | undefined {

@@ -6,7 +6,7 @@
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { PageRange, Timers } from '../../cache/grants/grant-authority.ts'
 import type { GrantTable } from '../../cache/grants/grant-table.ts'
-import type { Range, ToMount } from '../../exclusive/messages.ts'
+import type { ToMount } from '../../exclusive/messages.ts'
 import { AttachedCaches } from './attached-caches.ts'
 import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
@@ -14,6 +14,10 @@ import { type GrantCounts, Holding, type HoldingParts, type HoldingReport } from
 
 /** So many one connection may hold or want at a time. */
 const HOLDINGS_MAX = 64
+/** So many ranges it may be asking others for at a time. */
+const REVOKES_MAX = 64
+/** So many files it may have begun to attend, and not been answered about yet: each is looked at meanwhile, left again or not. */
+const UNANSWERED_MAX = 8192
 
 export interface HoldingsReport extends Readonly<GrantCounts> {
   readonly held: readonly HoldingReport[]
@@ -47,6 +51,8 @@ export class Holdings {
   readonly #shown = new Map<GrantPeer, Shown>()
   readonly #caches: AttachedCaches
   readonly #holdings = new Set<Holding>()
+  readonly #attending = new Tally<GrantPeer>()
+  readonly #revoking = new Tally<GrantPeer>()
   readonly #counts: GrantCounts = { granted: 0, published: 0, refused: 0, taken: 0 }
 
   constructor(parts: HoldingsParts) {
@@ -102,10 +108,7 @@ export class Holdings {
     const { file } = shown
     if (message.type === 'attend') void this.#attend(connection, message.id, file)
     else if (message.type === 'want') this.#want(connection, message, file)
-    else
-      void this.#revoke(file, message.range, message.deadlineMs).then((ended) =>
-        connection.send({ type: 'ended', id: message.id, ...ended }),
-      )
+    else void this.#revoke(connection, message, file)
   }
 
   #want(connection: GrantPeer, message: Extract<ToMount, { type: 'want' }>, file: GrantFile): void {
@@ -128,15 +131,17 @@ export class Holdings {
    * now on is served by the daemon. Where somebody else is in the way that is for who wants a grant to hear.
    */
   async #attend(connection: GrantPeer, id: number, shown: GrantFile): Promise<void> {
-    if (!this.#caches.attend(connection, id, shown.share())) {
+    if (this.#attending.of(connection) >= UNANSWERED_MAX || !this.#caches.attend(connection, id, shown.share())) {
       connection.cutOff()
       return
     }
     const file = shown.share()
+    this.#attending.add(connection)
     try {
       await this.#parts.answered()
       await file.inTheWay()
     } finally {
+      this.#attending.take(connection)
       file.release()
     }
     connection.send({ type: 'attended', id })
@@ -159,12 +164,20 @@ export class Holdings {
     return undefined
   }
 
-  /** Resolves when all grants of the range have ended: with how many those were, and how many had to be taken. */
-  async #revoke(file: GrantFile, range: Range, deadlineMs: number): Promise<{ asked: number; taken: number }> {
+  /** Answered when all grants of the range have ended: with how many those were, and how many had to be taken. */
+  async #revoke(connection: GrantPeer, message: Extract<ToMount, { type: 'revoke' }>, file: GrantFile): Promise<void> {
+    const { id, range, deadlineMs } = message
+    if (this.#revoking.of(connection) >= REVOKES_MAX) {
+      const why = `one process can ask for ${REVOKES_MAX} ranges at a time`
+      connection.send({ type: 'refused', id, code: 'ENFILE', message: why })
+      return
+    }
     const pages = pagesOf(file.key, range.start, range.end ?? Number.POSITIVE_INFINITY)
     const holdings = [...this.#holdings].filter((holding) => holding.isGranted && overlaps(holding.pages, pages))
+    this.#revoking.add(connection)
     const ends = await Promise.all(holdings.map((holding) => holding.revoke(deadlineMs)))
-    return { asked: ends.length, taken: ends.filter((how) => how === 'taken').length }
+    this.#revoking.take(connection)
+    connection.send({ type: 'ended', id, asked: ends.length, taken: ends.filter((how) => how === 'taken').length })
   }
 
   /** Whether a request that does not wait is refused: its bytes are somebody's by now. What an attached cache reads and writes is so, and must get through to the very moment in which it gives the range up. */
@@ -180,6 +193,25 @@ export class Holdings {
       if (this.#caches.has(connection)) continue
       else if (touches.some((touch) => overlaps(pages, touch)) && isOf(connection.peer.pid)) return holder
     return undefined
+  }
+}
+
+/** How many each has. */
+class Tally<T> {
+  readonly #counts = new Map<T, number>()
+
+  of(it: T): number {
+    return this.#counts.get(it) ?? 0
+  }
+
+  add(it: T): void {
+    this.#counts.set(it, this.of(it) + 1)
+  }
+
+  take(it: T): void {
+    const rest = this.of(it) - 1
+    if (rest > 0) this.#counts.set(it, rest)
+    else this.#counts.delete(it)
   }
 }
 

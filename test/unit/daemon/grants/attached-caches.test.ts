@@ -7,6 +7,7 @@ import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
 
 class FakeConnection {
   readonly sent: FromMount[] = []
+  readonly peer = { pid: 1, uid: 0, gid: 0 }
   isCaching = false
 
   send(message: FromMount): void {

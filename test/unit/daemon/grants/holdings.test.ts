@@ -1,0 +1,138 @@
+import { beforeEach, expect, test } from 'vitest'
+import { GrantTable } from '../../../../src/cache/grants/grant-table.ts'
+import type { GrantFile, GrantPeer } from '../../../../src/daemon/grants/grant-file.ts'
+import type { GrantedRanges } from '../../../../src/daemon/grants/granted-ranges.ts'
+import { Holdings } from '../../../../src/daemon/grants/holdings.ts'
+import type { FromMount } from '../../../../src/exclusive/messages.ts'
+import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
+
+const SIZE = 16 * 4096
+
+class FakeConnection {
+  readonly sent: FromMount[] = []
+  readonly peer: { readonly pid: number; readonly uid: number; readonly gid: number }
+  readonly key: string
+  isCaching = false
+  isCut = false
+
+  constructor(uid: number, key: string) {
+    this.peer = { pid: 1, uid, gid: uid }
+    this.key = key
+  }
+
+  send(message: FromMount): void {
+    if (!this.isCut) this.sent.push(message)
+  }
+
+  cutOff(): void {
+    this.isCut = true
+  }
+
+  catchUp(): void {}
+}
+
+let holdings: Holdings
+let connections: number
+/** Users of files. */
+let shared: number
+/** What {@link Holdings} waits for before it answers who attends. */
+let answered: Promise<void>
+
+beforeEach(() => {
+  connections = shared = 0
+  answered = Promise.resolve()
+  const records = { addFile: () => 0, removeFile: () => {}, add: () => 0, remove: () => {}, setPassing: () => {} }
+  const timers = new VirtualTimers()
+  holdings = new Holdings({
+    table: new GrantTable(timers),
+    timers,
+    granted: records as unknown as GrantedRanges,
+    answered: () => answered,
+  })
+})
+
+const connect = (uid = 1000) => new FakeConnection(uid, `${++connections}`) as FakeConnection & GrantPeer
+
+function file(key: string): GrantFile {
+  shared++
+  return {
+    key,
+    number: { fs: 0, inoLow: 1, inoHigh: 0 },
+    path: key,
+    size: () => SIZE,
+    share: () => file(key),
+    release: () => shared--,
+    inTheWay: async () => undefined,
+    copy: (start: number, length: number) => ({ start, length, memory: 0, publish: () => 0, close: () => {} }),
+    forgetCopies: async () => {},
+  } as unknown as GrantFile
+}
+
+const soon = () => new Promise((resolve) => setImmediate(resolve))
+
+/** Shows a file, and attends it. */
+function attend(connection: GrantPeer, id: number, key: string): void {
+  holdings.show(connection, file(key), false)
+  holdings.message(connection, { type: 'attend', id })
+}
+
+test('a file is attended once: whoever says so under name after name is cut off', async () => {
+  const [greedy, other] = [connect(), connect()]
+  for (const each of [greedy, other]) attend(each, 1, 'f')
+  attend(greedy, 2, 'f')
+  expect([greedy.isCut, other.isCut]).toEqual([true, false])
+  // Left, it may be attended again.
+  holdings.message(other, { type: 'leave', id: 1 })
+  attend(other, 2, 'f')
+  await soon()
+  expect(other.sent.map(({ type }) => type)).toEqual(['attended', 'attended'])
+  for (const each of [greedy, other]) holdings.closed(each)
+  expect(shared).toBe(0)
+})
+
+test('one user cannot have files without end, by however many connections; root and others can go on', async () => {
+  const mine: (FakeConnection & GrantPeer)[] = []
+  const fill = (connection: FakeConnection & GrantPeer) => {
+    for (let i = 1; i <= 8192; i++) attend(connection, i, `f${i}`)
+  }
+  for (let i = 0; i < 8; i++) mine.push(connect())
+  mine.forEach(fill)
+  expect(mine.some(({ isCut }) => isCut)).toBe(false)
+  const [late, other, root] = [connect(), connect(1001), connect(0)]
+  for (const each of [late, other, root]) attend(each, 1, 'f1')
+  expect([late, other, root].map(({ isCut }) => isCut)).toEqual([true, false, false])
+})
+
+test('who attends and leaves without waiting for an answer is cut off', async () => {
+  let goOn!: () => void
+  answered = new Promise((resolve) => (goOn = resolve))
+  const hasty = connect(0)
+  for (let i = 1; i <= 8192; i++) {
+    attend(hasty, i, 'f')
+    holdings.message(hasty, { type: 'leave', id: i })
+  }
+  expect(hasty.isCut).toBe(false)
+  attend(hasty, 9000, 'f')
+  expect(hasty.isCut).toBe(true)
+  goOn()
+  await soon()
+  holdings.closed(hasty)
+  expect(shared).toBe(0)
+})
+
+test('who asks for more ranges than 64 at a time is told so, and holders go on', async () => {
+  const [holder, asking] = [connect(), connect()]
+  for (const each of [holder, asking]) holdings.show(each, file('f'), true)
+  const range = { start: 0, end: 4096 }
+  holdings.message(holder, { type: 'want', id: 1, range, readers: 'wait', wait: true, timeoutMs: null })
+  await soon()
+  for (let id = 1; id <= 65; id++) holdings.message(asking, { type: 'revoke', id, range, deadlineMs: 60_000 })
+  await soon()
+  expect(asking.sent).toEqual([expect.objectContaining({ type: 'refused', id: 65, code: 'ENFILE' })])
+  holdings.message(holder, { type: 'abandon', id: 1 })
+  await soon()
+  expect(asking.sent.filter(({ type }) => type === 'ended')).toHaveLength(64)
+  holdings.message(asking, { type: 'revoke', id: 66, range, deadlineMs: 60_000 })
+  await soon()
+  expect(asking.sent.at(-1)).toEqual({ type: 'ended', id: 66, asked: 0, taken: 0 })
+})
