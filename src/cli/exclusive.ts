@@ -11,6 +11,10 @@ import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
 
+/** However short a time somebody waits: the mount's thread for grants may have to start. */
+const CONNECT_MS_MIN = 1000
+const CONNECT_MS_MAX = 10_000
+
 /** Exit statuses, beside that of the command, and those of all commands of ours. Numbers that timeout(1) and shells use mean here what they mean there. */
 const STATUS = {
   DEADLOCK: 120,
@@ -98,7 +102,7 @@ Exit status: that of COMMAND, 128 + N where signal N killed it · 0 published (-
 async function exclusive(file: string, command: string[], flags: ExclusiveFlags): Promise<number> {
   let client: GrantClient | undefined
   try {
-    client = connect(file)
+    client = await connect(file, flags)
     await showFile(client, file)
     if (!flags.revoke) return await runWith(client, command, flags)
     const { taken } = await client.revoke(flags.range, flags.deadline * 1000)
@@ -112,10 +116,11 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
   }
 }
 
-function connect(file: string): GrantClient {
+async function connect(file: string, { timeout }: ExclusiveFlags): Promise<GrantClient> {
   const device = deviceOf(file)
   if (samepageMount(device) === undefined) throw new UserError('lies in no Samepage mount')
-  const client = connectToGrants(grantSockets(device))
+  const patienceMs = timeout === undefined ? CONNECT_MS_MAX : Math.max(CONNECT_MS_MIN, timeout * 1000)
+  const client = await connectToGrants(grantSockets(device), Math.min(patienceMs, CONNECT_MS_MAX))
   if (client === undefined)
     throw new UserError('its mount gives no grants: it is read-only, of an older version, or of another user')
   return client

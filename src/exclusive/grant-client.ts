@@ -17,6 +17,7 @@ export class GrantError extends Error {
 }
 
 const ENDED = 'the mount has ended, and with it all of its grants'
+const REFUSED = 'the mount takes no more connections of this user, or has ended'
 
 /** A file that this process has open in the mount; for grants: for reading and writing. */
 export interface OpenFile {
@@ -92,7 +93,7 @@ export class GrantClient {
   #heardHello: () => void = () => {}
   readonly #hello: Promise<void>
   #lastId = 0
-  #isOpen = true
+  #endedBy: GrantError | undefined
 
   constructor(wire: GrantWire, cache?: CacheEvents) {
     this.#wire = wire
@@ -127,7 +128,7 @@ export class GrantClient {
   /** Resolves when files can be shown. Rejects with a {@link GrantError}. */
   async ready(): Promise<void> {
     await this.#hello
-    if (!this.#isOpen) throw new GrantError('ESTALE', ENDED)
+    if (this.#endedBy !== undefined) throw this.#endedBy
   }
 
   /** A number for {@link attend}. */
@@ -136,7 +137,7 @@ export class GrantClient {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen
+    return this.#endedBy === undefined
   }
 
   /** Asks for a range of a file. Rejects with a {@link GrantError}. `signal` takes the question back. */
@@ -192,7 +193,7 @@ export class GrantClient {
 
   /** Ends the connection: what it holds is abandoned. */
   close(): void {
-    this.#wire.close()
+    if (this.isOpen) this.#wire.close()
   }
 
   #hold(id: number, start: number, length: number, memory: number): HeldGrant {
@@ -218,14 +219,14 @@ export class GrantClient {
 
   /** Shows the file, and asks about it, before anything else happens. */
   #askOf(file: OpenFile | undefined, message: ToMount): Promise<Answer> {
-    if (file !== undefined && this.#isOpen) this.show(file)
+    if (file !== undefined && this.isOpen) this.show(file)
     return this.#ask(message)
   }
 
   #ask(message: ToMount): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (!this.#isOpen) {
-        reject(new GrantError('ESTALE', ENDED))
+      if (this.#endedBy !== undefined) {
+        reject(this.#endedBy)
         return
       }
       this.#waiting.set(message.id, { resolve: (answer, descriptor) => resolve({ answer, descriptor }), reject })
@@ -234,7 +235,7 @@ export class GrantClient {
   }
 
   #send(message: ToMount): void {
-    if (this.#isOpen && !this.#wire.send(message)) this.ended()
+    if (this.isOpen && !this.#wire.send(message)) this.ended()
   }
 
   /** What the mount has said; `memory` came with it. */
@@ -257,11 +258,12 @@ export class GrantClient {
     else waiting?.reject(new GrantError(code, ('message' in answer ? answer.message : undefined) ?? code))
   }
 
-  /** Nothing is heard any more. */
-  ended(): void {
-    if (!this.#isOpen) return
-    this.#isOpen = false
-    const error = new GrantError('ESTALE', ENDED)
+  /** Nothing is heard any more. `why`: if it is not the mount that has ended the connection. */
+  ended(why?: GrantError): void {
+    if (!this.isOpen) return
+    const isGreeted = this.#key.length > 0
+    const error = why ?? (isGreeted ? new GrantError('ESTALE', ENDED) : new GrantError('ECONNREFUSED', REFUSED))
+    this.#endedBy = error
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
     for (const held of [...this.#held.values()]) held.onTaken()

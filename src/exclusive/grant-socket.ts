@@ -7,24 +7,53 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, closeAsync, O_RDWR, open } from '../linux/file.ts'
 import { ioctl } from '../linux/ioctl.ts'
 import { connectUnix, readable, receiveWith, sendWith, shutdownSocket } from '../linux/unix-socket.ts'
-import { type CacheEvents, GrantClient, type GrantWire, type OpenFile } from './grant-client.ts'
+import { type CacheEvents, GrantClient, GrantError, type GrantWire, type OpenFile } from './grant-client.ts'
 import { type FromMount, Lines, type ToMount } from './messages.ts'
 import { SHOW_FILE } from './show-file.ts'
 
-/** Connects to the mount that listens at the first of `sockets` where somebody does; undefined where nobody does. Throws a SystemError. */
-export function connectToGrants(sockets: readonly string[], cache?: CacheEvents): GrantClient | undefined {
+/** So long a mount may take to answer who connects: a thread may have to start there. */
+const PATIENCE_MS = 10_000
+
+/**
+ * Connects to the mount that listens at the first of `sockets` where somebody does: a connected socket, or undefined where nobody does. Throws a SystemError, or a {@link GrantError} with ETIMEDOUT where it takes
+ * nobody for `patienceMs`.
+ */
+export async function reachGrants(sockets: readonly string[], patienceMs = PATIENCE_MS): Promise<number | undefined> {
   for (const socket of sockets) {
-    const fd = connectUnix(socket)
-    if (fd >= 0) {
-      const client = new GrantClient(new GrantSocket(fd), cache)
-      void receive(fd, client)
-      return client
-    }
+    const fd = await connectUnix(socket, patienceMs)
+    if (fd >= 0) return fd
+    if (fd === -ERRNO.EAGAIN) throw silent()
     if (fd !== -ERRNO.ENOENT && fd !== -ERRNO.ECONNREFUSED && fd !== -ERRNO.EACCES)
       throw new SystemError(-fd, 'connect', socket)
   }
   return undefined
 }
+
+/** The client of the mount at the other end of a socket, which passes to it. {@link GrantClient.ready} rejects where the mount says nothing for `patienceMs`. */
+export function grantClient(fd: number, cache?: CacheEvents, patienceMs = PATIENCE_MS): GrantClient {
+  const client = new GrantClient(new GrantSocket(fd), cache)
+  const giveUp = setTimeout(() => {
+    client.close()
+    client.ended(silent())
+  }, patienceMs)
+  const stop = () => clearTimeout(giveUp)
+  client.ready().then(stop, stop)
+  void receive(fd, client)
+  return client
+}
+
+/** Both, in `patienceMs` together. */
+export async function connectToGrants(
+  sockets: readonly string[],
+  patienceMs = PATIENCE_MS,
+): Promise<GrantClient | undefined> {
+  const began = performance.now()
+  const fd = await reachGrants(sockets, patienceMs)
+  return fd === undefined ? undefined : grantClient(fd, undefined, Math.max(0, began + patienceMs - performance.now()))
+}
+
+const silent = () =>
+  new GrantError('ETIMEDOUT', 'the mount does not answer: too many want grants of it, or it is stopped')
 
 /** Shows the mount the file at `path`, which everything from now on is about. Throws a SystemError: EACCES for example, as open(2) does. */
 export async function showFile(client: GrantClient, path: string): Promise<void> {

@@ -210,16 +210,18 @@ async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
 async function attachToMount(at: string, options: AttachOptions): Promise<PageCache> {
   if ((await loadNative()) === undefined)
     throw notSupported('attach', 'here: there are mounts on Linux only, with koffi')
-  const { AttachedMount } = await import('./attached/attached-mount.ts')
+  const { AttachedMount, reachMount } = await import('./attached/attached-mount.ts')
   let mount: MountFiles | undefined
+  const reached = await reachMount(at)
   try {
     // None of that has to be found out here: the mount's daemon shares storage, keeps out of the kernel's cache, and reads what lies on a device.
     const own: PageCacheOptions = { ...options, share: false, direct: false, dax: 'cache' }
     return await made(own, (bytes, native) => {
-      return new Keeping(bytes, own, native, (table, files) => (mount = new AttachedMount(at, table, files)))
+      return new Keeping(bytes, own, native, (table, files) => (mount = new AttachedMount(reached, table, files)))
     })
   } catch (error) {
-    mount?.close()
+    if (mount === undefined) reached.close()
+    else mount.close()
     throw error
   }
 }

@@ -1,10 +1,10 @@
 /**
  * Unix stream sockets that carry descriptors (SCM_RIGHTS) and say who is at the other end (SO_PEERCRED); Node.js has neither. Nothing here
- * blocks but {@link connectUnix}, and what says so. All return -errno on failure.
+ * blocks but what says so. All return -errno on failure.
  */
-import { ERRNO } from './errors.ts'
+import { ERRNO, SystemError } from './errors.ts'
 import { close } from './file.ts'
-import { addressOf, check, errnoOf, libc, type NativeFunction, type Pointer, whileHeld } from './native.ts'
+import { addressOf, callAsync, check, errnoOf, libc, type NativeFunction, type Pointer, whileHeld } from './native.ts'
 
 const AF_UNIX = 1
 const SOCK_STREAM = 1
@@ -12,6 +12,7 @@ const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SO_PEERCRED = 17
+const SO_SNDTIMEO = 21
 const SCM_RIGHTS = 1
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
@@ -47,6 +48,11 @@ const getsockoptCall = libc<[fd: number, level: number, option: number, value: P
   'int',
   ['int', 'int', 'int', 'void*', 'void*'],
 )
+const setsockoptCall = libc<[fd: number, level: number, option: number, value: Pointer, length: number]>(
+  'setsockopt',
+  'int',
+  ['int', 'int', 'int', 'void*', 'uint'],
+)
 const pollCall: NativeFunction<[fds: Pointer, count: number, timeoutMs: number], number> = libc('poll', 'int', [
   'void*',
   'long',
@@ -72,15 +78,31 @@ export function listenUnix(path: string): number {
   return error < 0 ? error : fd
 }
 
-/** A connection to who listens at `path`: -ENOENT or -ECONNREFUSED where nobody does. Waits where many do so at once. */
-export function connectUnix(path: string): number {
+/**
+ * A connection to who listens at `path`: -ENOENT or -ECONNREFUSED where nobody does, -EAGAIN where so many want one that there is none within `patienceMs`. Takes a thread of the libuv pool so long.
+ */
+export async function connectUnix(path: string, patienceMs: number): Promise<number> {
   const address = addressAt(path)
   if (address === undefined) return -ERRNO.ENAMETOOLONG
   const fd = errnoOf(socketCall(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0))
   if (fd < 0) return fd
-  const error = errnoOf(connectCall(fd, address, address.length))
-  if (error < 0) close(fd)
-  return error < 0 ? error : fd
+  try {
+    sendTimeout(fd, patienceMs)
+    await callAsync(connectCall, 'connect', path, fd, address, address.length)
+    sendTimeout(fd, 0)
+    return fd
+  } catch (error) {
+    close(fd)
+    if (error instanceof SystemError) return error.errno
+    throw error
+  }
+}
+
+/** For so long connect(2) and sendmsg(2) wait; 0: without end. */
+function sendTimeout(fd: number, ms: number): void {
+  // struct timeval { i64 seconds, microseconds }
+  const time = BigInt64Array.of(BigInt(Math.floor(ms / 1000)), BigInt(Math.ceil(ms % 1000) * 1000))
+  setsockoptCall(fd, SOL_SOCKET, SO_SNDTIMEO, time, time.byteLength)
 }
 
 /** The next connection to a listening socket, or -EAGAIN. */

@@ -4,6 +4,8 @@
  */
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
+import { deviceOf, grantSocket } from '../../src/exclusive/mounts.ts'
+import { ROOT_DIRECTORY } from '../../src/util/runtime-directory.ts'
 import { type Client, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
@@ -348,6 +350,27 @@ for (const kind of ['xfs', 'ext4'] as const)
       expect(await read).toBe(pageOf(OLD) + pageOf(OLD) + pageOf(NEW))
       expect(await finish(first)).toBe(0)
       await waits(mount, 0)
+    })
+
+    test('one user’s connections leave enough for others', async () => {
+      await using below = await loopFilesystem(kind)
+      fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
+      fs.chmodSync(`${below.path}/f`, 0o666)
+      await using mount = await mounted(below.path)
+      const socket = grantSocket(deviceOf(mount.path), ROOT_DIRECTORY)
+      await using greedy = startClient(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'])
+      await greedy.run(
+        `taken = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+for one in taken: one.connect(path)`,
+        { path: socket },
+      )
+      // Those that are too many have been closed by then.
+      expect(await greedy.value('sum(len(one.recv(1)) for one in taken)')).toBe(128)
+      const exclusive = ['exclusive', '--timeout', '2s', '--range', '0-4KiB', `${mount.path}/f`, '--', 'cat']
+      const theirs = samepage(exclusive, { uid: 65534, gid: 65534 })
+      expect([theirs.status, theirs.stderr]).toEqual([125, expect.stringContaining('no more connections of this user')])
+      expect(samepage(exclusive, { uid: 65533, gid: 65533 }).status).toBe(0)
+      expect(samepage(exclusive).status).toBe(0)
     })
 
     test('who may write to the file may have it, and nobody else', async () => {

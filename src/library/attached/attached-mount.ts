@@ -10,8 +10,9 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 import type { GrantAuthority } from '../../cache/grants/grant-authority.ts'
 import type { GrantClient } from '../../exclusive/grant-client.ts'
-import { connectToGrants } from '../../exclusive/grant-socket.ts'
+import { grantClient, reachGrants } from '../../exclusive/grant-socket.ts'
 import { deviceName, deviceOf, deviceOfSocket, grantSockets, samepageMount } from '../../exclusive/mounts.ts'
+import { close } from '../../linux/file.ts'
 import { CachedInode } from '../cached-inode.ts'
 import { notAFile, systemError } from '../errors.ts'
 import { AttachedGrants } from './attached-grants.ts'
@@ -20,6 +21,26 @@ import { Leases } from './leases.ts'
 import type { AttendedFile, MountEvents, MountFiles } from './mount-files.ts'
 
 const openFile = promisify(fs.open)
+
+/** A mount that somebody has connected to. */
+export interface ReachedMount {
+  readonly fd: number
+  readonly device: string
+  readonly close: () => void
+}
+
+/**
+ * Connects to the mount that `at` names, by its mountpoint, by a path in it, or by its socket. Throws the system's error, with ENOTCONN where there is no such mount, or it gives no grants; ETIMEDOUT where it does
+ * not answer.
+ */
+export async function reachMount(at: string): Promise<ReachedMount> {
+  const device = deviceOfSocket(at) ?? deviceOf(at)
+  if (samepageMount(device) === undefined) throw notAttached(at, 'is no Samepage mount, and lies in none')
+  const fd = await reachGrants(deviceOfSocket(at) === undefined ? grantSockets(device) : [at])
+  if (fd === undefined)
+    throw notAttached(at, 'its mount gives no grants: it is read-only, of an older version, or of another user')
+  return { fd, device, close: () => close(fd) }
+}
 
 /** A name that is given to other files again and again. */
 const OPEN_TRIES = 5
@@ -31,22 +52,14 @@ export class AttachedMount implements MountFiles {
   readonly #device: string
   readonly #attendance: Attendance
 
-  /**
-   * Connects to the mount that `at` names, by its mountpoint, by a path in it, or by its socket. `table`: of this cache. Throws the system's error, with ENOTCONN where
-   * there is no such mount, or it gives no grants.
-   */
-  constructor(at: string, table: GrantAuthority, files: MountEvents) {
-    const device = deviceOfSocket(at) ?? deviceOf(at)
-    if (samepageMount(device) === undefined) throw notAttached(at, 'is no Samepage mount, and lies in none')
-    const sockets = deviceOfSocket(at) === undefined ? grantSockets(device) : [at]
+  /** `table`: of this cache. The connection passes to it. */
+  constructor({ fd, device }: ReachedMount, table: GrantAuthority, files: MountEvents) {
     this.leases = new Leases(table, files)
-    const client = connectToGrants(sockets, {
+    const client = grantClient(fd, {
       onRecall: (message) => this.#attendance.recall(message),
       onRestore: (id) => this.leases.restore(id),
       onEnded: () => this.#attendance.lost(),
     })
-    if (client === undefined)
-      throw notAttached(at, 'its mount gives no grants: it is read-only, of an older version, or of another user')
     this.#client = client
     this.#attendance = new Attendance(client, this.leases)
     this.#device = device

@@ -12,7 +12,7 @@ const GROUPS = 4
 
 const dice = new Dice(seed)
 const board = new Board(boardFile)
-const client = connectToGrants(grantSockets(deviceOf(file)))
+const client = await connectToGrants(grantSockets(deviceOf(file)))
 await showFile(client, file)
 const published = new Array(GROUPS).fill(0)
 const bytes = Buffer.alloc(GROUP_BYTES)
