@@ -11,12 +11,15 @@ import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
+import { TIMERS } from '../util/timers.ts'
 import type { Arena } from './arena.ts'
 import { type CachedInode, NO_STAMP } from './cached-inode.ts'
 import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import { callBytes, withPath } from './errors.ts'
 import { cacheWritten } from './file-pieces.ts'
 import type { Leave, Passages } from './grants/passages.ts'
+import { refusedError } from './grants/refused.ts'
+import { WriteTurns } from './grants/write-turns.ts'
 import type { Loader } from './loader.ts'
 
 const truncateFile = promisify(fs.ftruncate)
@@ -34,6 +37,7 @@ export interface FileWriterParts {
 
 export class FileWriter {
   readonly #parts: FileWriterParts
+  readonly #turns = new WriteTurns<CachedInode>()
 
   constructor(parts: FileWriterParts) {
     this.#parts = parts
@@ -44,18 +48,12 @@ export class FileWriter {
    * uses now are dropped, and it is tried again. Grants as for {@link FileKeeper.load}.
    */
   async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    const { passages, makeSpace } = this.#parts
-    await this.#using(
-      inode,
-      async () => {
-        const leave = await passages.change(inode, position, position + bytes.length, wait)
-        await this.#change(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
-          inode.writes ??= new CombinedWrites((buffers, at) => writeBuffers(inode.writeFd, buffers, at), makeSpace)
-          return inode.writes.write(bytes, position)
-        })
-      },
-      wait,
-    )
+    const { makeSpace } = this.#parts
+    const begin = () => this.#beginWrite(inode, bytes.length, position)
+    await this.#inTurn(inode, position, position + bytes.length, wait, begin, () => {
+      inode.writes ??= new CombinedWrites((buffers, at) => writeBuffers(inode.writeFd, buffers, at), makeSpace)
+      return inode.writes.write(bytes, position)
+    })
   }
 
   /** The same, blocking; does not wait for grants. */
@@ -71,14 +69,8 @@ export class FileWriter {
 
   /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */
   async truncate(inode: CachedInode, length: number): Promise<void> {
-    await this.#using(
-      inode,
-      async () => {
-        const leave = await this.#parts.passages.change(inode, length, Number.POSITIVE_INFINITY, true)
-        await this.#change(inode, leave, this.#beginTruncate(inode, length), () => truncateFile(inode.writeFd, length))
-      },
-      true,
-    )
+    const begin = () => this.#beginTruncate(inode, length)
+    await this.#inTurn(inode, length, Number.POSITIVE_INFINITY, true, begin, () => truncateFile(inode.writeFd, length))
   }
 
   /** The same, blocking; does not wait for grants. */
@@ -114,12 +106,42 @@ export class FileWriter {
     leave()
   }
 
-  /** The inode's descriptors stay open until `run`, which is run {@link Passages.again}, has ended. */
-  async #using(inode: CachedInode, run: () => Promise<void>, wait: boolean): Promise<void> {
+  /**
+   * Makes a change of bytes [start, end), from the function on that `begin` returns until that is called, when its turn has come: {@link Passages.again}, and after those that overlap it and came before.
+   * The inode's descriptors stay open until it has ended.
+   */
+  async #inTurn(
+    inode: CachedInode,
+    start: number,
+    end: number,
+    wait: boolean,
+    begin: () => () => void,
+    change: () => Promise<void>,
+  ): Promise<void> {
+    const { passages } = this.#parts
+    const earlier = this.#turns.overlapping(inode, start, end)
+    const isRemembered = earlier !== undefined || passages.isRefused
+    let turn = isRemembered ? this.#turns.begin(inode, start, end) : undefined
+    const onWaiting = (): void => {
+      turn ??= this.#turns.begin(inode, start, end)
+      turn.waits()
+    }
     inode.uses++
     try {
-      await this.#parts.passages.again(wait, run)
+      let deadlineMs: number | undefined
+      if (earlier !== undefined) {
+        deadlineMs = TIMERS.now() + passages.waitMs
+        if (!(await turn!.follow(earlier, wait, deadlineMs)))
+          throw refusedError(wait ? 'ETIMEDOUT' : 'EAGAIN', 'write', inode.path)
+      }
+      await passages.again(wait, async () => {
+        const restMs = deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - TIMERS.now())
+        const leave = await passages.change(inode, start, end, wait, onWaiting, restMs)
+        turn?.enters()
+        await this.#change(inode, leave, begin(), change)
+      })
     } finally {
+      if (turn !== undefined) this.#turns.end(inode, turn)
       this.#parts.close(inode)
     }
   }

@@ -82,5 +82,5 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
     '--attended.users > 0',
     '--attended.users > Infinity',
   ),
-  instead('what is refused is not made again', PASSAGES, '!this.#isRefused', 'true'),
+  instead('what is refused is not made again', PASSAGES, '!this.isRefused', 'true'),
 ]

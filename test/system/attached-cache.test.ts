@@ -102,6 +102,30 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache attach
     expect(source()).toBe(`w${page(NEW).slice(1)}${NEW}`)
   })
 
+  test('writes of the cache that overlap reach the file in the order in which they were called, whichever of them the mount makes wait', async () => {
+    const { file, source } = newFile()
+    await using cache = await attachedClient(mount.path)
+    await cache.open('f', file, 'r+')
+    for (let round = 0; round < 10; round++) {
+      // They are called before, while and after the range is granted, and the last page of the longer ones is what a command has.
+      const writing = cache.run<string>(`
+        let last, stop = false
+        const all = []
+        setTimeout(() => (stop = true), 600)
+        for (let i = 0; !stop; i++) {
+          last = String.fromCharCode(97 + (i % 26))
+          all.push(kept.f.write(Buffer.alloc(i % 2 === 0 ? 8192 : 4096, last), { position: 0 }))
+          await new Promise((resolve) => setTimeout(resolve, i % 3))
+        }
+        await Promise.all(all)
+        return last`)
+      const holder = await startHolder(file, '--range', '4KiB-8KiB')
+      await sleep(50)
+      expect(await finish(holder)).toBe(0)
+      expect(page(await writing)).toBe(source().slice(0, PAGE))
+    }
+  })
+
   test('a file that is opened while a part of it is granted; other threads of the cache', async () => {
     const { file } = newFile()
     await using cache = await attachedClient(mount.path)

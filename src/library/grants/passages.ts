@@ -26,14 +26,15 @@ export interface LoadPassage {
 
 export class Passages {
   readonly #authority: Gate
-  readonly #waitMs: number
-  readonly #isRefused: boolean
+  /** For so long anybody waits. */
+  readonly waitMs: number
+  /** Files are of a mount, which refuses what is granted to somebody: also to who has been let through here. */
+  readonly isRefused: boolean
 
-  /** `waitMs`: for so long anybody waits. `isRefused`: files are of a mount, which refuses (EAGAIN) what is granted to somebody. */
   constructor(authority: Gate, waitMs: number, isRefused = false) {
     this.#authority = authority
-    this.#waitMs = waitMs
-    this.#isRefused = isRefused
+    this.waitMs = waitMs
+    this.isRefused = isRefused
   }
 
   /** Runs it until it is not refused any more. In a mount what is granted just now is refused, also to who has waited for his turn here: he has to once more. `wait`: whether he would. */
@@ -42,7 +43,7 @@ export class Passages {
       try {
         return await run()
       } catch (error) {
-        if (!wait || !this.#isRefused || (error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+        if (!wait || !this.isRefused || (error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
       }
   }
 
@@ -80,11 +81,18 @@ export class Passages {
     }
   }
 
-  /** For changing bytes [start, end) of the file; `end` may be Infinity. */
-  async change(inode: CachedInode, start: number, end: number, wait: boolean): Promise<Leave> {
+  /** For changing bytes [start, end) of the file; `end` may be Infinity. `onWaiting` is called where it has to wait. */
+  async change(
+    inode: CachedInode,
+    start: number,
+    end: number,
+    wait: boolean,
+    onWaiting?: () => void,
+    waitMs = this.waitMs,
+  ): Promise<Leave> {
     for (;;) {
       const { from, to } = pagesOf(inode, start, end)
-      const leave = await this.#enter(inode, from, to, true, wait)
+      const leave = await this.#enter(inode, from, to, true, wait, onWaiting, waitMs)
       // The file may have become shorter meanwhile: then there is more to change.
       if (pagesOf(inode, start, end).from >= from) return leave
       leave()
@@ -103,6 +111,7 @@ export class Passages {
     writes: boolean,
     wait: boolean,
     onWaiting?: () => void,
+    timeoutMs = this.waitMs,
   ): Promise<Leave> {
     return new Promise((resolve, reject) => {
       let isAnswered = false
@@ -110,12 +119,15 @@ export class Passages {
         ...rangeOf(inode, from, to),
         writes,
         wait,
-        timeoutMs: this.#waitMs,
+        timeoutMs,
         onEntered: (leave) => {
           isAnswered = true
           resolve(leave)
         },
-        onRefused: (code) => reject(refusedError(code, writes ? 'write' : 'read', inode.path)),
+        onRefused: (code) => {
+          isAnswered = true
+          reject(refusedError(code, writes ? 'write' : 'read', inode.path))
+        },
       })
       if (!isAnswered) onWaiting?.()
     })

@@ -268,6 +268,42 @@ test('readers wait no longer than the cache is told', async () => {
   await expect(it.file.truncate(1)).rejects.toEqual(code('ETIMEDOUT'))
 })
 
+test('writes that overlap one that waits come after it, whatever else is in their way; others do not wait', async () => {
+  await using it = await Setting.create()
+  const grant = await it.file.exclusive({ position: PAGE, length: PAGE })
+  const settled: string[] = []
+  const write = (letter: string, page: number, count: number) =>
+    it.file.write(Buffer.alloc(count * PAGE, letter), { position: page * PAGE }).then(() => settled.push(letter))
+  const writes = [write('a', 0, 2), write('b', 0, 1), write('c', 0, 1)]
+  await write('d', 2, 1)
+  await it.file.write(Buffer.alloc(1), { position: 6 * PAGE, wait: false })
+  await expect(it.file.write(Buffer.alloc(1), { position: 10, wait: false })).rejects.toEqual(code('EAGAIN'))
+  writes.push(
+    it.file.truncate(PAGE + 10).then(() => settled.push('cut')),
+    write('e', 2, 1),
+  )
+  for (const writing of writes) expect(await waits(writing)).toBe(true)
+  await grant.publish()
+  await Promise.all(writes)
+  expect(settled.filter((each) => each !== 'cut')).toEqual(['d', 'a', 'b', 'c', 'e'])
+  const zeros = '\0'.repeat(PAGE - 10)
+  expect(fs.readFileSync(it.file.path, 'latin1')).toBe(
+    `${'c'.repeat(PAGE)}${'a'.repeat(10)}${zeros}${'e'.repeat(PAGE)}`,
+  )
+})
+
+test('who waits for a write that waits does so no longer than for a grant', async () => {
+  await using it = await Setting.create({ waitMs: 100 })
+  await using grant = await it.file.exclusive({ position: PAGE, length: PAGE })
+  const began = performance.now()
+  const ends = await Promise.allSettled(
+    Array.from({ length: 20 }, () => it.file.write(Buffer.alloc(2 * PAGE), { position: 0 })),
+  )
+  expect(new Set(ends.map((end) => end.status === 'rejected' && end.reason.code))).toEqual(new Set(['ETIMEDOUT']))
+  expect(performance.now() - began).toBeLessThan(1000)
+  await it.file.write(grant.bytes, { position: 0, wait: false })
+})
+
 test('closing the file ends its grants, and those that it waits for', async () => {
   await using it = await Setting.create()
   const other = await it.cache.open(it.file.path, 'r+')
