@@ -32,6 +32,14 @@ const WANTED =
   INIT.INIT_EXT
 
 /**
+ * So many requests of the kernel that nobody waits for, asynchronous direct I/O and reading ahead, are with the daemon at a time. Those that wait for a grant are among them, and hold up what comes after them, so there are
+ * many; what is behind them in the queue, and what waiting writes take here, 1 MiB each, keeps them from being more.
+ */
+const BACKGROUND_MAX = 1024
+/** From so many on the kernel reads less ahead. */
+const CONGESTION = 48
+
+/**
  * Answers INIT in `reply`. Returns the payload's bytes and fills `session`, or returns -EPROTO for a kernel older
  * than {@link MINOR_VERSION_MIN}. A kernel with a newer major version is answered with ours, and asks again.
  */
@@ -65,7 +73,7 @@ export function answerInit(request: Request, reply: Reply, wishes: InitWishes, s
   reply.setU32(4, session.minor)
   reply.setU32(8, Math.min(request.u32(8), session.maxReadBytes)) // max_readahead
   reply.setU32(12, flags)
-  reply.setU32(16, 64 | (48 << 16)) // max_background, congestion_threshold
+  reply.setU32(16, BACKGROUND_MAX | (CONGESTION << 16)) // max_background, congestion_threshold
   reply.setU32(20, session.maxReadBytes) // max_write
   reply.setU32(24, 1) // time_gran: nanoseconds
   reply.setU32(28, session.maxReadBytes >> 12) // max_pages, map_alignment

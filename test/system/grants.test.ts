@@ -3,6 +3,7 @@
  * when something fails.
  */
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { deviceOf, grantSocket } from '../../src/exclusive/mounts.ts'
 import { ROOT_DIRECTORY } from '../../src/util/runtime-directory.ts'
@@ -349,6 +350,40 @@ for (const kind of ['xfs', 'ext4'] as const)
       expect(await finish(second)).toBe(0)
       expect(await read).toBe(pageOf(OLD) + pageOf(OLD) + pageOf(NEW))
       expect(await finish(first)).toBe(0)
+      await waits(mount, 0)
+    })
+
+    test('asynchronous direct reads that wait do not hold up page faults', async () => {
+      await using below = await loopFilesystem(kind)
+      fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
+      fs.writeFileSync(`${below.path}/other`, noise(8 * MEBIBYTE, 1))
+      await using mount = await mounted(below.path, { flags: { passthrough: false } })
+      const file = `${mount.path}/f`
+      await using holder = await startHolder(file, '--range', '0-4KiB')
+      await using reader = await opened(file, 'O_RDONLY|O_DIRECT')
+      const count = 200
+      // struct iocb: data, key and flags, opcode (read) and priority, descriptor, buffer, bytes, offset, reserved …
+      await reader.run(
+        `import platform, struct
+syscall = ctypes.CDLL(None, use_errno=True).syscall
+setup, submit = (206, 209) if platform.machine() == 'x86_64' else (0, 2)
+context = ctypes.c_ulong(0)
+assert syscall(setup, count, ctypes.byref(context)) == 0
+memory = mmap.mmap(-1, 4096 * count)
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+asked = [ctypes.create_string_buffer(struct.pack('QQHhIQQQQQ', 0, 0, 0, 0, f, at + i * 4096, 4096, 0, 0, 0)) for i in range(count)]
+assert syscall(submit, context, ctypes.c_long(count), (ctypes.c_void_p * count)(*map(ctypes.addressof, asked))) == count`,
+        { count },
+      )
+      await waits(mount, count)
+      await using mapper = await opened(`${mount.path}/other`, 'O_RDONLY')
+      const faults = mapper.value<number>(
+        'sum(1 for i in [mmap.mmap(f, 0, prot=mmap.PROT_READ)] for at in range(0, len(i), 4096 * 97) if i[at] >= 0)',
+      )
+      const seen = await Promise.race([faults, sleep(5000).then(() => 'they wait')])
+      expect(await finish(holder)).toBe(0)
+      expect(seen).toBe(Math.ceil((8 * MEBIBYTE) / PAGE / 97))
+      await faults
       await waits(mount, 0)
     })
 
