@@ -274,7 +274,7 @@ export class GrantClient {
 
 /** The mount takes whole numbers alone, from 0 on. null: no limit. */
 function wholeMs(ms: number | null): number | null {
-  return ms === null || ms > Number.MAX_SAFE_INTEGER ? null : Math.max(0, Math.ceil(ms))
+  return ms === null || ms > Number.MAX_SAFE_INTEGER ? null : Math.max(0, Math.ceil(ms) || 0)
 }
 
 function wholeRange({ start, end }: Range): Range {

@@ -114,8 +114,14 @@ export class Lines {
   }
 }
 
+/** Asks for something, with a number that is none of the protocol's: not whole, below 0, or too large. */
+export interface WrongNumber {
+  readonly type: 'wrong number'
+  readonly id: number
+}
+
 /** What a line says to a mount; undefined where it is none of the protocol's. */
-export function parseToMount(line: string): ToMount | undefined {
+export function parseToMount(line: string): ToMount | WrongNumber | undefined {
   let said: Partial<Record<string, unknown>>
   try {
     said = JSON.parse(line)
@@ -123,14 +129,17 @@ export function parseToMount(line: string): ToMount | undefined {
     return undefined
   }
   if (typeof said !== 'object' || said === null || !isCount(said.id)) return undefined
+  const { id } = said
+  const ifCounts = (...numbers: readonly (number | null)[]): ToMount | WrongNumber =>
+    numbers.every((it) => it === null || isCount(it)) ? (said as ToMount) : { type: 'wrong number', id }
   switch (said.type) {
     case 'want':
       return isRange(said.range) &&
         (said.readers === 'wait' || said.readers === 'last-published') &&
         typeof said.wait === 'boolean' &&
         (said.holder === undefined || typeof said.holder === 'string') &&
-        (said.timeoutMs === null || isCount(said.timeoutMs))
-        ? (said as ToMount)
+        (said.timeoutMs === null || typeof said.timeoutMs === 'number')
+        ? ifCounts(said.range.start, said.range.end, said.timeoutMs)
         : undefined
     case 'publish':
       return typeof said.sync === 'boolean' ? (said as ToMount) : undefined
@@ -141,7 +150,9 @@ export function parseToMount(line: string): ToMount | undefined {
     case 'recalled':
       return isCount(said.turn) ? (said as ToMount) : undefined
     case 'revoke':
-      return isRange(said.range) && isCount(said.deadlineMs) ? (said as ToMount) : undefined
+      return isRange(said.range) && typeof said.deadlineMs === 'number'
+        ? ifCounts(said.range.start, said.range.end, said.deadlineMs)
+        : undefined
     default:
       return undefined
   }
@@ -153,6 +164,9 @@ const isCount = (value: unknown): value is number =>
 function isRange(value: unknown): value is Range {
   const range = value as Range | null
   return (
-    typeof range === 'object' && range !== null && isCount(range.start) && (range.end === null || isCount(range.end))
+    typeof range === 'object' &&
+    range !== null &&
+    typeof range.start === 'number' &&
+    (range.end === null || typeof range.end === 'number')
   )
 }

@@ -26,6 +26,13 @@ const CONNECTIONS_OF_USER_MAX = 128
 /** Of the buffer: more than a socket holds. Whoever goes on meanwhile is not waited for. */
 const CATCH_UP_READS_MAX = 64
 
+/** Of whoever means well, but was given it by others: he may hold what he holds. */
+const WRONG_NUMBER = {
+  type: 'refused',
+  code: 'EINVAL',
+  message: 'bytes and milliseconds are whole numbers from 0 on, below 2^53',
+} as const
+
 export interface ConnectionEvents {
   message(connection: Connection, message: ToMount): void
   closed(connection: Connection): void
@@ -147,7 +154,8 @@ export class Connections {
       if (connection.isCut) return true
       const message = parseToMount(line)
       if (message === undefined) return false
-      this.#events.message(connection, message)
+      if (message.type === 'wrong number') connection.send({ ...WRONG_NUMBER, id: message.id })
+      else this.#events.message(connection, message)
     }
     return lines !== undefined
   }

@@ -72,7 +72,8 @@ export class SimConnection implements GrantPeer {
       this.#isClosed = true
     } else if (!this.#isCut) {
       const message = parseToMount(line)
-      if (message === undefined) throw new Error(`the mount does not understand ${line}`)
+      if (message === undefined || message.type === 'wrong number')
+        throw new Error(`the mount does not understand ${line}`)
       this.#world.mount.holdings.message(this, message)
     }
   }
