@@ -323,6 +323,27 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache attach
     expect(new Set(many)).toEqual(new Set(['granted', 'ETIMEDOUT', 'ENFILE']))
   })
 
+  test('what a process has no room for it does not hold', async () => {
+    const { file } = newFile()
+    await using cache = await attachedClient(mount.path)
+    await cache.open('f', file, 'r+')
+    const asked = (options: Record<string, unknown>) => cache.exclusive('f', 'none', options)
+    const isFree = () => samepage(['exclusive', '--no-wait', file, '--', 'cat']).status === 0
+    // The mount clips it to the file, and nobody has that much memory.
+    await expect(asked({ position: 0, length: 2 ** 45 })).rejects.toThrow()
+    expect(isFree()).toBe(true)
+    const descriptors = (count: number) => spawnSync('prlimit', ['--pid', `${cache.process.pid}`, `--nofile=${count}:`])
+    expect(descriptors(3).status).toBe(0)
+    await expect(asked({ length: PAGE, timeoutMs: 3000 })).rejects.toThrow('EMFILE')
+    expect(isFree()).toBe(true)
+    descriptors(1024)
+    for (const wrong of [{ timeoutMs: 100.5 }, { timeoutMs: -3 }, { timeoutMs: Number.NaN }]) {
+      await cache.exclusive('f', 'mine', { length: PAGE, ...wrong }).catch(() => {})
+      await cache.run('await kept.mine?.abandon(); await kept.f.revoke({ position: 0, length: 1, deadlineMs: 0.5 })')
+    }
+    expect(await cache.read('f', 0, PAGE)).toBe(page(OLD))
+  }, 60_000)
+
   test('who is let into the mount, and how far: that of another user', async () => {
     const { file } = newFile()
     fs.chmodSync(path.join(below, path.basename(file)), 0o644)

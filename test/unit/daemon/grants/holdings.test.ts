@@ -35,11 +35,16 @@ let holdings: Holdings
 let connections: number
 /** Users of files. */
 let shared: number
+/** What becomes of a publish. */
+let publish: () => number
+/** How often the kernel was to believe nothing any more. */
+let forgotten: number
 /** What {@link Holdings} waits for before it answers who attends. */
 let answered: Promise<void>
 
 beforeEach(() => {
-  connections = shared = 0
+  connections = shared = forgotten = 0
+  publish = () => 0
   answered = Promise.resolve()
   const records = { addFile: () => 0, removeFile: () => {}, add: () => 0, remove: () => {}, setPassing: () => {} }
   const timers = new VirtualTimers()
@@ -63,8 +68,8 @@ function file(key: string): GrantFile {
     share: () => file(key),
     release: () => shared--,
     inTheWay: async () => undefined,
-    copy: (start: number, length: number) => ({ start, length, memory: 0, publish: () => 0, close: () => {} }),
-    forgetCopies: async () => {},
+    copy: (start: number, length: number) => ({ start, length, memory: 0, publish: () => publish(), close: () => {} }),
+    forgetCopies: async () => void forgotten++,
   } as unknown as GrantFile
 }
 
@@ -135,4 +140,30 @@ test('who asks for more ranges than 64 at a time is told so, and holders go on',
   holdings.message(asking, { type: 'revoke', id: 66, range, deadlineMs: 60_000 })
   await soon()
   expect(asking.sent.at(-1)).toEqual({ type: 'ended', id: 66, asked: 0, taken: 0 })
+})
+
+test('what could not be published is still held, and nobody keeps what was there for a moment', async () => {
+  const holder = connect()
+  holdings.show(holder, file('f'), true)
+  const range = { start: 0, end: 4096 }
+  holdings.message(holder, { type: 'want', id: 1, range, readers: 'wait', wait: true, timeoutMs: null })
+  await soon()
+  const failing = [
+    () => -28,
+    () => {
+      throw new Error('a part of it could not be put back')
+    },
+  ]
+  for (const [i, fail] of failing.entries()) {
+    publish = fail
+    holdings.message(holder, { type: 'publish', id: 1, sync: true })
+    await soon()
+    expect(holder.sent.at(-1)).toMatchObject({ type: 'ended', id: 1, code: ['ENOSPC', 'EIO'][i] })
+    expect([forgotten, holdings.report().held.length, holdings.report().published]).toEqual([i + 1, 1, 0])
+  }
+  publish = () => 0
+  holdings.message(holder, { type: 'publish', id: 1, sync: true })
+  await soon()
+  expect(holder.sent.at(-1)).toEqual({ type: 'ended', id: 1 })
+  expect([forgotten, holdings.report().held.length, holdings.report().published]).toEqual([3, 0, 1])
 })
