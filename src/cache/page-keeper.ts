@@ -207,7 +207,7 @@ export class PageKeeper {
     if (this.frames.surplus > 0) this.#trim()
   }
 
-  /** A load has ended: the limit may have sunk meanwhile. */
+  /** Evicts what is too much: the limit may have sunk, also while something was loaded. */
   giveWay(): void {
     this.#reclaim(this.frames.excess - 1)
   }
@@ -470,7 +470,7 @@ export class PageKeeper {
     this.#limit = limit
     this.frames.setLimit(limit)
     this.#policy.resize(this.frames.limit)
-    this.#reclaim(this.frames.excess - 1)
+    this.giveWay()
     if (this.frames.surplus > 0) this.#trim()
   }
 

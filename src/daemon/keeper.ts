@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OwnPages } from '../cache/own-pages.ts'
 import { ARENA, type RunMap } from '../cache/run-map.ts'
-import { Reply } from '../fuse/messages.ts'
+import { Reply, requestNumber } from '../fuse/messages.ts'
 import type { Families } from '../homes/families.ts'
 import type { Home } from '../homes/home.ts'
 import type { HomeUsers, SourceFile, Stamp } from '../homes/home-storage.ts'
@@ -145,7 +145,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   receive(message: ToKeeper): void {
     if (message.type === 'open') void this.#open(message)
     else if (message.type === 'unmap') this.#unmap(message.map)
-    else if (message.type === 'interrupt') this.#interrupt(requestKey(message.uniqueLow, message.uniqueHigh))
+    else if (message.type === 'interrupt') this.#interrupt(requestNumber(message.uniqueLow, message.uniqueHigh))
   }
 
   /** To be called every few seconds: tells families which homes were used, and lets them drop others; all that nobody uses where space is `short`. */
@@ -160,7 +160,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   async #open(request: OpenRequest): Promise<void> {
-    const key = requestKey(request.uniqueLow, request.uniqueHigh)
+    const key = requestNumber(request.uniqueLow, request.uniqueHigh)
     this.#waiting.set(key, request)
     try {
       if (this.#early.take(key)) {
@@ -256,7 +256,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       result = typeof errno === 'number' && errno < 0 ? errno : -ERRNO.EIO
     }
     if (result === UNDECIDED) return false
-    this.#waiting.delete(requestKey(uniqueLow, uniqueHigh))
+    this.#waiting.delete(requestNumber(uniqueLow, uniqueHigh))
     const failed = result < 0
     const bytes = this.#reply.finish(uniqueLow, uniqueHigh, failed ? result : 0, failed ? 0 : result)
     const sent = write(request.fuseFd, this.#reply.bytes, bytes)
@@ -476,8 +476,4 @@ function refsOf<HomeFile>(decided: Serving<HomeFile>): readonly HomeRef[] {
 
 function isSame(stamp: Stamp, stat: Statx): boolean {
   return stamp.ctimeSec === stat.ctimeSec && stamp.ctimeNsec === stat.ctimeNsec && stamp.size === stat.size
-}
-
-function requestKey(low: number, high: number): string {
-  return `${high}:${low}`
 }

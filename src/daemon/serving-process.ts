@@ -7,7 +7,7 @@ import type { Session } from '../fuse/init.ts'
 import { MINOR_VERSION_EPOCH } from '../fuse/protocol.ts'
 import { linuxNative } from '../library/linux-native.ts'
 import { ERRNO } from '../linux/errors.ts'
-import { keepsForRoot, kindOf, movesCtime } from '../linux/filesystem-kinds.ts'
+import { keepsForRoot, movesCtime } from '../linux/filesystem-kinds.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { giveUpResources } from '../linux/identity.ts'
 import { exitNow } from '../linux/native.ts'
@@ -261,8 +261,8 @@ function watchSource({ source, directoryFd, filesystem }: OpenedSource): number 
 
 /** Throws where no file of the source could be held in the arena for what it holds. */
 function checkMergeable({ cross }: ServingStart, source: OpenedSource): void {
-  if (cross || movesCtime(kindOf(source.directoryFd))) return
   const { kind } = source.filesystem
+  if (cross || movesCtime(kind)) return
   throw new Error(
     `--merge cannot be had on ${kind}: it works on ext4, XFS and btrfs, where the time of change tells of every change`,
   )

@@ -3,11 +3,12 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { DeviceChannel } from '../fuse/channel.ts'
 import { Server } from '../fuse/server.ts'
 import { ERRNO } from '../linux/errors.ts'
+import { handOver } from './grants/handed-over.ts'
 import { heldBack } from './grants/held-back.ts'
 import { allHandlers } from './handlers/all.ts'
 import { waitingForLeases } from './handlers/leased.ts'
 import { byOpcode, reportDefect, threadContext } from './handlers/thread-context.ts'
-import type { ToGrants, WorkerStart } from './shared-state.ts'
+import type { WorkerStart } from './shared-state.ts'
 
 /** How often a parked worker reads its messages. */
 const DRAIN_MS = 5000
@@ -30,10 +31,7 @@ const { maps, stats, granted, tellKeeper } = context
 const patient = waitingForLeases(allHandlers(context, space), (request) =>
   tellKeeper({ type: 'leased', fuseFd, bytes: request.bytes.slice(0, request.length) }),
 )
-const handlers = heldBack(patient, granted, (request) => {
-  const bytes = request.bytes.slice(0, request.length)
-  grants.postMessage({ type: 'request', fuseFd, bytes } satisfies ToGrants, [bytes.buffer])
-})
+const handlers = heldBack(patient, granted, (request) => handOver(grants, fuseFd, request))
 
 const server = new Server(
   byOpcode(handlers),

@@ -8,6 +8,9 @@ import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from './protocol.ts'
 const TWO_32 = 2 ** 32
 const IN = IN_HEADER_BYTES >> 2
 
+/** By what the kernel's request is known while it waits, and its INTERRUPT names it: the two halves of its unique. */
+export const requestNumber = (uniqueLow: number, uniqueHigh: number): string => `${uniqueHigh}:${uniqueLow}`
+
 /** The request that stands in the receive buffer. Body fields are addressed by byte offset after the header. */
 export class Request {
   readonly bytes: Uint8Array

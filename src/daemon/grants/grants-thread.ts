@@ -7,7 +7,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { Credentials } from '../credentials.ts'
 import { allHandlers } from '../handlers/all.ts'
-import { byOpcode, reportDefect, threadContext } from '../handlers/thread-context.ts'
+import { answeringContext, byOpcode, reportDefect } from '../handlers/thread-context.ts'
 import type { SharedState, ToGrants } from '../shared-state.ts'
 import { Connections } from './connections.ts'
 import { HandedOverRequests } from './handed-over.ts'
@@ -42,19 +42,7 @@ const DRAIN_MS = 5000
 const { worker, fuseFd, shared, listening, device, control, workers } = workerData as GrantsStart
 if (parentPort === null) throw new Error('grants-thread.ts runs as a worker thread only')
 
-const { context, crew, space } = threadContext(shared, parentPort, {
-  worker,
-  fuseFd,
-  // A file that is granted is not read from there.
-  arena: undefined,
-  // It reads too seldom to need windows.
-  dax: undefined,
-  grants: () => {},
-  // The answers go to the descriptors of workers.
-  splices: false,
-  // Only closing a file has anything to say there, and that is never handed over.
-  invalidate: () => {},
-})
+const { context, crew, space } = answeringContext(shared, parentPort, worker, fuseFd)
 const defect = (opcode: number, error: unknown) => reportDefect(context, opcode, error)
 const handlers = byOpcode(allHandlers(context, space))
 

@@ -2,14 +2,14 @@
  * Requests that workers have handed over: kept until their turn has come, then answered as a worker would have, by the very handlers. Context: the
  * grants' thread, and that of leases.
  */
-import { Reply, Request } from '../../fuse/messages.ts'
+import type { MessagePort } from 'node:worker_threads'
+import { Reply, Request, requestNumber } from '../../fuse/messages.ts'
 import { OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
-import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { type Handler, NO_REPLY, requestBytes } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { write } from '../../linux/fuse-device.ts'
-
-/** Signals that came before the request that they are to end: messages of two workers may overtake each other. */
-const EARLY_INTERRUPTS_MAX = 256
+import { EarlyInterrupts } from '../early-interrupts.ts'
+import type { ToGrants } from '../shared-state.ts'
 
 /** A request as a worker received it, by the descriptor that the answer has to go to. */
 export interface HandedOver {
@@ -33,11 +33,11 @@ export class HandedOverRequests {
   readonly #reply: Reply
   /** How to end those that wait and may be ended by a signal. */
   readonly #waiting = new Map<string, () => void>()
-  readonly #early = new Set<string>()
+  readonly #early = new EarlyInterrupts()
 
   constructor(parts: HandedOverParts) {
     this.#parts = parts
-    this.#request = new Request(parts.maxBytes + 4096)
+    this.#request = new Request(requestBytes(parts.maxBytes))
     this.#reply = new Reply(parts.maxBytes + OUT_HEADER_BYTES)
   }
 
@@ -83,7 +83,7 @@ export class HandedOverRequests {
 
   /** It waits from now on; `interrupted` is called where a signal comes for it, or has come already, and is to end it. */
   waits(handed: HandedOver, interrupted: () => void): void {
-    if (this.#early.delete(handed.number)) interrupted()
+    if (this.#early.take(handed.number)) interrupted()
     else this.#waiting.set(handed.number, interrupted)
   }
 
@@ -94,18 +94,18 @@ export class HandedOverRequests {
 
   interrupt(number: string): void {
     const interrupted = this.#waiting.get(number)
-    if (interrupted !== undefined) {
-      interrupted()
-      return
-    }
-    this.#early.add(number)
-    if (this.#early.size > EARLY_INTERRUPTS_MAX) this.#early.delete(this.#early.values().next().value!)
+    if (interrupted !== undefined) interrupted()
+    else this.#early.add(number)
   }
+}
+
+/** Hands a request, which came by `fuseFd`, over to the grants' thread; its memory can be used again when this returns. */
+export function handOver(port: MessagePort, fuseFd: number, request: Request): void {
+  const bytes = request.bytes.slice(0, request.length)
+  port.postMessage({ type: 'request', fuseFd, bytes } satisfies ToGrants, [bytes.buffer])
 }
 
 export function handedOver(fuseFd: number, bytes: Uint8Array<ArrayBuffer>): HandedOver {
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, 4)
   return { fuseFd, bytes, number: requestNumber(words[2]!, words[3]!) }
 }
-
-export const requestNumber = (low: number, high: number): string => `${high}:${low}`

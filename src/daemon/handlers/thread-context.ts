@@ -68,6 +68,28 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
   return { context, crew, space: new Space(shared.space) }
 }
 
+/** The same of a thread that answers what workers have handed over. */
+export function answeringContext(
+  shared: SharedState,
+  port: MessagePort,
+  worker: number,
+  fuseFd: number,
+): ThreadContext {
+  return threadContext(shared, port, {
+    worker,
+    fuseFd,
+    // A file that is granted is not read from there.
+    arena: undefined,
+    // Such a thread reads too seldom to need windows.
+    dax: undefined,
+    grants: () => {},
+    // The answers go to the descriptors of workers.
+    splices: false,
+    // Only closing a file has anything to say there, and that is never handed over.
+    invalidate: () => {},
+  })
+}
+
 export function byOpcode(handlers: Partial<Record<OpcodeName, Handler>>): (Handler | undefined)[] {
   const table: (Handler | undefined)[] = []
   for (const row of OPCODE_ROWS) table[row.code] = handlers[row.name]

@@ -3,12 +3,13 @@
  * tried again, by the handlers of a worker, until it is answered, or a signal comes for who waits.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { requestNumber } from '../../fuse/messages.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { type HandedOver, HandedOverRequests, handedOver, requestNumber } from '../grants/handed-over.ts'
+import { type HandedOver, HandedOverRequests, handedOver, handOver } from '../grants/handed-over.ts'
 import { heldBack } from '../grants/held-back.ts'
 import { allHandlers } from '../handlers/all.ts'
 import { waitingForLeases } from '../handlers/leased.ts'
-import { byOpcode, reportDefect, threadContext } from '../handlers/thread-context.ts'
+import { answeringContext, byOpcode, reportDefect } from '../handlers/thread-context.ts'
 import type { SharedState, ToGrants } from '../shared-state.ts'
 
 export interface LeaseThreadStart {
@@ -34,16 +35,7 @@ const DRAIN_MS = 5000
 const { worker, fuseFd, shared, requests: port, grants } = workerData as LeaseThreadStart
 if (parentPort === null) throw new Error('lease-thread.ts runs as a worker thread only')
 
-const { context, space } = threadContext(shared, parentPort, {
-  worker,
-  fuseFd,
-  // It reads nothing, and closes nothing.
-  arena: undefined,
-  dax: undefined,
-  grants: () => {},
-  splices: false,
-  invalidate: () => {},
-})
+const { context, space } = answeringContext(shared, parentPort, worker, fuseFd)
 const defect = (opcode: number, error: unknown) => reportDefect(context, opcode, error)
 
 const waiting = new Map<string, HandedOver>()
@@ -51,10 +43,7 @@ let isStillLeased = false
 const patient = waitingForLeases(allHandlers(context, space), () => {
   isStillLeased = true
 })
-const handlers = heldBack(patient, context.granted, (request) => {
-  const bytes = request.bytes.slice(0, request.length)
-  grants.postMessage({ type: 'request', fuseFd: context.fuseFd, bytes } satisfies ToGrants, [bytes.buffer])
-})
+const handlers = heldBack(patient, context.granted, (request) => handOver(grants, context.fuseFd, request))
 const requests = new HandedOverRequests({
   handlers: byOpcode(handlers),
   maxBytes: shared.options.maxReadBytes,

@@ -1,7 +1,7 @@
 /**
  * Lock requests as they come from the kernel, by way of a worker, answered from the lock table. Context: the keeper's thread.
  */
-import { Reply } from '../../fuse/messages.ts'
+import { Reply, requestNumber } from '../../fuse/messages.ts'
 import { LK_OUT_BYTES } from '../../fuse/protocol.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { write } from '../../linux/fuse-device.ts'
@@ -99,4 +99,4 @@ const setLong = (reply: Reply, at: number, value: bigint): void =>
   reply.setU64(at, Number(value & 0xffff_ffffn), Number(value >> 32n))
 
 const numberOf = ({ uniqueLow, uniqueHigh }: { uniqueLow: number; uniqueHigh: number }): string =>
-  `${uniqueHigh}:${uniqueLow}`
+  requestNumber(uniqueLow, uniqueHigh)
