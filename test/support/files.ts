@@ -122,6 +122,8 @@ export function writeScattered(path: string, count: number, seed = 1): void {
       O_RDWR,
     ),
   )
+  // XFS frees an unlinked file's extents some time later, in the background, and only then are these here shared no more.
+  fs.truncateSync(dense)
   fs.unlinkSync(dense)
   run('sync', '-f', path)
 }
