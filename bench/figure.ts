@@ -6,6 +6,7 @@ export const OTHER_SIDES = [
   'native',
   'bindfs',
   'bindfs --multithreaded',
+  'bindfs --enable-lock-forwarding',
   'Map.get',
   'one thread',
   'fs.readSync',

@@ -80,7 +80,7 @@ export function cloneMany(directory: string, name: string, image: string, count:
 }
 
 /** A directory and a tree that are there to be asked for, so that a server has compiled and cached what it needs when it is measured. */
-export const EXERCISE = { name: 'exercise', files: 2000, tree: 'exercise-tree', directories: 200 } as const
+export const EXERCISE = { name: 'exercise', files: 10_000, tree: 'exercise-tree', directories: 200 } as const
 
 export function writeExercise(directory: string): void {
   writeMany(directory, EXERCISE.name, EXERCISE.files, 100)

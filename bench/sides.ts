@@ -12,6 +12,14 @@ import { runClient, timeProgram } from './client.ts'
 import type { Side, Target, UNIT } from './figure.ts'
 import { EXERCISE } from './files.ts'
 
+/** The ways in which bindfs is run. With its locks forwarded it hears of each close(2), as a mount of Samepage that can be written does;
+ * it asks for several threads then. */
+const BINDFS_OPTIONS = {
+  bindfs: [],
+  'bindfs --multithreaded': ['--multithreaded'],
+  'bindfs --enable-lock-forwarding': ['--multithreaded', '--enable-lock-forwarding'],
+} as const satisfies Partial<Record<Side, readonly string[]>>
+
 export interface SideMount {
   /** Where the files are seen. */
   readonly path: string
@@ -37,13 +45,15 @@ export async function openSide(
   return mount
 }
 
-const SIDES = ['samepage', 'bindfs', 'native'] as const
-
 /** What {@link compareFreshMounts} measures. */
 export interface FreshMounts {
   readonly name: string
   readonly unit: typeof UNIT.PER_SECOND | typeof UNIT.SECONDS
   readonly targets: readonly Target[]
+  /** Another peer than bindfs as it comes. */
+  readonly peer?: keyof typeof BINDFS_OPTIONS
+  /** Of the mount command of Samepage. */
+  readonly options?: readonly string[]
   /** Before each measurement, without a mount. */
   readonly prepare?: () => Promise<unknown>
   /** `root`: where the files are seen. */
@@ -52,16 +62,16 @@ export interface FreshMounts {
 
 /** Compares Samepage, bindfs and native, each measurement through a fresh mount that has served other names. */
 export function compareFreshMounts(bench: Bench, place: Place, pinning: Pinning, what: FreshMounts): Promise<void> {
-  const { name, unit, targets, prepare, measure } = what
+  const { name, unit, targets, peer = 'bindfs', options, prepare, measure } = what
   return compare(bench, {
     name,
     unit,
-    sides: SIDES,
+    sides: ['samepage', peer, 'native'],
     targets,
     processors: describePinning(pinning),
     async measure(side) {
       await prepare?.()
-      const mount = await openSide(bench, side, place, pinning.server)
+      const mount = await openSide(bench, side, place, pinning.server, options)
       try {
         await exercise(mount, pinning.client)
         return await measure(mount.path)
@@ -95,17 +105,18 @@ async function mountSide(
     const mount = await startMount(program, source, mountpoint, options, bench.cleanup)
     return { path: mountpoint, memory: mount.memory, stop: mount.stop }
   }
-  return startBindfs(bench, side, source, mountpoint, processors)
+  const flags = side in BINDFS_OPTIONS ? BINDFS_OPTIONS[side as keyof typeof BINDFS_OPTIONS] : undefined
+  if (flags === undefined) throw new Error(`no mount is known as ${side}`)
+  return startBindfs(bench, flags, source, mountpoint, processors)
 }
 
 async function startBindfs(
   bench: Bench,
-  side: Side,
+  flags: readonly string[],
   source: string,
   mountpoint: string,
   processors: string,
 ): Promise<SideMount> {
-  const flags = side === 'bindfs --multithreaded' ? ['--multithreaded'] : []
   const args = ['--cpu-list', processors, 'bindfs', '-f', ...flags, source, mountpoint]
   const child = spawn('taskset', args, { stdio: 'ignore', detached: true })
   const isMounted = () => readMountInfo().some((mount) => mount.mountpoint === mountpoint)

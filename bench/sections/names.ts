@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { APART, type Bench, type Pinning, type Place, type Section, TOGETHER, withXfs } from '../bench.ts'
 import { type NamesTask, perSecond, runClient, timeProgram } from '../client.ts'
-import { type Target, UNIT } from '../figure.ts'
+import { UNIT } from '../figure.ts'
 import { cloneMany, writeClones, writeExercise, writeMany } from '../files.ts'
 import { compareFreshMounts, type FreshMounts } from '../sides.ts'
 
@@ -24,9 +24,13 @@ export const names: Section = {
       for (let i = 0; i < directories; i++) writeMany(place.source, `tree/${i}`, 100, 100)
       for (const pinning of [APART, TOGETHER]) {
         const client = (name: string, task: Omit<NamesTask, 'directory'>, directory: string) =>
-          compareMounts(bench, place, pinning, name, UNIT.PER_SECOND, NO_SLOWER, async (root) =>
-            perSecond(await runClient('names', pinning.client, { ...task, directory: path.join(root, directory) })),
-          )
+          compareMounts(bench, place, pinning, {
+            name,
+            unit: UNIT.PER_SECOND,
+            targets: NO_SLOWER,
+            measure: async (root) =>
+              perSecond(await runClient('names', pinning.client, { ...task, directory: path.join(root, directory) })),
+          })
         const stat = { what: 'stat', files: some } as const
         await client('stat, of names never seen', { ...stat, passes: 1, pauseSeconds: 0 }, 'some')
         await client('stat, after the kernel has forgotten', { ...stat, passes: 2, pauseSeconds: 1.5 }, 'some')
@@ -41,14 +45,26 @@ export const names: Section = {
           [`find: ${names} names, again`, [], 2],
           [`find -size: ${names} names and sizes`, ['-size', '+1M'], 1],
         ] as const)
-          await compareMounts(bench, place, pinning, name, UNIT.SECONDS, NO_SLOWER, async (root) => {
-            const tree = path.join(root, 'tree')
-            for (let i = 1; i < times; i++) await find(pinning.client, tree, args)
-            return await find(pinning.client, tree, args)
+          await compareMounts(bench, place, pinning, {
+            name,
+            unit: UNIT.SECONDS,
+            targets: NO_SLOWER,
+            measure: async (root) => {
+              const tree = path.join(root, 'tree')
+              for (let i = 1; i < times; i++) await find(pinning.client, tree, args)
+              return await find(pinning.client, tree, args)
+            },
           })
       }
     }),
 }
+
+/** Each with a peer that sends as many requests. */
+const WAYS_TO_MOUNT = [
+  { how: 'read-only', peer: 'bindfs', options: ['--read-only'] },
+  { how: 'to be written', peer: 'bindfs', options: [] },
+  { how: 'to be written, locks below, too', peer: 'bindfs --enable-lock-forwarding', options: [] },
+] as const
 
 export const openClose: Section = {
   name: 'open-close',
@@ -60,7 +76,7 @@ export const openClose: Section = {
       await writeClones(place.source, MEBIBYTE, 0, bench.cleanup)
       cloneMany(place.source, 'pristine', 'image', 100, 0)
       cloneMany(place.source, 'diverged', 'image', 100, 2)
-      const passes = bench.quick ? 2 : 20
+      const passes = bench.quick ? 2 : 50
       for (const pinning of [TOGETHER, APART])
         for (const [kind, files] of [
           ['private', 1000],
@@ -68,11 +84,18 @@ export const openClose: Section = {
           ['diverged', 100],
         ] as const) {
           const what = { what: 'open and close', files, passes: (passes * 1000) / files, pauseSeconds: 0 } as const
+          const measure = async (root: string) =>
+            perSecond(await runClient('names', pinning.client, { ...what, directory: path.join(root, kind) }))
           const name = `open and close: ${kind} files`
-          const targets = [{ against: 'bindfs', min: 0.8 }] as const
-          await compareMounts(bench, place, pinning, name, UNIT.PER_SECOND, targets, async (root) =>
-            perSecond(await runClient('names', pinning.client, { ...what, directory: path.join(root, kind) })),
-          )
+          for (const { how, peer, options } of WAYS_TO_MOUNT)
+            await compareMounts(bench, place, pinning, {
+              name: `${name}, ${how}`,
+              unit: UNIT.PER_SECOND,
+              targets: [{ against: peer, min: 0.8 }],
+              peer,
+              options,
+              measure,
+            })
         }
     }),
 }
@@ -82,13 +105,10 @@ function compareMounts(
   bench: Bench,
   place: Place,
   pinning: Pinning,
-  name: string,
-  unit: FreshMounts['unit'],
-  targets: readonly Target[],
-  measure: FreshMounts['measure'],
+  what: Omit<FreshMounts, 'prepare'>,
 ): Promise<void> {
   const prepare = () => find(APART.client, place.source, ['-size', '+1M'])
-  return compareFreshMounts(bench, place, pinning, { name, unit, targets, prepare, measure })
+  return compareFreshMounts(bench, place, pinning, { ...what, prepare })
 }
 
 /** Seconds that find(1) takes; what it finds is counted nowhere. */
