@@ -36,6 +36,7 @@ interface OpenFile {
   readonly fd: number
   readonly writable: boolean
   readonly isDirect: boolean
+  readonly isAppending: boolean
   /** What it held when it was opened. */
   readonly earlier?: Buffer
 }
@@ -59,6 +60,7 @@ export function clearDesk(desk: Desk): void {
 
 const O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
 const O_CLOEXEC = 0o2000000
+const O_APPEND = 0o2000
 const O_DIRECT = 0o40000
 /** Of the device: what O_DIRECT wants positions to be multiples of. */
 const BLOCK = 512
@@ -113,6 +115,7 @@ function keep(desk: Desk, slot: number, fd: number, flags: number): string {
     fd,
     writable: (flags & O_WRITES) !== 0,
     isDirect: (flags & O_DIRECT) !== 0,
+    isAppending: (flags & O_APPEND) !== 0,
     ...(remembers ? { earlier: contentOf(fd, stat.size) } : {}),
   }
   return 'open'
@@ -307,9 +310,16 @@ const CALLS: Record<string, Performer> = {
   pwrite: (desk, slot: number, offset: number, length: number, stamp: number) =>
     withFile(desk, slot, (fd) => sys.pwrite(fd, stamped(desk, length, stamp, offset), length, offset)),
   write: (desk, slot: number, length: number, stamp: number) =>
-    withFile(desk, slot, (fd) => {
+    withFile(desk, slot, (fd, { isAppending, isDirect }) => {
+      // What the daemon serves it takes from anywhere, too.
+      if (isDirect) sys.lseek(fd, Math.ceil(sys.lseek(fd, 0, 1) / BLOCK) * BLOCK, 0)
       const written = sys.write(fd, stamped(desk, length, stamp, 0), length)
       if (written < 0) return written
+      // Through FUSE the position is then by the size that the kernel has heard of, and it does not hear of what others do below.
+      if (desk.isMixed && isAppending) {
+        sys.lseek(fd, 0, 0)
+        return written
+      }
       return `${plain(written)} now at ${plain(sys.lseek(fd, 0, 1))}`
     }),
   lseek: (desk, slot: number, offset: number, whence: number) =>
