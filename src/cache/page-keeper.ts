@@ -28,10 +28,8 @@ import type { ContentOwner } from './merge/content-owner.ts'
 import { PinnedFrames } from './pins.ts'
 import { type Ages, NEVER, type ReclaimPolicy } from './reclaim/policy.ts'
 import { Replicas } from './replicas.ts'
+import { Shadows } from './shadows.ts'
 import { XArray } from './xarray.ts'
-
-/** Beyond this share of the memory indexes hold no shadows. */
-const INDEX_SHARE_MAX = 1 / 8
 
 /** Frames given up at once where one is needed: the keeper looks at all pins each time. */
 const BATCH_MAX = 32
@@ -60,6 +58,7 @@ export class PageKeeper {
   readonly #counters: Int32Array
   readonly #index: XArray
   readonly #policy: ReclaimPolicy
+  readonly #shadows: Shadows
   readonly #giveBack: (frames: readonly number[]) => void
   readonly #inUse: ReadonlySet<number>
   /** Undefined while nobody merges. */
@@ -73,11 +72,10 @@ export class PageKeeper {
   #bytesMax: number
   /** Frames that pages may have, as set last. */
   #limit = 0
-  #shadows = 0
-  #pruneAt: number
 
   /**
-   * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they are used again. `nodes`: which frames lie where, where there is more than one NUMA node.
+   * `bytesMax`: for pages and the nodes of their indexes; frames beyond it are not used. `giveBack` gives the memory of frames to the system, until they
+   * are used again. `nodes`: which frames lie where, where there is more than one NUMA node.
    */
   constructor(
     memory: CacheMemory,
@@ -97,10 +95,10 @@ export class PageKeeper {
     )
     const { frames } = this
     this.#policy = policy({ get: (frame) => frames.age(frame), set: (frame, age) => frames.setAge(frame, age) })
+    this.#shadows = new Shadows(frames, this.#index, this.#policy)
     this.#giveBack = giveBack
     this.#loads = new Loads(frames)
     this.#bytesMax = bytesMax
-    this.#pruneAt = memory.sizes.frames
     this.#fitLimit()
   }
 
@@ -147,7 +145,8 @@ export class PageKeeper {
   }
 
   /**
-   * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there is no room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
+   * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there
+   * is no room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
    */
   reserve(mapping: number, page: number, near = 0): number {
     if (page >= PAGES_MAX) return NO_FRAME
@@ -163,13 +162,14 @@ export class PageKeeper {
   }
 
   /**
-   * The frame holds its page now: readers find it. `isWanted`: somebody has asked for it (else it was read ahead). False where it is given up instead, because the page was dropped meanwhile, or no node is left.
+   * The frame holds its page now: readers find it. `isWanted`: somebody has asked for it (else it was read ahead). False where it is given up instead,
+   * because the page was dropped meanwhile, or no node is left.
    */
   publish(frame: number, isWanted: boolean): boolean {
     const { frames } = this
     const mapping = frames.mapping(frame)
     const page = frames.page(frame)
-    const stamp = this.#stampAt(mapping, page)
+    const stamp = this.#shadows.stampAt(mapping, page, this.#contentMapping)
     if (this.#loads.isCancelled(frame)) {
       this.abandon(frame)
       this.counts.unpublished++
@@ -228,7 +228,7 @@ export class PageKeeper {
           this.#policy.remove(entryValue(word))
           this.#giveUp(entryValue(word))
         }
-      } else if (kind === EntryKind.SHADOW) this.#shadows--
+      }
       // That is not cached: it ends with its grant.
       else if (kind === EntryKind.EXCLUSIVE) return
       this.#erase(mapping, page, word, generation)
@@ -294,7 +294,8 @@ export class PageKeeper {
   }
 
   /**
-   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False where there is no room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
+   * The page in `frame` is the content mapping's from now on, and its owner has a shared entry that leads there. Views of it stay what they are. False
+   * where there is no room; then nothing has changed. To be followed by {@link publishShared} or {@link replaceByShared}: until then nothing is evicted.
    */
   handOver(frame: number): boolean {
     const { frames } = this
@@ -304,7 +305,7 @@ export class PageKeeper {
     const page = frames.page(frame)
     this.replicas?.collapse(frame)
     const generation = frames.handOver(frame, content, frame)
-    if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--
+    this.#shadows.gone(this.#index.get(content, frame))
     this.#index.set(content, frame, makeEntry(EntryKind.PAGE, frame), generation)
     this.#index.set(mapping, page, makeEntry(EntryKind.SHARED, frame), generation)
     return true
@@ -375,7 +376,7 @@ export class PageKeeper {
     const { resident, shadows, direct } = countEntries(this.#index, this.#inUse, frames, this.replicas, this.direct)
     if (resident !== this.counts.resident)
       throw new Error(`${resident} pages are found, ${this.counts.resident} counted`)
-    if (shadows !== this.#shadows) throw new Error(`${shadows} shadows are found, ${this.#shadows} counted`)
+    if (shadows !== this.#shadows.count) throw new Error(`${shadows} shadows are found, ${this.#shadows.count} counted`)
     this.replicas?.checkInvariants()
     this.direct?.checkInvariants(direct)
     const spare = (this.replicas?.counts.replicas ?? 0) + (this.direct?.counts.promoted ?? 0)
@@ -394,28 +395,19 @@ export class PageKeeper {
       const frame = this.#policy.victim(mayEvict, near)
       if (frame < 0) break
       this.replicas?.collapse(frame)
-      // A shadow takes the place of the page's entry, so there is room for it. The generation says which of the pages in this frame it is of.
-      this.#index.set(
-        this.frames.mapping(frame),
-        this.frames.page(frame),
-        makeEntry(EntryKind.SHADOW, this.#policy.stampOf(frame)),
-        this.frames.generation(frame),
-      )
-      this.#shadows++
+      this.#shadows.leave(frame)
       this.counts.evicted++
       this.#giveUp(frame)
     }
-    if (this.#shadows > this.#pruneAt)
-      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW || this.#policy.isWorthKeeping(entryValue(word)))
     // What shadows take, pages cannot have.
-    const isIndexLarge = this.indexBytes > this.#bytesMax * INDEX_SHARE_MAX
-    if (isIndexLarge && this.#shadows > this.frames.capacity / 8)
-      this.#prune((word) => entryKind(word) !== EntryKind.SHADOW)
+    const isWorthKeeping = this.#shadows.dueSweep(this.indexBytes / this.#bytesMax)
+    if (isWorthKeeping !== undefined) this.#prune(isWorthKeeping)
     if (this.frames.surplus > 0) this.#trim()
   }
 
   #erase(mapping: number, page: number, word: number, generation: number): void {
     this.#index.erase(mapping, page)
+    this.#shadows.gone(word)
     if (entryKind(word) === EntryKind.SHARED) this.#unshare(word, generation)
     else if (entryKind(word) === EntryKind.DIRECT) this.direct!.counts.entries--
   }
@@ -437,18 +429,6 @@ export class PageKeeper {
     return this.frames.generation(entryValue(word)) === generation
   }
 
-  /** What is known of a page that is not cached: its shadow's stamp, or that of the merged page that it was found in. */
-  #stampAt(mapping: number, page: number): number {
-    const word = this.#index.get(mapping, page)
-    if (entryKind(word) === EntryKind.SHADOW) return entryValue(word)
-    if (entryKind(word) !== EntryKind.SHARED || this.#content === undefined) return NEVER
-    const content = this.#contentMapping
-    const frame = entryValue(word)
-    const shadow = this.#index.get(content, frame)
-    const isOfIt = this.#index.generation(content, frame) === this.#index.generation(mapping, page)
-    return entryKind(shadow) === EntryKind.SHADOW && isOfIt ? entryValue(shadow) : NEVER
-  }
-
   #set(mapping: number, page: number, kind: EntryKind, value: number, generation: number): boolean {
     const before = this.#index.get(mapping, page)
     if (entryKind(before) === EntryKind.EXCLUSIVE) return false
@@ -457,8 +437,10 @@ export class PageKeeper {
       // Pages need the room more than what can be found out again.
       this.#prune((word) => ownsFrame(word) || entryKind(word) === EntryKind.EXCLUSIVE)
       if (!this.#index.set(mapping, page, word, generation)) return false
-    } else if (entryKind(before) === EntryKind.SHADOW) this.#shadows--
-    else if (entryKind(before) === EntryKind.DIRECT) this.direct!.counts.entries--
+    } else {
+      this.#shadows.gone(before)
+      if (entryKind(before) === EntryKind.DIRECT) this.direct!.counts.entries--
+    }
     this.#fitLimit()
     return true
   }
@@ -491,10 +473,8 @@ export class PageKeeper {
         const kind = entryKind(word)
         const leadsNowhere = kind === EntryKind.SHARED && !this.#isCurrent(word, generation)
         if (isWorthKeeping(word) && !leadsNowhere) return
-        if (kind === EntryKind.SHADOW) this.#shadows--
         this.#erase(mapping, page, word, generation)
       })
-    // Each sweep is paid for by as many evictions as it leaves shadows.
-    this.#pruneAt = Math.max(this.frames.capacity, 2 * this.#shadows)
+    this.#shadows.swept()
   }
 }

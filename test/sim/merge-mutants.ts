@@ -65,7 +65,7 @@ export const MERGE_MUTANTS: readonly Mutant[] = [
   without(
     'a shadow under a merged page that is counted for ever',
     KEEPER,
-    'if (entryKind(this.#index.get(content, frame)) === EntryKind.SHADOW) this.#shadows--',
+    'this.#shadows.gone(this.#index.get(content, frame))',
   ),
 
   // ---- what was merged into another
