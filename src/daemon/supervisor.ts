@@ -59,6 +59,8 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     }
     setTimeout(() => serving?.kill('SIGKILL'), END_MS).unref()
   }
+  // For the processes that are started from here on: this one does nothing that needs to be near.
+  if (start.near !== undefined) bindToNode(start.near.node)
   // From before the mount on, so that no signal leaves it behind.
   for (const signal of SIGNALS) process.on(signal, unmount)
 
@@ -71,8 +73,6 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     maxReadBytes: start.maxReadBytes,
   })
   device = mounted.device
-  // For the processes that are started from here on: this one does nothing that needs to be near.
-  if (start.near !== undefined) bindToNode(start.near.node)
   serving = spawnServing(
     { ...start, fuseFd: CHILD_FUSE_FD, sourceFd: CHILD_SOURCE_FD, privileged: mounted.privileged },
     mounted.fuseFd,

@@ -24,6 +24,16 @@ interface ArenaPart {
 const HUGE_PAGES_MIN = 2 ** 26
 const HUGE_PAGE_BYTES = 2 ** 21
 
+function bind(native: Native, memory: Uint8Array, node: number): void {
+  try {
+    native.numa.bindMemory(memory, node)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = `memory cannot be bound to NUMA node ${node} (${message}): a container or a service may forbid that`
+    throw Object.assign(new Error(why, { cause: error }), { code })
+  }
+}
+
 export class Arena {
   readonly handle: ArenaHandle
   readonly #native: Native | undefined
@@ -62,7 +72,7 @@ export class Arena {
     const parts = table.frames.map(take)
     const memories = parts.map(({ address, bytes }) => native.viewMemory(address, bytes))
     for (const [node, segments] of memories.entries())
-      for (const segment of segments) native.numa.bindMemory(segment, numbers[node]!)
+      for (const segment of segments) bind(native, segment, numbers[node]!)
     return new Arena({ kind: 'mapped', parts, hugePages }, native, memories.flat())
   }
 

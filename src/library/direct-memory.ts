@@ -115,6 +115,11 @@ export class DirectMemory {
     this.#native.windows.close(source.window, source.alignBytes)
   }
 
+  /** See {@link FileKeeper.abandon}: what a window shows would be held until the process ends. */
+  abandon(): void {
+    for (const mapping of [...this.#sources.keys()]) this.remove(mapping)
+  }
+
   /** Makes entries for pages [page, page + count) of the mapping, and for their neighbours. Where that cannot be they stay as they are. Throws what the file system says. */
   mint(mapping: number, page: number, count: number): void {
     const source = this.#sources.get(this.#pages.mappings.firstOf(mapping))

@@ -108,7 +108,7 @@ export class Homes implements HomeUsers {
     for (const fd of this.#directories.values()) close(fd)
   }
 
-  /** See {@link FileKeeper.abandon}: homes have no name, so they are gone with their descriptors. */
+  /** See {@link FileKeeper.abandon}: homes have no name, so they are gone with their descriptors, and the windows on them. */
   abandon(): void {
     for (const { file } of this.#families.homes()) close(file.fd)
     for (const fd of this.#directories.values()) close(fd)

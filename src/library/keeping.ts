@@ -185,6 +185,7 @@ export class Keeping {
   readonly #abandon = (): void => {
     this.pages.end()
     this.files.abandon()
+    this.#dax?.abandon()
     this.#arena.destroy()
   }
 

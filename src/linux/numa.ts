@@ -19,27 +19,32 @@ const PAGE_BYTES = 4096
 export interface NumaNode {
   /** As the system numbers it. */
   readonly number: number
-  /** Of its own memory; 0: it has CPUs only. */
+  /** Of its own memory, as far as this process may have it (cpusets(7)); 0: none. */
   readonly bytes: number
   readonly hasCpu: boolean
   /** To each node that is online, by its number. */
   readonly distances: ReadonlyMap<number, number>
 }
 
-/** The nodes that are online, in the order of their numbers; empty where the kernel tells of none. `directory`: for tests. */
-export function readNodes(directory = SYSFS): NumaNode[] {
+/**
+ * The nodes that are online, in the order of their numbers; empty where the kernel tells of none. `allowed`: those of which this process may have memory. `directory`: for
+ * tests.
+ */
+export function readNodes(directory = SYSFS, allowed: readonly number[] = allowedNodes()): NumaNode[] {
   const online = parseList(read(`${directory}/online`))
   const cpus = parseList(read(`${directory}/has_cpu`))
   return online.map((number) => {
     const distances = read(`${directory}/node${number}/distance`).trim().split(/\s+/).map(Number)
     return {
       number,
-      bytes: 1024 * Number(/MemTotal:\s+(\d+)/.exec(read(`${directory}/node${number}/meminfo`))?.[1] ?? 0),
+      bytes: allowed.includes(number) ? memoryOf(read(`${directory}/node${number}/meminfo`)) : 0,
       hasCpu: cpus.includes(number),
       distances: new Map(online.map((other, i) => [other, distances[i] ?? Number.NaN])),
     }
   })
 }
+
+const memoryOf = (meminfo: string): number => 1024 * Number(/MemTotal:\s+(\d+)/.exec(meminfo)?.[1] ?? 0)
 
 /** The nodes of CPUs, by the CPU's number. */
 export function readCpuNodes(directory = SYSFS): number[] {
@@ -75,9 +80,13 @@ export function cpuOfThread(tid: number): number {
 }
 
 /** The CPUs that this process may run on, as its main thread is set. */
-export function allowedCpus(): number[] {
-  return parseList(/^Cpus_allowed_list:\s*(\S+)$/m.exec(read('/proc/self/status'))?.[1] ?? '')
-}
+export const allowedCpus = (): number[] => statusList('Cpus_allowed_list')
+
+/** The nodes of which it may have memory. */
+const allowedNodes = (): number[] => statusList('Mems_allowed_list')
+
+const statusList = (name: string): number[] =>
+  parseList(new RegExp(`^${name}:\\s*(\\S+)$`, 'm').exec(read('/proc/self/status'))?.[1] ?? '')
 
 /** Pages of the memory are taken from that node alone from now on, whoever touches them first. Throws a SystemError: EINVAL where the node has no memory. */
 export function bindMemory(memory: Uint8Array, node: number): void {

@@ -1,9 +1,9 @@
 /** The mount's NUMA node (`--node`): where the serving process runs and takes its memory from. */
-import { readCpuNodes, readNodes } from '../../linux/numa.ts'
+import { allowedCpus, readCpuNodes, readNodes } from '../../linux/numa.ts'
 import { preferMemoryOf, runOnCpus } from '../../linux/page-placement.ts'
 import { UserError } from '../mounting.ts'
 
-/** Throws a {@link UserError} where the machine has no such node, or none with memory. */
+/** Throws a {@link UserError} where the machine has no such node, or none with memory that this process may have. */
 export function checkNode(number: number): void {
   const nodes = readNodes()
   const node = nodes.find((node) => node.number === number)
@@ -13,15 +13,24 @@ export function checkNode(number: number): void {
       `there is no NUMA node ${number} on this machine: those with memory are ${withMemory.join(', ')}`,
     )
   if (node.bytes === 0)
-    throw new UserError(`NUMA node ${number} has no memory: those that have some are ${withMemory.join(', ')}`)
+    throw new UserError(
+      `NUMA node ${number} has no memory that may be used from here (see cpuset(7)): those that have some are ${withMemory.join(', ')}`,
+    )
 }
 
 /**
- * This thread, and all processes that it starts from now on, run on the node's CPUs (anywhere, where it has none) and take their memory from it as long as it has some. So do
- * pages of files that they read.
+ * This thread, and all processes that it starts from now on, run on those of the node's CPUs that they may run on (on any, where there are none) and take their memory from it as
+ * long as it has some. So do pages of files that they read. Throws a {@link UserError} where the system forbids it.
  */
 export function bindToNode(number: number): void {
-  const cpus = readCpuNodes().flatMap((node, cpu) => (node === number ? [cpu] : []))
-  if (cpus.length > 0) runOnCpus(cpus)
-  preferMemoryOf(number)
+  const nodeOfCpu = readCpuNodes()
+  const cpus = allowedCpus().filter((cpu) => nodeOfCpu[cpu] === number)
+  try {
+    if (cpus.length > 0) runOnCpus(cpus)
+    preferMemoryOf(number)
+  } catch (error) {
+    throw new UserError(
+      `NUMA node ${number} cannot be bound to (${error instanceof Error ? error.message : String(error)}): a container or a service may forbid that`,
+    )
+  }
 }

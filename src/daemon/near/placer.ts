@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { PAGE_BYTES } from '../../cache/entry.ts'
+import { SystemError } from '../../linux/errors.ts'
 import { lseek } from '../../linux/file.ts'
 import { residentPages } from '../../linux/mincore.ts'
 import { type Placement, placePages } from '../../linux/page-placement.ts'
@@ -37,9 +38,12 @@ const stats = new PlacementStats(start.stats)
 const stat = new Statx()
 /** By number: which of those that had the number has been read ahead. */
 const readAhead = new Map<number, number>()
+/** These do not go away: Linux before 5.14, or somebody forbids the calls. */
+const HOPELESS: readonly unknown[] = ['EINVAL', 'ENOSYS', 'EPERM']
+let isHopeless = false
 
-for (let pass = 0; ; pass++) {
-  for (let number = 0; number < homes.capacity; number++) {
+for (let pass = 0; !isHopeless; pass++) {
+  for (let number = 0; number < homes.capacity && !isHopeless; number++) {
     const generation = homes.generation(number)
     // One that nobody uses may be about to go, and is not to look used.
     if (generation === 0 || homes.users(number) <= 0) continue
@@ -61,7 +65,7 @@ async function inWindows(
   length: number,
   use: (fd: number, page: number, count: number) => void,
 ): Promise<void> {
-  for (let page = 0; ; page += WINDOW_PAGES) {
+  for (let page = 0; !isHopeless; page += WINDOW_PAGES) {
     if (homes.users(number) <= 0 || !homes.acquire(number, generation)) return
     try {
       const fd = homes.fd(number)
@@ -70,7 +74,9 @@ async function inWindows(
       if (count <= 0) return
       use(fd, page, count)
     } catch (error) {
-      process.stderr.write(`samepage: pages of a home cannot be placed: ${String(error)}\n`)
+      isHopeless = error instanceof SystemError && HOPELESS.includes(error.code)
+      const whose = isHopeless ? 'homes are' : 'a home are'
+      process.stderr.write(`samepage: pages of ${whose} not placed on the node: ${String(error)}\n`)
       return
     } finally {
       homes.release(number)

@@ -35,7 +35,7 @@ test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
       write(`node${node}/cpulist`, `${cpus}\n`)
       write(`node${node}/meminfo`, `Node ${node} MemTotal:       ${node * 4} kB\nNode ${node} MemFree: 1 kB\n`)
     }
-    expect(readNodes(directory)).toEqual([
+    expect(readNodes(directory, [0, 2, 3])).toEqual([
       {
         number: 0,
         bytes: 0,
@@ -68,6 +68,8 @@ test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
       },
     ])
     expect(readCpuNodes(directory)).toEqual([0, 0, 2, undefined, 0])
+    // Of what a cpuset does not let this process have there is none.
+    expect(readNodes(directory, [2]).map(({ bytes }) => bytes)).toEqual([0, 8192, 0])
     expect(readNodes(path.join(directory, 'none'))).toEqual([])
   } finally {
     fs.rmSync(directory, { recursive: true })
