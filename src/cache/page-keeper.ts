@@ -182,7 +182,10 @@ export class PageKeeper {
       return false
     }
     this.counts.resident++
-    if (stamp !== NEVER) this.counts.refaults++
+    if (stamp !== NEVER) {
+      this.counts.refaults++
+      this.replicas?.onRefault()
+    }
     if (isWanted) {
       this.#policy.insert(frame, stamp)
       // Who asked for it finds it now: that is the use it was loaded for, and no hit.
@@ -251,9 +254,9 @@ export class PageKeeper {
     return mappings
   }
 
-  /** Evicts a page, or a replica beyond the budget, so that a frame on `node` can be had, if that is possible. */
+  /** Evicts a page on `node`, or a replica beyond the budget, so that a frame there can be had, if that is possible. */
   makeRoom(node: number): void {
-    this.#reclaim(Math.max(1, this.frames.excess), node)
+    this.#reclaim(Math.max(1, this.frames.excess), node, true)
   }
 
   /** Makes a replica of the page on `node`: see {@link Replicas.make}. */
@@ -384,15 +387,15 @@ export class PageKeeper {
     this.#policy.checkInvariants()
   }
 
-  /** Evicts `count` pages, or as many as are not pinned; `near`: the node on which a frame is wanted. */
-  #reclaim(count: number, near = 0): void {
+  /** Evicts `count` pages, or as many as are not pinned; `near`: the node on which a frame is wanted, with `isOnly` on no other. */
+  #reclaim(count: number, near = 0, isOnly = false): void {
     if (count <= 0) return
     this.pinned.look()
     const mayEvict = (frame: number) => !this.pinned.has(frame)
     while (count > 0 && this.replicas?.drop(mayEvict)) count--
     while (count > 0 && this.direct?.demoteSurplus(mayEvict)) count--
     for (let i = 0; i < count; i++) {
-      const frame = this.#policy.victim(mayEvict, near)
+      const frame = this.#policy.victim(mayEvict, near, isOnly)
       if (frame < 0) break
       this.replicas?.collapse(frame)
       this.#shadows.leave(frame)

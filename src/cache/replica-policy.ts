@@ -11,7 +11,8 @@
  * where it was much less it is halved. A page whose replicas were lost has to show twice as many hits the next time; that is forgotten in some rounds.
  *
  * **A full cache**: a replica's frame could hold another page, which would earn what a miss costs, were it asked for. So replicas get a *budget* of frames that pages
- * cannot have. It grows step by step while replicas are wanted; each page that comes back after it was evicted is charged to them, and a round that ends with a loss halves it.
+ * cannot have. It grows step by step while replicas are wanted; each page that comes back after it was evicted is charged to them, and a round that ends with a loss halves it. A
+ * miss is no sample, so a budget that turns hits into misses makes its own round longer: as soon as these have cost more than a round can earn, it is halved, too.
  *
  * Readers sample (hit-samples.ts); samples of a page fade by half each round, so it is rates that count.
  *
@@ -40,6 +41,8 @@ const PAUSE_MAX = 1024
 
 export class ReplicaPolicy {
   readonly #keeper: PageKeeper
+  /** What replicas can earn in a round at the most. */
+  readonly #earnedMax: number
   /** By home and node: samples. */
   readonly #samples = new FadingCounts<number>()
   /** By mapping and page: how often replicas were lost. */
@@ -58,7 +61,10 @@ export class ReplicaPolicy {
   /** `keeper` has replicas. */
   constructor(keeper: PageKeeper) {
     this.#keeper = keeper
+    const { distances } = keeper.frames.nodes.table
+    this.#earnedMax = ROUND * SAMPLE_HITS * (Math.max(...distances.flat()) - LOCAL)
     keeper.replicas!.onLoss = (mapping, page, count) => this.#lost(mapping, page, count)
+    keeper.replicas!.onRefault = () => this.#refaulted()
   }
 
   get caution(): number {
@@ -116,6 +122,19 @@ export class ReplicaPolicy {
     this.#losses.add(keyOfPage(mapping, page), LOSSES_MAX)
   }
 
+  #refaulted(): void {
+    const refaults = this.#keeper.counts.refaults - this.#refaultsBefore
+    if (this.#keeper.replicas!.spare.budget === 0 || refaults * MISS <= this.#earnedMax) return
+    this.#refaultsBefore = this.#keeper.counts.refaults
+    this.#halveBudget()
+  }
+
+  #halveBudget(): void {
+    const { spare } = this.#keeper.replicas!
+    spare.budget = spare.budget > 1 / BUDGET_STEP ? spare.budget >> 1 : 0
+    if (this.#pause === 0) this.#pause = this.#pauseLast = Math.min(PAUSE_MAX, this.#pauseLast * 2)
+  }
+
   #endRound(): void {
     const { counts } = this.#keeper
     const replicas = this.#keeper.replicas!
@@ -123,10 +142,7 @@ export class ReplicaPolicy {
     else if (this.#spent * 2 < this.#earned || this.#spent === 0) this.#caution = Math.max(1, this.#caution / 2)
     const refaults = counts.refaults - this.#refaultsBefore
     if (this.#pause > 0) this.#pause--
-    else if (replicas.spare.budget > 0 && this.#spent + refaults * MISS > this.#earned) {
-      replicas.spare.budget = replicas.spare.budget > 1 / BUDGET_STEP ? replicas.spare.budget >> 1 : 0
-      this.#pause = this.#pauseLast = Math.min(PAUSE_MAX, this.#pauseLast * 2)
-    }
+    else if (replicas.spare.budget > 0 && this.#spent + refaults * MISS > this.#earned) this.#halveBudget()
     this.#budgetBefore = replicas.spare.budget
     this.#refaultsBefore = counts.refaults
     this.#count = this.#earned = this.#spent = 0

@@ -44,8 +44,12 @@ export class Replicas {
   readonly spare: SpareFrames
   /** Tells of a page whose `count` replicas collapse. */
   onLoss: (mapping: number, page: number, count: number) => void = () => {}
+  /** Tells of a page that had been evicted not long before, and was loaded again. */
+  onRefault: () => void = () => {}
   /** By node. */
   readonly mappings: readonly number[]
+  /** By node: how many are there. */
+  readonly #countOn: number[]
   readonly #frames: Frames
   readonly #index: XArray
   /** Copies a page from frame to frame. */
@@ -56,6 +60,7 @@ export class Replicas {
   /** `mappings`: one for each node, of nothing else. */
   constructor(frames: Frames, index: XArray, mappings: readonly number[], copy: (from: number, to: number) => void) {
     this.mappings = mappings
+    this.#countOn = mappings.map(() => 0)
     this.spare = new SpareFrames(frames)
     this.#frames = frames
     this.#index = index
@@ -70,6 +75,11 @@ export class Replicas {
 
   has(home: number, node: number): boolean {
     return ((this.#nodes[home]! >>> node) & 1) === 1
+  }
+
+  /** How many frames of the node hold replicas. */
+  countOn(node: number): number {
+    return this.#countOn[node]!
   }
 
   /** Makes a replica of the page on `node`. False where that has a copy already, or no frame that is free, and where the page is in no frame. */
@@ -88,6 +98,7 @@ export class Replicas {
       return false
     }
     this.#nodes[home]! |= 1 << node
+    this.#countOn[node]!++
     this.spare.add(replica)
     this.#mark(home, EntryKind.REPLICATED)
     this.counts.made++
@@ -124,7 +135,8 @@ export class Replicas {
   checkInvariants(): void {
     const frames = this.#frames
     let count = 0
-    for (const [node, mapping] of this.mappings.entries())
+    for (const [node, mapping] of this.mappings.entries()) {
+      const before = count
       this.#index.each(mapping, 0, PAGES_MAX, (home, word, generation) => {
         count++
         const replica = entryValue(word)
@@ -142,6 +154,9 @@ export class Replicas {
           entryKind(this.#index.get(frames.mapping(home), frames.page(home))) === EntryKind.REPLICATED
         if (!isSound) throw new Error(`frame ${replica} is no replica of ${home} on node ${node}`)
       })
+      if (count - before !== this.#countOn[node])
+        throw new Error(`node ${node} has not ${this.#countOn[node]} replicas`)
+    }
     const bits = this.#nodes.reduce((sum, nodes) => sum + countBits(nodes), 0)
     if (count !== bits || count !== this.spare.count || count !== this.counts.replicas)
       throw new Error(`${count} replicas are found, ${bits} noted, ${this.spare.count} in the clock`)
@@ -162,7 +177,9 @@ export class Replicas {
     frames.giveUp(replica)
     this.spare.delete(replica)
     this.counts.replicas--
-    this.#nodes[home]! &= ~(1 << frames.nodes.nodeOf(replica))
+    const node = frames.nodes.nodeOf(replica)
+    this.#nodes[home]! &= ~(1 << node)
+    this.#countOn[node]!--
     if (this.#nodes[home] === 0) this.#mark(home, EntryKind.PAGE)
   }
 }

@@ -43,6 +43,7 @@ export class NearMemory {
   #pages!: PageKeeper
   #replicaMappings: readonly number[] = []
   #policy: ReplicaPolicy | undefined
+  #clocks: NodeClocks | undefined
 
   private constructor(mode: NumaMode, plan: NumaPlan, system: NumaSystem) {
     this.mode = mode
@@ -58,7 +59,8 @@ export class NearMemory {
   }
 
   clocks(ages: Ages, clock: (frames: number, ages: Ages) => ReclaimPolicy): ReclaimPolicy {
-    return new NodeClocks(this.nodes, ages, clock)
+    this.#clocks = new NodeClocks(this.nodes, ages, clock)
+    return this.#clocks
   }
 
   get mappingsPerFile(): number {
@@ -71,6 +73,7 @@ export class NearMemory {
     if (this.mode !== 'replicate') return
     this.#replicaMappings = pages.allowReplicas((from, to) => arena.bytes(to).set(arena.bytes(from)))
     this.#policy = new ReplicaPolicy(pages)
+    if (this.#clocks !== undefined) this.#clocks.spareOn = (node) => pages.replicas!.countOn(node)
   }
 
   get handle(): NearHandle {

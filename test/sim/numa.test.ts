@@ -52,6 +52,15 @@ describe('two sockets scan one file', () => {
   })
 })
 
+test('where there is just room for one of each, replicas that cost pages are tried seldom, and not for long', () => {
+  const trace = [...scan(2 * PAGES, 1500)].filter(({ node }) => node === 1)
+  const warmUp = [...scan(2 * PAGES, 1)]
+  const off = replay('off', 2 * PAGES, trace, warmUp)
+  const replicated = replay('replicate', 2 * PAGES, trace, warmUp)
+  expect(off.counts.misses).toBe(0)
+  expect(replicated.counts.misses).toBeLessThan(replicated.counts.reads / 200)
+})
+
 describe('a mix in which half are writes loses nothing', () => {
   const [off, replicated] = (['off', 'replicate'] as const).map((way) =>
     replay(way, ROOMY, mix(PAGES, 200 * PAGES, 0.5, 1)),

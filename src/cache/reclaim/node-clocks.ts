@@ -18,6 +18,8 @@ const SLACK = 1 / 8
 const STAMP_MASK = 2 ** STAMP_BITS - 1
 
 export class NodeClocks implements ReclaimPolicy {
+  /** How many frames of a node hold what is not the policy's: replicas. They are the node's all the same. */
+  spareOn: (node: number) => number = () => 0
   readonly #nodes: FrameNodes
   readonly #policies: readonly ReclaimPolicy[]
   /** By node: frames that it is to have. */
@@ -55,10 +57,10 @@ export class NodeClocks implements ReclaimPolicy {
     this.#policies[node]!.remove(frame - this.#nodes.first(node))
   }
 
-  victim(mayEvict: (frame: number) => boolean, near = 0): number {
-    const above = (node: number) => this.#policies[node]!.size - this.#shares[node]!
-    const order = [...this.#policies.keys()].sort((a, b) => above(b) - above(a))
-    if (above(near) >= -SLACK * this.#shares[near]!) order.unshift(near)
+  victim(mayEvict: (frame: number) => boolean, near = 0, isOnly = false): number {
+    const above = (node: number) => this.#policies[node]!.size + this.spareOn(node) - this.#shares[node]!
+    const order = isOnly ? [near] : [...this.#policies.keys()].sort((a, b) => above(b) - above(a))
+    if (!isOnly && above(near) >= -SLACK * this.#shares[near]!) order.unshift(near)
     for (const node of order) {
       const first = this.#nodes.first(node)
       const frame = this.#policies[node]!.victim((frame) => mayEvict(first + frame))

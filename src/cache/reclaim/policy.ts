@@ -42,9 +42,9 @@ export interface ReclaimPolicy {
   /**
    * The frame to evict now; it is no longer the policy's. -1: `mayEvict` lets none go. A frame that may not go, being in use, counts
    * as used. Takes a bounded time, but for frames that may not go: those it may have to pass over one by one. `near`: the NUMA node on which
-   * a frame is wanted.
+   * a frame is wanted; with `isOnly` one on another node is of no use.
    */
-  victim(mayEvict: (frame: number) => boolean, near?: number): number
+  victim(mayEvict: (frame: number) => boolean, near?: number, isOnly?: boolean): number
 
   /** The stamp for the shadow of the page in `frame`, which {@link victim} has just returned. */
   stampOf(frame: number): number
