@@ -161,6 +161,8 @@ function row(
 
 function compared(factor: number, better: string): string {
   if (Math.abs(factor - 1) < 0.05) return 'the same'
+  // One of the two holds, or took, nothing.
+  if (factor === 0 || !Number.isFinite(factor)) return ''
   return factor > 1 ? `${formatFactor(factor)} x ${better}` : `${formatFactor(1 / factor)} x ${OPPOSITE[better]}`
 }
 

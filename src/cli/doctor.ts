@@ -1,7 +1,9 @@
 /** `samepage doctor`: what will work on this machine, and how to get the rest. */
+
 import { styleText } from 'node:util'
 import { Command } from 'commander'
 import { version } from '../util/version.ts'
+import { givenPath } from './arguments.ts'
 import { type Finding, STATE, type State } from './doctor/finding.ts'
 import { examineMachine } from './doctor/machine.ts'
 import { examinePlace, type Place } from './doctor/place.ts'
@@ -28,7 +30,7 @@ export function doctorCommand(): Command {
       `Looks at the kernel, FUSE, this user's privileges and, given PATH, at its file system. Nothing is guessed that can be
 tried: a mount is made and ended, a hidden clone is made in PATH, compared and dropped. Nothing is left behind.`,
     )
-    .argument('[path]', 'directory whose clones are to share memory; default: only the machine is examined')
+    .argument('[path]', 'directory whose clones are to share memory; default: only the machine is examined', givenPath)
     .option('--json', 'for programs; documented in docs/OPERATIONS.md')
     .addHelpText(
       'after',

@@ -1,4 +1,5 @@
 /** `samepage exclusive`: runs a command that has a range of a file alone, and publishes what it made of it. */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -10,6 +11,7 @@ import type { Range } from '../exclusive/messages.ts'
 import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
+import { givenPath } from './arguments.ts'
 
 /** However short a time somebody waits: the mount's thread for grants may have to start. */
 const CONNECT_MS_MIN = 1000
@@ -57,7 +59,7 @@ it ends with status 0: all of it at once. With any other status nothing is chang
 
 With --fd N the bytes are memory that COMMAND changes in place: its descriptor N, also in SAMEPAGE_GRANT_FD.`,
     )
-    .argument('<file>', 'a file in a Samepage mount, which you may read and write')
+    .argument('<file>', 'a file in a Samepage mount, which you may read and write', givenPath)
     .argument('[command...]', 'and its arguments, after --')
     .option('--range <start-end>', 'bytes, like 0-4KiB or 1MiB-: whole pages of 4096; default: all', range, {
       start: 0,
@@ -95,6 +97,8 @@ Exit status: that of COMMAND, 128 + N where signal N killed it · 0 published (-
     .action(async (file: string, command: string[], flags: ExclusiveFlags, self: Command) => {
       if (flags.revoke && command.length > 0) self.error('error: with --revoke there is no command')
       if (!flags.revoke && command.length === 0) self.error('error: missing the command to run: write it after --')
+      if (!flags.revoke && self.getOptionValueSource('deadline') === 'cli')
+        self.error('error: --deadline goes with --revoke: write --timeout for how long to wait')
       process.exitCode = await exclusive(file, command, flags)
     })
 }
@@ -129,13 +133,17 @@ async function connect(file: string, { timeout }: ExclusiveFlags): Promise<Grant
 async function runWith(client: GrantClient, command: string[], flags: ExclusiveFlags): Promise<number> {
   let child: ChildProcess | undefined
   let taken = false
+  let revoked = false
   const terminate = () => child?.kill('SIGTERM')
   const grant = await client.want({
     range: flags.range,
     readers: flags.readers,
     wait: flags.wait,
     timeoutMs: flags.timeout === undefined ? null : flags.timeout * 1000,
-    onRevoke: terminate,
+    onRevoke() {
+      revoked = true
+      terminate()
+    },
     onTaken() {
       taken = true
       terminate()
@@ -149,9 +157,12 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
     const output: Buffer[] = []
     child = start(command, grant, flags.fd, output)
     const status = await ended(child)
-    if (taken) throw new GrantError('ESTALE', 'was revoked: nothing has been published')
+    const isStale = () => new GrantError('ESTALE', 'was revoked: nothing has been published')
+    if (taken) throw isStale()
     if (status !== 0) {
       await grant.abandon()
+      // It ended by the signal that says so.
+      if (revoked && status === STATUS.SIGNAL + os.constants.signals.SIGTERM) throw isStale()
       return status
     }
     if (flags.fd === undefined) fill(grant, output)
@@ -211,7 +222,7 @@ function range(text: string): Range {
   const [from = '', to, ...more] = text.split('-')
   const start = parseBytes(from)
   const end = to === '' ? null : parseBytes(to ?? '')
-  if (start === undefined || end === undefined || more.length > 0)
+  if (start === undefined || end === undefined || more.length > 0 || (end !== null && end <= start))
     throw new InvalidArgumentError(
       'Write START-END in bytes, END not included, like 4KiB-8KiB, or START- for the rest.',
     )

@@ -1,4 +1,5 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
+
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type ArenaOptions, MEMORY_MIN } from '../daemon/content/arena-options.ts'
@@ -13,9 +14,10 @@ import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
 import { parseBytes, parseShare } from '../util/human.ts'
 import { version } from '../util/version.ts'
+import { givenPath } from './arguments.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
-import { formatBytes } from './output.ts'
+import { formatBytes, UsageError } from './output.ts'
 import { notifyReady } from './systemd.ts'
 
 interface MountFlags {
@@ -58,8 +60,8 @@ MOUNTPOINT the mount is made in place, over SOURCE itself, so that no path chang
 
 Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon returns when the mount is ready.`,
     )
-    .argument('<source>', 'directory to show, on XFS or btrfs for sharing; on others it works without')
-    .argument('[mountpoint]', 'an empty directory; default: SOURCE itself')
+    .argument('<source>', 'directory to show, on XFS or btrfs for sharing; on others it works without', givenPath)
+    .argument('[mountpoint]', 'an empty directory; default: SOURCE itself', givenPath)
     .option('-d, --daemon', 'return when the mount is ready and serve in the background')
     .option('--read-only', 'let nobody change the source through the mount')
     .addOption(
@@ -164,9 +166,12 @@ Examples:
 
 Exit status: 0 unmounted in order · 1 could not mount, or serving failed · 2 wrong use.`,
     )
-    .action(async (source: string, mountpoint: string | undefined, flags: MountFlags) => {
+    .action(async (source: string, mountpoint: string | undefined, flags: MountFlags, self: Command) => {
+      const memory = memoryOptions(flags)
+      if (flags.node === undefined && self.getOptionValueSource('readAhead') === 'cli')
+        throw new UsageError('--read-ahead says how much is read ahead on the node of --node: add that')
       const here = !flags.daemon || isBackground
-      process.exitCode = here ? await mountHere(source, mountpoint, flags) : await startInBackground()
+      process.exitCode = here ? await mountHere(source, mountpoint, flags, memory) : await startInBackground()
     })
 }
 
@@ -174,6 +179,7 @@ async function mountHere(
   sourceArgument: string,
   mountpointArgument: string | undefined,
   flags: MountFlags,
+  memory: ReturnType<typeof memoryOptions>,
 ): Promise<number> {
   // The mount lives on where nobody hears what it says: a pipe that was closed, a disk that is full.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
@@ -184,7 +190,6 @@ async function mountHere(
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
-  const memory = memoryOptions(flags)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
@@ -233,25 +238,25 @@ async function mountHere(
 function memoryOptions(flags: MountFlags): Pick<ServingStart, 'arena' | 'merge' | 'dax'> {
   const { merge, mergeCpu, dax, memory, numa, node, diverged } = flags
   if (merge === undefined && mergeCpu !== undefined)
-    throw new UserError('--merge-cpu says what --merge may take: add it')
+    throw new UsageError('--merge-cpu says what --merge may take: add it')
   if (dax === 'direct' && diverged === 'cached')
-    throw new UserError(
+    throw new UsageError(
       '--dax direct is for no copy in main memory, --diverged cached for one of each file: choose either',
     )
   if (numa !== 'off' && node !== undefined)
-    throw new UserError('--numa serves all nodes, --node a single one: choose either')
+    throw new UsageError('--numa serves all nodes, --node a single one: choose either')
   const mode = dax === undefined || dax === 'cache' ? {} : { dax }
   const needs = merge === undefined ? (dax === 'auto' ? '--dax auto' : undefined) : '--merge'
   if (needs === undefined) {
     if (numa !== 'off')
-      throw new UserError(
+      throw new UsageError(
         '--numa places the memory of --merge or --dax auto, and there is none: add "--merge content --memory SIZE"; what the kernel caches is placed by --node, one mount for each node',
       )
-    if (memory !== undefined) throw new UserError('--memory says what --merge or --dax auto may take: add one of them')
+    if (memory !== undefined) throw new UsageError('--memory says what --merge or --dax auto may take: add one of them')
     return mode
   }
   if (memory === undefined || memory < MEMORY_MIN)
-    throw new UserError(
+    throw new UsageError(
       `${needs} needs --memory, the size of its memory, for example 2GiB, and ${formatBytes(MEMORY_MIN)} at least`,
     )
   return {

@@ -8,6 +8,9 @@ export { formatBytes, formatSeconds } from '../util/human.ts'
 
 export const EXIT = { OK: 0, FAILED: 1, USAGE: 2, INTERRUPTED: 130 } as const
 
+/** Options or arguments that do not go together. */
+export class UsageError extends UserError {}
+
 /** Prints what went wrong to stderr; returns the exit status. */
 export function report(error: unknown): number {
   if (error instanceof CommanderError) {
@@ -16,7 +19,7 @@ export function report(error: unknown): number {
   }
   if (error instanceof UserError || error instanceof SystemError || isOfSystem(error)) {
     process.stderr.write(`samepage: ${error.message}\n`)
-    return EXIT.FAILED
+    return error instanceof UsageError ? EXIT.USAGE : EXIT.FAILED
   }
   process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
   return EXIT.FAILED

@@ -1,13 +1,20 @@
 /** `samepage status`: what one mount, or all of this user's, have saved and served. */
+import { execFile } from 'node:child_process'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
-import { UserError } from '../daemon/mounting.ts'
+import { mountAt, UserError } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
+import { FS_TYPE } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
+import { readMountInfo } from '../linux/mountinfo.ts'
+import { givenPath } from './arguments.ts'
 import { realMountpoint } from './mountpoint.ts'
 import { formatBytes, formatSeconds, report } from './output.ts'
+
+/** A mount that is dead says so at once. */
+const DEAD_MS = 1000
 
 export function statusCommand(): Command {
   return new Command('status')
@@ -15,16 +22,16 @@ export function statusCommand(): Command {
     .description(
       'Shows one mount, or all mounts of this user: homes, memory saved, disk pinned, files by how they are served, requests.',
     )
-    .argument('[mountpoint]', 'default: all mounts')
+    .argument('[mountpoint]', 'default: all mounts', givenPath)
     .option('--json', 'for programs: one object per mount, in an array; documented in docs/OPERATIONS.md')
     .addHelpText(
       'after',
-      '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or does not answer.',
+      '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or one does not answer.',
     )
     .action(async (mountpoint: string | undefined, flags: { json?: true }) => {
       const reports = mountpoint === undefined ? await askAll() : [await askOne(mountpoint)]
       if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`)
-      else if (reports.length === 0) process.stdout.write('No Samepage mount of this user.\n')
+      else if (reports.length === 0 && !process.exitCode) process.stdout.write('No Samepage mount of this user.\n')
       else process.stdout.write(reports.map(describe).join('\n'))
     })
 }
@@ -33,14 +40,36 @@ export function statusCommand(): Command {
 async function askAll(): Promise<StatusReport[]> {
   const answers = await Promise.allSettled(listSockets().map((socket) => ask<StatusReport>(socket, '/status')))
   for (const answer of answers) if (answer.status === 'rejected') process.exitCode = report(answer.reason)
-  return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+  const reports = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+  const answering = new Set(reports.map(({ mountpoint }) => mountpoint))
+  const silent = readMountInfo().filter(({ type, superOptions, mountpoint }) => {
+    const isOurs = type === FS_TYPE && superOptions.includes(`user_id=${process.geteuid?.()}`)
+    return isOurs && !answering.has(mountpoint)
+  })
+  for (const { mountpoint } of silent) if (await isDead(mountpoint)) process.exitCode = report(hasDied(mountpoint))
+  return reports
 }
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
   const report = await ask<StatusReport>(socketPath(realMountpoint(mountpoint)), '/status')
   if (report !== undefined) return report
+  const real = realMountpoint(mountpoint)
+  if (mountAt(real) !== undefined && (await isDead(real))) throw hasDied(mountpoint)
   throw new UserError(`no Samepage mount of this user answers at ${mountpoint}`)
 }
+
+/** Whether the kernel says that nobody serves it any more. One that is about to be ready, or hangs, says nothing: so another process asks, which can be killed. */
+function isDead(mountpoint: string): Promise<boolean> {
+  const options = { timeout: DEAD_MS, killSignal: 'SIGKILL', env: { ...process.env, LC_ALL: 'C' } } as const
+  return new Promise((resolve) => {
+    execFile('stat', ['--file-system', '--', mountpoint], options, (_, __, complaint) =>
+      resolve(/endpoint is not connected|connection abort/.test(complaint)),
+    )
+  })
+}
+
+const hasDied = (mountpoint: string) =>
+  new UserError(`${mountpoint} is a mount whose daemon has died: "samepage umount ${mountpoint}" clears it`)
 
 /** Why files were served by themselves: decisions so far, the most frequent first. */
 function privateReasons(counts: StatusReport['homes']['private']): [string, string][] {

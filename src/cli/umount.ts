@@ -1,11 +1,14 @@
 /** `samepage umount`. */
+
+import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import { isAlive, removeDeadSockets, socketPath, supervisorOf } from '../daemon/control-socket.ts'
 import { mountAt, UserError, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
-import { FS_TYPE } from '../exclusive/mounts.ts'
+import { FS_TYPE, grantSocket, samepageMount } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
+import { givenPath } from './arguments.ts'
 import { realMountpoint } from './mountpoint.ts'
 
 /** How long to wait for the daemon: dropping homes in many pieces takes btrfs seconds. */
@@ -17,7 +20,7 @@ export function umountCommand(): Command {
     .description(
       'Ends the Samepage mount at MOUNTPOINT. Also clears a mount whose daemon has died. The source is untouched.',
     )
-    .argument('<mountpoint>')
+    .argument('<mountpoint>', 'where it is mounted', givenPath)
     .option(
       '-l, --lazy',
       'detach it now, even while programs have files open there; they are served until they close them',
@@ -25,8 +28,14 @@ export function umountCommand(): Command {
     .option('--if-mounted', 'do nothing, and succeed, where there is no Samepage mount')
     .addHelpText('after', '\nExit status: 0 unmounted · 1 busy, or no Samepage mount · 2 wrong use.')
     .action(async (argument: string, flags: { lazy?: true; ifMounted?: true }) => {
-      if (flags.ifMounted && mountAt(realMountpoint(argument)) === undefined) return
-      const mountpoint = mountpointOf(argument)
+      const mountpoint = realMountpoint(argument)
+      const mount = mountAt(mountpoint)
+      if (mount === undefined) {
+        // Of a mount that died, and was cleared by umount(8).
+        removeDeadSockets(mountpoint)
+        if (flags.ifMounted) return
+        throw notMounted(argument)
+      }
       const supervisor = supervisorOf(socketPath(mountpoint))
       try {
         if (flags.lazy) unmountFuse(mountpoint, true)
@@ -44,6 +53,8 @@ export function umountCommand(): Command {
       if (!flags.lazy) await ended(supervisor)
       // Left behind only where the daemon was killed.
       removeDeadSockets(mountpoint)
+      if (!isAlive(supervisor) && samepageMount(mount.device) === undefined)
+        fs.rmSync(grantSocket(mount.device), { force: true })
     })
 }
 
@@ -53,14 +64,11 @@ async function ended(process: number): Promise<void> {
   while (process !== 0 && isAlive(process) && Date.now() < deadline) await sleep(10)
 }
 
-/** The mount at `argument` as the list of mounts has it: the path itself may be dead (ENOTCONN). */
-function mountpointOf(argument: string): string {
-  const wanted = realMountpoint(argument)
-  if (mountAt(wanted) !== undefined) return wanted
+function notMounted(argument: string): UserError {
   const others = readMountInfo()
     .filter(({ type }) => type === FS_TYPE)
     .map(({ mountpoint }) => mountpoint)
-  throw new UserError(
+  return new UserError(
     `${argument} is no Samepage mount${others.length === 0 ? '; there is none' : `; there are: ${others.join(', ')}`}`,
   )
 }

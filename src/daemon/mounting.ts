@@ -153,6 +153,9 @@ export function unmountFuse(target: string, lazy: boolean, device?: string): voi
     if (error < 0) throw new SystemError(-error, 'umount', target)
     return
   }
+  // fusermount3 says of those only that it does not know them.
+  if (!mounted.superOptions.includes(`user_id=${process.geteuid?.()}`))
+    throw new SystemError(ERRNO.EPERM, 'umount', target)
   const args = lazy ? ['-u', '-z', '--', target] : ['-u', '--', target]
   const { status, stderr, error } = spawnSync('fusermount3', args, { encoding: 'utf8' })
   if (error !== undefined) throw new UserError('fusermount3 is needed to unmount without root')

@@ -5,6 +5,8 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { readMountInfo } from '../../src/linux/mountinfo.ts'
+import { runtimeDirectory } from '../../src/util/runtime-directory.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
@@ -27,8 +29,8 @@ async function clones(): Promise<Ground> {
 }
 
 /** One line for people, status 1, and nothing mounted. */
-function expectRefusal(outcome: ReturnType<typeof samepage>, text: string | RegExp): void {
-  expect(outcome).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(/^samepage: [^\n]+\n$/) })
+function expectRefusal(outcome: ReturnType<typeof samepage>, text: string | RegExp, status = 1): void {
+  expect(outcome).toMatchObject({ status, stdout: '', stderr: expect.stringMatching(/^samepage: [^\n]+\n$/) })
   expect(outcome.stderr).toMatch(text)
 }
 
@@ -52,9 +54,10 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     expectRefusal(
       samepage(['mount', '--numa', 'replicate', source, mountpoint]),
       /--numa places .* add "--merge content/,
+      2,
     )
     const both = ['--numa', 'inode', '--node', '0', '--merge', 'content', '--memory', '64MiB']
-    expectRefusal(samepage(['mount', ...both, source, mountpoint]), 'choose either')
+    expectRefusal(samepage(['mount', ...both, source, mountpoint]), 'choose either', 2)
 
     fs.writeFileSync(`${mountpoint}/something`, '')
     expectRefusal(samepage(['mount', source, mountpoint]), 'is not empty')
@@ -169,6 +172,11 @@ test.each([
   [['mount', '--merge', 'content', '--memory', '1GiB', '--numa', 'everywhere', '/']],
   [['mount', '--metrics', '9177', '/']],
   [['mount', '--metrics', '127.0.0.1:99999', '/']],
+  [['mount', '']],
+  [['umount', '']],
+  [['doctor', '']],
+  [['exclusive', '--range', '8KiB-4KiB', '/etc/hostname', '--', 'cat']],
+  [['exclusive', '--deadline', '2s', '/etc/hostname', '--', 'cat']],
   [['umount']],
   [['status', '--yaml']],
   [['doctor', '/', '/']],
@@ -191,11 +199,12 @@ test.each([
   [['--dax', 'direct', '--memory', '1GiB'], '--merge or --dax auto'],
   [['--dax', 'direct', '--diverged', 'cached'], 'choose either'],
   [['--dax', 'direct', '--numa', 'replicate'], 'there is none'],
+  [['--read-ahead', '1MiB'], 'on the node of --node'],
 ])('samepage mount %j says what is missing', (flags, message) => {
   const directories = ['source', 'mnt'].map((name) => fs.mkdtempSync(path.join(os.tmpdir(), `samepage-${name}-`)))
   const { status, stderr } = samepage(['mount', ...flags, ...directories])
   for (const directory of directories) fs.rmdirSync(directory)
-  expect(status).toBe(1)
+  expect(status).toBe(2)
   expect(stderr).toContain(message)
 })
 
@@ -226,14 +235,35 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
     await readers.allEnd()
     await expectNoProcess(xfs.directory)
     expect(() => fs.readdirSync(mount.path)).toThrow('ENOTCONN')
-    expectRefusal(samepage(['status', mount.path]), 'no Samepage mount of this user answers')
+    const hasDied = `${mount.path} is a mount whose daemon has died: "samepage umount ${mount.path}" clears it`
+    for (const command of [
+      ['status', mount.path],
+      ['doctor', mount.path],
+    ])
+      expectRefusal(samepage(command), hasDied)
+    expect(samepage(['status'])).toMatchObject({ status: 1, stderr: expect.stringContaining(hasDied) })
     expectRefusal(samepage(['mount', xfs.path, mount.path]), `"samepage umount ${mount.path}" clears it`)
 
+    const grants = `${runtimeDirectory()}/${readMountInfo().find(({ mountpoint }) => mountpoint === mount.path)!.device}.grants`
+    expect(fs.existsSync(grants)).toBe(true)
     expect(samepage(['umount', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
     expect(mountsAt(mount.path)).toEqual([])
     expect(controlSockets(mount.path)).toEqual([])
+    expect(fs.existsSync(grants)).toBe(false)
     expect(samepage(['mount', '-dq', xfs.path, mount.path]).status).toBe(0)
     expect(samepage(['umount', mount.path]).status).toBe(0)
+  })
+
+  test('the supervisor, and the mount is cleared without us: nothing is left either', async () => {
+    await using xfs = await clones()
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true })
+    mount.process.kill('SIGKILL')
+    await mount.ended
+    await eventually(() => expect(samepage(['status', mount.path]).stderr).toContain('has died'))
+    execFileSync('umount', [mount.path])
+    expect(controlSockets(mount.path)).toHaveLength(1)
+    expect(samepage(['umount', '--if-mounted', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
+    expect(controlSockets(mount.path)).toEqual([])
   })
 
   test('in place: the source comes back', async () => {

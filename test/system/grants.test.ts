@@ -237,6 +237,12 @@ for (const kind of ['xfs', 'ext4'] as const)
       await willing.ended
       expect(willing.process.exitCode).toBe(0)
       expect(fs.readFileSync(file, 'latin1').slice(0, 2)).toBe(`1${OLD}`)
+      const obedient = await startHolder(file)
+      await obedient.run(`m[:1] = b'3'`)
+      expect(samepage(['exclusive', '--revoke', file])).toMatchObject({ status: 0, stderr: '' })
+      await obedient.ended
+      expect(obedient.process.exitCode).toBe(121)
+      expect(fs.readFileSync(file, 'latin1').slice(0, 2)).toBe(`1${OLD}`)
       const stubborn = await startHolder(file)
       await stubborn.run(`signal.signal(signal.SIGTERM, signal.SIG_IGN); m[:1] = b'2'`)
       expect(samepage(['exclusive', '--revoke', '--deadline', '100ms', file])).toMatchObject({

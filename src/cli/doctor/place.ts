@@ -68,13 +68,15 @@ export async function examinePlace(argument: string): Promise<Place> {
 function directoryOf(argument: string): string {
   try {
     const real = fs.realpathSync(path.resolve(argument))
-    return fs.statSync(real).isDirectory() ? real : path.dirname(real)
+    const directory = fs.statSync(real).isDirectory() ? real : path.dirname(real)
+    fs.accessSync(directory, fs.constants.R_OK | fs.constants.X_OK)
+    return directory
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') throw new UserError(`${argument} does not exist`)
     if (code === 'EACCES') throw new UserError(`${argument} may not be read by this user`)
     if (code === 'ENOTCONN')
-      throw new UserError(`${argument} is a mount whose daemon has died: "umount ${argument}" clears it`)
+      throw new UserError(`${argument} is a mount whose daemon has died: "samepage umount ${argument}" clears it`)
     throw error
   }
 }
