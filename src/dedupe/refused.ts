@@ -1,8 +1,10 @@
 /** Where dedupe cannot work at all, and what to do instead: said before anything is read. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { SystemError } from '../linux/errors.ts'
 import { close, O_PATH, open } from '../linux/file.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
+import { Statx } from '../linux/statx.ts'
 import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 
 /** Blocks of this size can be compared page by page. */
@@ -18,7 +20,7 @@ export function whyNoDedupe(filesystem: Filesystem): string | undefined {
   return undefined
 }
 
-/** Why nothing below `argument`, which exists, can be made to share; undefined if something may. Throws a SystemError where it cannot be opened. */
+/** Why nothing below `argument`, which exists, can be made to share; undefined if something may. Throws a SystemError where it cannot be read. */
 export function whyRefused(argument: string): string | undefined {
   const real = fs.realpathSync(argument)
   const mount = readMountInfo()
@@ -33,6 +35,10 @@ export function whyRefused(argument: string): string | undefined {
   }
   const fd = open(real, O_PATH)
   try {
+    const stat = new Statx()
+    const error = stat.ofFd(fd)
+    if (error < 0) throw new SystemError(-error, 'statx', real)
+    if (!stat.isDirectory && !stat.isFile) return 'It is neither a regular file nor a directory.'
     return whyNoDedupe(identifyFilesystem(fd))
   } finally {
     close(fd)

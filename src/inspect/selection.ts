@@ -100,6 +100,11 @@ export class Selection implements Visitor {
       try {
         const error = stat.ofFd(fd)
         if (error < 0) throw new SystemError(-error, 'statx', argument)
+        // A fifo cannot tell what its file system can do, and would be believed for all files there.
+        if (!stat.isDirectory && !stat.isFile) {
+          this.other()
+          return
+        }
         this.#ofArgument = this.filesystems.of(stat, fd).filesystem
       } finally {
         close(fd)
@@ -111,8 +116,7 @@ export class Selection implements Visitor {
     if (stat.isDirectory) {
       const error = this.#walker.walk(argument, NO_DIRECTORY, argument)
       if (error < 0) this.failed.push({ path: argument, errno: -error })
-    } else if (stat.isFile) this.#fileArgument(argument)
-    else this.other()
+    } else this.#fileArgument(argument)
   }
 
   /** A file that was given as an argument: it is shown in the directory that its path names. */

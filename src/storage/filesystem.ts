@@ -7,7 +7,7 @@
 import fs from 'node:fs'
 import { btrfsGeneration, btrfsUuid } from '../linux/btrfs.ts'
 import { FS_XFLAG, getXflags } from '../linux/clone.ts'
-import { SystemError } from '../linux/errors.ts'
+import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { kindByMagic, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
@@ -48,20 +48,22 @@ export interface Filesystem {
 }
 
 /**
- * Identifies the file system that `fd` is on; `fd` may be O_PATH if it can be opened for reading. Throws a SystemError when it
- * cannot be stat'ed. Context: any thread; reads /proc, so not for every request.
+ * Identifies the file system that `fd`, of a regular file or a directory, is on; `fd` may be O_PATH. Throws a SystemError when it
+ * cannot be stat'ed, or is O_PATH on XFS or btrfs and cannot be opened for reading. Context: any thread; reads /proc, so not for
+ * every request.
  */
 export function identifyFilesystem(fd: number): Filesystem {
   // An O_PATH descriptor answers no ioctl. O_NONBLOCK: a fifo or device must not hold us up.
   const readable = reopen(fd, O_RDONLY | O_NONBLOCK)
   try {
-    return identify(fd, readable >= 0 ? readable : fd)
+    return identify(fd, readable)
   } finally {
     if (readable >= 0) close(readable)
   }
 }
 
-function identify(fd: number, readable: number): Filesystem {
+/** `reopened`: `fd` once more, for reading; or -errno. */
+function identify(fd: number, reopened: number): Filesystem {
   const stat = new Statx()
   throwIfNegative(stat.ofFd(fd), 'statx')
   const statfs = new Statfs()
@@ -70,6 +72,9 @@ function identify(fd: number, readable: number): Filesystem {
   const known = kindByMagic(statfs.type)
   // The list of mounts has the finer name (ext3, fuse.sshfs); what is trusted goes by the number.
   const trusted = known === 'xfs' || known === 'btrfs'
+  // What it cannot say of itself would be taken for what it does not have.
+  if (trusted && reopened < 0 && getXflags(fd) === -ERRNO.EBADF) throw new SystemError(-reopened, 'open')
+  const readable = reopened >= 0 ? reopened : fd
   const kind = trusted ? known : (mount?.type ?? known ?? statfs.type.toString(16))
   const xfs = known === 'xfs' ? xfsGeometry(readable) : undefined
   const uuid = xfs?.uuid ?? fileSystemUuid(readable) ?? (known === 'btrfs' ? btrfsUuid(readable) : undefined)

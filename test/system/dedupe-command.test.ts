@@ -122,6 +122,20 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
     expect(mixed.stdout).toMatch(/^Would be saved +128 KiB$/m)
   })
 
+  test('a PATH that is no file, or nobody may read, is refused for what it is', () => {
+    newTree('a', 'unreadable')
+    run('mkfifo', at('fifo'))
+    fs.chmodSync(at('unreadable'), 0o600)
+    expect(samepage(['dedupe', at('fifo')])).toEqual({
+      ...{ status: 1, stdout: '', stderr: `samepage: ${at('fifo')}: It is neither a regular file nor a directory.\n` },
+    })
+    const wrapper = ['setpriv', '--reuid=1001', '--regid=1001', '--clear-groups']
+    fs.chmodSync(filesystem.path, 0o755)
+    expect(samepage(['dedupe', at('unreadable')], { wrapper })).toEqual({
+      ...{ status: 1, stdout: '', stderr: `samepage: ${at('unreadable')}: permission denied\n` },
+    })
+  })
+
   test('a user shares his own files, and nobody else’s', () => {
     newTree('mine1', 'mine2', 'theirs')
     fs.chmodSync(filesystem.path, 0o755)

@@ -286,6 +286,31 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     }
   })
 
+  test('a first PATH that cannot be asked does not answer for the files beside it', () => {
+    const report = inspect(at('fifo'), at('device'), at('sub'), at('base.img'))
+    expect(report.filesystems).toMatchObject([{ kind: 'xfs', sharing: 'extents' }])
+    expect(report.totals).toMatchObject({ files: 2, others: 2, sharedBytes: 63 * PAGE })
+
+    fs.writeFileSync(at('unreadable'), 'x', { mode: 0o600 })
+    try {
+      const { status, stdout } = spawnSync(
+        'setpriv',
+        [
+          ...['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, SAMEPAGE, 'inspect', '--json'],
+          ...[at('unreadable'), at('sub'), at('base.img')],
+        ],
+        { encoding: 'utf8', cwd: '/' },
+      )
+      expect(status).toBe(1)
+      const told = JSON.parse(stdout)
+      expect(told.failed).toEqual([{ path: at('unreadable'), error: 'EACCES' }])
+      expect(told.filesystems).toMatchObject([{ kind: 'xfs', sharing: 'extents' }])
+      expect(told.totals.sharedBytes).toBe(63 * PAGE)
+    } finally {
+      fs.rmSync(at('unreadable'))
+    }
+  })
+
   test('names that are no UTF-8 and names that would drive a terminal', () => {
     const strange = Buffer.concat([Buffer.from(`${tree}/`), Buffer.of(0xff, 0x1b, 0x5b, 0x32, 0x4a)])
     fs.copyFileSync(at('base.img'), strange, fs.constants.COPYFILE_FICLONE_FORCE)
