@@ -97,12 +97,12 @@ export class Collector implements Handler {
   file(entry: Entry, device: WalkedDevice): number {
     this.#onProgress(this.counts.compared + this.counts.small, this.selection.directory)
     const { filesystem } = device
-    const { size, nlink, ino } = this.#stat
+    const { size, nlink, inoLow, inoHigh } = this.#stat
     const why = this.#whyElsewhere(filesystem)
     if (why !== undefined) this.counts.elsewhere++
     else if (size < this.#options.minRun) this.counts.small++
     // A bind mount of a single file would look like a clone of it. (Hard links were recognised before.)
-    else if (nlink > 1 || device.files.add(ino)) return this.#open(entry, device)
+    else if (nlink > 1 || device.files.add(inoLow, inoHigh)) return this.#open(entry, device)
     return 0
   }
 

@@ -163,7 +163,7 @@ export class Selection implements Visitor {
       return -1
     }
     // Seen already: below another argument, or through a bind mount.
-    if (!device.directories.add(stat.ino)) return -1
+    if (!device.directories.add(stat.inoLow, stat.inoHigh)) return -1
     this.counts.directories++
     this.directory = directory
     return this.#handler.enter(parent, name, modifiedAt(stat))
@@ -205,7 +205,7 @@ export class Selection implements Visitor {
       return -errnoOfError(error)
     }
     if (this.#whyLeftOut(device.filesystem) !== undefined) return 0
-    if (stat.nlink > 1 && !device.files.add(stat.ino)) {
+    if (stat.nlink > 1 && !device.files.add(stat.inoLow, stat.inoHigh)) {
       this.counts.hardLinks++
       return 0
     }

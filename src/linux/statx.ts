@@ -91,7 +91,7 @@ export class Statx {
   get inoHigh(): number {
     return this.words[9]!
   }
-  /** The inode number as a float: exact below 2^53, which every inode number of XFS, btrfs and ext4 is in practice. */
+  /** The inode number as a float: exact below 2^53, which every inode number of XFS, btrfs and ext4 is in practice, but not each of overlayfs. */
   get ino(): number {
     return this.words[9]! * TWO_32 + this.words[8]!
   }

@@ -52,6 +52,26 @@ describeWith(['root', 'loop', 'cachestat', 'xfs', 'fuse'], 'samepage inspect whe
     }
   })
 
+  test('on overlayfs of several file systems no directory is taken for another, though inode numbers use all 64 bits', async () => {
+    await using other = await loopFilesystem('ext4', { size: 64 * 2 ** 20 })
+    const at = (name: string) => path.join(filesystem.path, 'several', name)
+    for (const name of ['upper', 'work', 'merged']) fs.mkdirSync(at(name), { recursive: true })
+    const count = 30
+    for (let i = 0; i < count; i++) {
+      fs.mkdirSync(path.join(other.path, `lower/d${i}`), { recursive: true })
+      fs.writeFileSync(path.join(other.path, `lower/d${i}/file`), 'x')
+    }
+    const layers = `lowerdir=${other.path}/lower,upperdir=${at('upper')},workdir=${at('work')}`
+    run('mount', '-t', 'overlay', '-o', `${layers},xino=on`, 'overlay', at('merged'))
+    try {
+      const { ino } = fs.statSync(at('merged/d0'), { bigint: true })
+      expect(BigInt.asUintN(64, ino)).toBeGreaterThan(2n ** 53n)
+      expect(inspect(at('merged')).totals).toMatchObject({ files: count, directories: count + 1, hardLinks: 0 })
+    } finally {
+      run('umount', at('merged'))
+    }
+  })
+
   test('homes of a mount that is being read are in no sum, wherever the mount lies', async () => {
     const tree = path.join(filesystem.path, 'source')
     const at = (name: string) => path.join(tree, name)
