@@ -10,7 +10,7 @@ import { FS_FLAG, getFlags } from '../linux/clone.ts'
 import { close } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { unescapeField } from '../linux/mountinfo.ts'
-import { STATX_ATTR, Statx, statxPath } from '../linux/statx.ts'
+import { AT_FDCWD, STATX_ATTR, Statx, statxPath } from '../linux/statx.ts'
 import { ExtentFlag, ExtentList, isAddressable } from '../storage/extents.ts'
 import { whyFileUntrusted } from '../storage/filesystem.ts'
 import { readExtents } from '../storage/read-extents.ts'
@@ -97,12 +97,12 @@ export class Collector implements Handler {
   file(entry: Entry, device: WalkedDevice): number {
     this.#onProgress(this.counts.compared + this.counts.small, this.selection.directory)
     const { filesystem } = device
-    const { size, nlink, inoLow, inoHigh } = this.#stat
+    const { size } = this.#stat
     const why = this.#whyElsewhere(filesystem)
     if (why !== undefined) this.counts.elsewhere++
     else if (size < this.#options.minRun) this.counts.small++
     // A bind mount of a single file would look like a clone of it. (Hard links were recognised before.)
-    else if (nlink > 1 || device.files.add(inoLow, inoHigh)) return this.#open(entry, device)
+    else if (this.selection.isFirst(device)) return this.#open(entry, device)
     return 0
   }
 
@@ -173,7 +173,9 @@ export class Collector implements Handler {
       case 'uid':
         return this.#stat.uid
       case 'dir': {
-        const key = `${this.#argument}/${entry.relativePath().split('/')[0]}`
+        // Files that are arguments are entries of the directories in which they are shown.
+        const root = entry.directoryFd === AT_FDCWD ? `file ${entry.directory}` : this.#argument
+        const key = `${root}/${entry.relativePath().split('/')[0]}`
         const known = this.#domains.get(key)
         if (known !== undefined) return known
         this.#domains.set(key, this.#domains.size)

@@ -22,7 +22,7 @@ export function whyNoDedupe(filesystem: Filesystem): string | undefined {
 
 /** Why nothing below `argument`, which exists, can be made to share; undefined if something may. Throws a SystemError where it cannot be read. */
 export function whyRefused(argument: string): string | undefined {
-  const real = fs.realpathSync(argument)
+  const real = fs.realpathSync.native(argument)
   const mount = readMountInfo()
     .filter(({ mountpoint }) => real === mountpoint || real.startsWith(mountpoint === '/' ? '/' : `${mountpoint}/`))
     // Of two at one place the later hides the earlier.

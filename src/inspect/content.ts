@@ -118,8 +118,7 @@ class ContentReading implements Handler {
     const { size, blocks, ino } = this.#stat
     if (size === 0 || blocks === 0) return 0
     const sharing = this.#sharing.get(device.number)?.get(ino)
-    const { nlink, inoLow, inoHigh } = this.#stat
-    if (sharing !== undefined && nlink === 1 && !device.files.add(inoLow, inoHigh)) return 0
+    if (sharing !== undefined && !this.#selection.isFirst(device)) return 0
     const fd = openQuietly(entry.directoryFd, entry.pointer)
     if (fd < 0) return fd
     try {

@@ -174,7 +174,7 @@ class Measuring implements Handler {
     const probe = this.#probe
     const { stat } = probe
     // A bind mount of a single file would otherwise look like a clone of it. (Hard links were recognised before.)
-    if (stat.nlink === 1 && !device.files.add(stat.inoLow, stat.inoHigh)) {
+    if (!this.selection.isFirst(device)) {
       this.selection.counts.hardLinks++
       return false
     }

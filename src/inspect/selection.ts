@@ -7,10 +7,12 @@ import path from 'node:path'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NOFOLLOW, O_PATH, open, openat } from '../linux/file.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
-import { AT_FDCWD, Statx } from '../linux/statx.ts'
-import { NO_DIRECTORY } from './directories.ts'
+import { AT_FDCWD, Statx, statxPath } from '../linux/statx.ts'
+import { type Argument, findArguments } from './arguments.ts'
+import { joinPath, NO_DIRECTORY } from './directories.ts'
 import { deviceNumber, type WalkedDevice, type WalkedFilesystem, WalkedFilesystems } from './filesystems.ts'
 import { type Globs, globFilter } from './globs.ts'
+import { InodeSet } from './inode-set.ts'
 import { encodeName } from './names.ts'
 import { type Entry, isGone, modifiedAt, type Visitor, Walker } from './walk.ts'
 
@@ -65,7 +67,7 @@ export class Selection implements Visitor {
     vanished: 0,
   }
   /** Mountpoints that were left out, and why. */
-  readonly leftOut: { path: string; kind: string; why: string }[] = []
+  leftOut: { path: string; kind: string; why: string }[] = []
   /** The first {@link UNREADABLE_LISTED} of them. */
   readonly unreadablePaths: PathError[] = []
   /** Arguments that could not be read at all. */
@@ -79,6 +81,12 @@ export class Selection implements Visitor {
   readonly #automounts = automountPaths()
   /** The file system of the argument at hand. */
   #ofArgument: WalkedFilesystem | undefined
+  /** Numbers of the directories in which files are shown that are arguments, by path. */
+  readonly #shown = new Map<string, number>()
+  /** Files that may be met twice though they have one name: by {@link deviceNumber}. */
+  readonly #recurring = new Map<number, InodeSet>()
+  /** The file at hand is among its device's `files`. */
+  #isNoted = false
 
   /** `stat` is where each file's stat is put. */
   constructor(options: SelectionOptions, handler: Handler, stat: Statx) {
@@ -90,10 +98,22 @@ export class Selection implements Visitor {
 
   /** Walks all arguments; returns when done. Problems are in the fields above. */
   walk(): void {
-    for (const argument of outermost(this.#options.paths, this.failed)) this.#walkArgument(argument)
+    const fail = (path: string, error: unknown) => this.failed.push({ path, errno: errnoOfError(error) })
+    const given = findArguments(this.#options.paths, fail)
+    for (const { real } of given) this.#noteRecurring(real)
+    for (const argument of given) this.#walkArgument(argument)
+    for (const directory of this.#shown.values()) this.#handler.leave(directory, false)
   }
 
-  #walkArgument(argument: string): void {
+  /** False if the file at hand was met before, under another name or through another mount. For files that must not count twice. */
+  isFirst(device: WalkedDevice): boolean {
+    return this.#isNoted || device.files.add(this.stat.inoLow, this.stat.inoHigh)
+  }
+
+  #walkArgument(given: Argument): void {
+    const { path: argument, real } = given
+    // Looked at after all, if it was left out on the walk from outside.
+    if (given.isInner) this.leftOut = this.leftOut.filter((mount) => realPath(mount.path) !== real)
     const stat = new Statx()
     try {
       const fd = open(argument, O_PATH)
@@ -116,26 +136,29 @@ export class Selection implements Visitor {
     if (stat.isDirectory) {
       const error = this.#walker.walk(argument, NO_DIRECTORY, argument)
       if (error < 0) this.failed.push({ path: argument, errno: -error })
-    } else this.#fileArgument(argument)
+    } else this.#fileArgument(given)
   }
 
   /** A file that was given as an argument: it is shown in the directory that its path names. */
-  #fileArgument(argument: string): void {
-    const real = fs.realpathSync(argument)
+  #fileArgument({ path: argument, real, isInner }: Argument): void {
     const shown = fs.lstatSync(argument).isSymbolicLink() ? real : argument
     const name = path.basename(shown)
     this.directory = path.dirname(shown)
-    const directory = this.#handler.enter(NO_DIRECTORY, this.directory, Number.NaN)
+    const enter = () => this.#enterShown(this.directory)
     const entry = {
       directoryFd: AT_FDCWD,
-      directory,
+      get directory() {
+        return enter()
+      },
       pointer: encodeName(real),
       name: () => name,
       relativePath: () => name,
     }
+    const { hardLinks } = this.counts
     const error = this.#wants(entry, false) ? this.#file(entry) : 0
+    // If it was met before, then under this very name.
+    if (isInner) this.counts.hardLinks = hardLinks
     if (error < 0) this.failed.push({ path: argument, errno: -error })
-    this.#handler.leave(directory, false)
   }
 
   // What the walker asks and tells:
@@ -190,7 +213,7 @@ export class Selection implements Visitor {
     const error = this.#file(entry)
     if (error === 0) return
     if (isGone(error)) this.counts.vanished++
-    else this.unreadable(path.join(this.directory, entry.name()), -error)
+    else this.unreadable(joinPath([this.directory, entry.name()]), -error)
   }
 
   #file(entry: Entry): number {
@@ -205,11 +228,38 @@ export class Selection implements Visitor {
       return -errnoOfError(error)
     }
     if (this.#whyLeftOut(device.filesystem) !== undefined) return 0
-    if (stat.nlink > 1 && !device.files.add(stat.inoLow, stat.inoHigh)) {
+    const isRecurring = stat.nlink > 1 || this.#recurring.get(device.number)?.has(stat.inoLow, stat.inoHigh) === true
+    if (isRecurring && !device.files.add(stat.inoLow, stat.inoHigh)) {
       this.counts.hardLinks++
       return 0
     }
+    this.#isNoted = isRecurring
     return this.#handler.file(entry, device)
+  }
+
+  /** The number of a directory in which files are shown that are arguments. */
+  #enterShown(directory: string): number {
+    let number = this.#shown.get(directory)
+    if (number === undefined) {
+      number = this.#handler.enter(NO_DIRECTORY, directory, Number.NaN)
+      this.#shown.set(directory, number)
+    }
+    return number
+  }
+
+  #noteRecurring(file: string): void {
+    let stat: Statx
+    try {
+      stat = statxPath(file)
+    } catch {
+      // Gone, or not for us.
+      return
+    }
+    if (!stat.isFile) return
+    const number = deviceNumber(stat)
+    const known = this.#recurring.get(number) ?? new InodeSet()
+    known.add(stat.inoLow, stat.inoHigh)
+    this.#recurring.set(number, known)
   }
 
   #whyLeftOut(filesystem: WalkedFilesystem): string | undefined {
@@ -231,29 +281,13 @@ export class Selection implements Visitor {
   }
 }
 
-/**
- * The arguments without those that lie below another one: they are walked with it. What cannot be found goes to `failed`.
- */
-function outermost(paths: readonly string[], failed: PathError[]): string[] {
-  const found: { argument: string; real: string }[] = []
-  for (const given of paths) {
-    const argument = path.normalize(given).replace(/(.)\/+$/, '$1')
-    try {
-      found.push({ argument, real: fs.realpathSync(argument) })
-    } catch (error) {
-      failed.push({ path: argument, errno: errnoOfError(error) })
-    }
+/** `''` if it is gone. */
+function realPath(path: string): string {
+  try {
+    return fs.realpathSync.native(path)
+  } catch {
+    return ''
   }
-  return found
-    .filter(({ real }, index) =>
-      found.every((other, at) => at === index || !contains(other.real, real) || (other.real === real && index < at)),
-    )
-    .map(({ argument }) => argument)
-}
-
-/** Is `inner` the directory `outer` or below it? Both without symbolic links. */
-function contains(outer: string, inner: string): boolean {
-  return inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)
 }
 
 function automountPaths(): ReadonlySet<string> {

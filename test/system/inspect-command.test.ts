@@ -311,6 +311,51 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     }
   })
 
+  test('PATHs within others count once, and those that the walk from outside does not reach are walked themselves', async () => {
+    const { totals } = inspect(tree)
+    const rowsOf = (...paths: string[]) => inspect(...paths).directories.map((row) => row.path)
+    expect(inspect(at('sub'), at('private.bin'), tree, at('sub/clone.img'), tree).totals).toEqual(totals)
+    expect(rowsOf(at('private.bin'), tree).sort()).toEqual(rowsOf(tree).sort())
+    expect(rowsOf(at('private.bin'), at('copy.bin'))).toEqual([tree])
+    expect(inspect('--exclude', 'sub', tree, at('sub')).totals).toEqual(totals)
+
+    await using other = await loopFilesystem('ext4', { size: 64 * 2 ** 20 })
+    for (const name of ['disk', 'layers', 'layers/merged']) fs.mkdirSync(at(name))
+    run('mount', '--bind', other.path, at('disk'))
+    const layers = `lowerdir=${at('sub')}:${other.path}`
+    run('mount', '-t', 'overlay', '-o', layers, 'overlay', at('layers/merged'))
+    try {
+      fs.writeFileSync(at('disk/file'), 'x')
+      expect(inspect('-x', tree, at('disk')).totals.files).toBe(totals.files + 1)
+      const { leftOut, totals: withView } = inspect('-x', tree, at('layers/merged'))
+      expect(leftOut).toEqual([])
+      // Of the overlay: the clone and the file of the other layer.
+      expect(withView.files).toBe(totals.files + 2)
+    } finally {
+      run('umount', at('layers/merged'))
+      run('umount', at('disk'))
+      for (const name of ['layers', 'disk']) fs.rmSync(at(name), { recursive: true })
+    }
+  })
+
+  test('a PATH is what the kernel takes it for: nothing if it is empty, and behind a link `..` is where that leads', () => {
+    const empty = spawnSync(process.execPath, [SAMEPAGE, 'inspect', '--json', ''], { encoding: 'utf8', cwd: tree })
+    expect({ status: empty.status, stderr: empty.stderr }).toEqual({
+      ...{ status: 1, stderr: "samepage: '': no such file or directory\n" },
+    })
+    expect(JSON.parse(empty.stdout).totals.files).toBe(0)
+
+    const places = path.join(filesystem.path, 'places')
+    fs.mkdirSync(path.join(places, 'there/inner'), { recursive: true })
+    fs.mkdirSync(path.join(places, 'here'))
+    fs.symlinkSync('../there/inner', path.join(places, 'here/link'))
+    fs.writeFileSync(path.join(places, 'there/file'), 'x')
+    const report = inspect(`${places}//here/link/../`)
+    expect(report.totals.files).toBe(1)
+    expect(report.directories.map((row) => row.path)).toEqual([`${places}/here/link/..`])
+    fs.rmSync(places, { recursive: true })
+  })
+
   test('names that are no UTF-8 and names that would drive a terminal', () => {
     const strange = Buffer.concat([Buffer.from(`${tree}/`), Buffer.of(0xff, 0x1b, 0x5b, 0x32, 0x4a)])
     fs.copyFileSync(at('base.img'), strange, fs.constants.COPYFILE_FICLONE_FORCE)
