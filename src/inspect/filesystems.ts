@@ -54,6 +54,11 @@ const NEVER_SHARES = new Set(['ext2', 'ext3', 'ext4', 'exfat', 'f2fs', 'iso9660'
  */
 const KEEPS_RESIDENCY = /^(fuse|nfs|cifs$|smb|ceph$|9p$|zfs$|afs$|lustre$|gfs2$|ocfs2$)/
 
+/** Looking at a file on such a file system may wait for somebody who does not answer. */
+export function isRemote(kind: string): boolean {
+  return KEEPS_RESIDENCY.test(kind)
+}
+
 /** A file system as inspect sees it. */
 export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
   const { kind } = identified

@@ -6,13 +6,13 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NOFOLLOW, O_PATH, open, openat } from '../linux/file.ts'
-import { readMountInfo } from '../linux/mountinfo.ts'
 import { AT_FDCWD, Statx, statxPath } from '../linux/statx.ts'
 import { type Argument, findArguments } from './arguments.ts'
 import { joinPath, NO_DIRECTORY } from './directories.ts'
 import { deviceNumber, type WalkedDevice, type WalkedFilesystem, WalkedFilesystems } from './filesystems.ts'
 import { type Globs, globFilter } from './globs.ts'
 import { InodeSet } from './inode-set.ts'
+import { automountPaths, currentMounts, partialMountpoints } from './mounts.ts'
 import { encodeName } from './names.ts'
 import { type Entry, isGone, modifiedAt, type Visitor, Walker } from './walk.ts'
 
@@ -78,7 +78,7 @@ export class Selection implements Visitor {
   readonly #walker = new Walker(this)
   readonly #wants: (entry: Entry, isDirectory: boolean) => boolean
   /** Looking at these would make the automounter mount something. */
-  readonly #automounts = automountPaths()
+  readonly #automounts: ReadonlySet<string>
   /** The file system of the argument at hand. */
   #ofArgument: WalkedFilesystem | undefined
   /** Numbers of the directories in which files are shown that are arguments, by path. */
@@ -94,6 +94,9 @@ export class Selection implements Visitor {
     this.#handler = handler
     this.#wants = globFilter(options)
     this.stat = stat
+    const mounts = currentMounts()
+    this.#automounts = automountPaths(mounts)
+    for (const mountpoint of partialMountpoints(mounts)) this.#noteRecurring(mountpoint)
   }
 
   /** Walks all arguments; returns when done. Problems are in the fields above. */
@@ -227,6 +230,8 @@ export class Selection implements Visitor {
     } catch (error) {
       return -errnoOfError(error)
     }
+    // Something of another file system is mounted on this file.
+    if (this.#options.xdev && device.filesystem !== this.#ofArgument) return 0
     if (this.#whyLeftOut(device.filesystem) !== undefined) return 0
     const isRecurring = stat.nlink > 1 || this.#recurring.get(device.number)?.has(stat.inoLow, stat.inoHigh) === true
     if (isRecurring && !device.files.add(stat.inoLow, stat.inoHigh)) {
@@ -287,16 +292,6 @@ function realPath(path: string): string {
     return fs.realpathSync.native(path)
   } catch {
     return ''
-  }
-}
-
-function automountPaths(): ReadonlySet<string> {
-  try {
-    const automounts = readMountInfo().filter(({ type }) => type === 'autofs')
-    return new Set(automounts.map(({ mountpoint }) => mountpoint))
-  } catch {
-    // No /proc: then nobody tells.
-    return new Set()
   }
 }
 

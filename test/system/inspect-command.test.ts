@@ -356,6 +356,29 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     fs.rmSync(places, { recursive: true })
   })
 
+  test('a file that is mounted on another one counts once, and not with --xdev if it lies on another file system', async () => {
+    const { totals, content } = inspect('--content', tree)
+    await using other = await loopFilesystem('ext4', { size: 64 * 2 ** 20 })
+    const foreign = path.join(other.path, 'file')
+    writeSynced(foreign, noise(PAGE, 9))
+    const mountpoints = [at('0-before'), at('sub/after'), at('foreign')]
+    for (const mountpoint of mountpoints) fs.writeFileSync(mountpoint, '')
+    run('mount', '--bind', at('private.bin'), mountpoints[0]!)
+    run('mount', '--bind', at('private.bin'), mountpoints[1]!)
+    run('mount', '--bind', foreign, mountpoints[2]!)
+    try {
+      const report = inspect('--xdev', '--content', tree)
+      expect(report.totals).toEqual({ ...totals, hardLinks: 2 })
+      expect(report.content).toMatchObject({ readBytes: content!.readBytes, equalBytes: content!.equalBytes })
+      expect(inspect(tree).totals.files).toBe(totals.files + 1)
+    } finally {
+      for (const mountpoint of mountpoints) {
+        run('umount', mountpoint)
+        fs.rmSync(mountpoint)
+      }
+    }
+  })
+
   test('names that are no UTF-8 and names that would drive a terminal', () => {
     const strange = Buffer.concat([Buffer.from(`${tree}/`), Buffer.of(0xff, 0x1b, 0x5b, 0x32, 0x4a)])
     fs.copyFileSync(at('base.img'), strange, fs.constants.COPYFILE_FICLONE_FORCE)
