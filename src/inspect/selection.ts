@@ -79,7 +79,10 @@ export class Selection implements Visitor {
   readonly #wants: (entry: Entry, isDirectory: boolean) => boolean
   /** Looking at these would make the automounter mount something. */
   readonly #automounts: ReadonlySet<string>
-  /** The file system of the argument at hand. */
+  /** The argument at hand; and without symbolic links. */
+  #argument = ''
+  #real = ''
+  /** Its file system. */
   #ofArgument: WalkedFilesystem | undefined
   /** Numbers of the directories in which files are shown that are arguments, by path. */
   readonly #shown = new Map<string, number>()
@@ -115,6 +118,8 @@ export class Selection implements Visitor {
 
   #walkArgument(given: Argument): void {
     const { path: argument, real } = given
+    this.#argument = argument
+    this.#real = real
     // Looked at after all, if it was left out on the walk from outside.
     if (given.isInner) this.leftOut = this.leftOut.filter((mount) => realPath(mount.path) !== real)
     const stat = new Statx()
@@ -167,10 +172,13 @@ export class Selection implements Visitor {
   // What the walker asks and tells:
 
   wants(entry: Entry, isDirectory: boolean): boolean {
-    if (isDirectory && this.#automounts.size > 0 && this.#automounts.has(path.resolve(this.directory, entry.name()))) {
-      return false
-    }
-    return this.#wants(entry, isDirectory)
+    if (!this.#wants(entry, isDirectory)) return false
+    if (!isDirectory || this.#automounts.size === 0) return true
+    const real = joinPath([this.#real + this.directory.slice(this.#argument.length), entry.name()])
+    if (!this.#automounts.has(real)) return true
+    const path = joinPath([this.directory, entry.name()])
+    this.leftOut.push({ path, kind: 'autofs', why: 'looking at it would mount something' })
+    return false
   }
 
   enter(parent: number, name: string, fd: number, stat: Statx, directory: string): number {
