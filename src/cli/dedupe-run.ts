@@ -47,8 +47,10 @@ export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<
     isInterrupted = true
   }
   const shown = new ShownProgress((phase) => {
-    // Before anything is shared there is nothing to tell: then Ctrl-C simply ends the process.
+    // Before anything is shared there is nothing to tell: then Ctrl-C simply ends the process. Afterwards, too, while the next file system is read.
     if (phase !== 'sharing') return
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
     process.on('SIGINT', interrupt)
     process.on('SIGTERM', interrupt)
   })

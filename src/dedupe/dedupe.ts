@@ -3,6 +3,7 @@
  *
  * Memory: about 12 bytes for each page of 4096 bytes that is stored (3 MiB for 1 GiB), 25 for each extent of each file, 100 for each file, 20 for each run that is shared.
  */
+import { setImmediate as breathe } from 'node:timers/promises'
 import { PAGE_BYTES } from '../inspect/page-states.ts'
 import type { PathError, WalkCounts } from '../inspect/selection.ts'
 import { type Applied, applyPlan } from './apply.ts'
@@ -16,7 +17,7 @@ export interface DedupeOptions extends CollectOptions {
   isApplied: boolean
   /** Bytes for what is known of pages, at most. */
   memory: number
-  /** Asked while sharing: is it to end now? */
+  /** Asked while sharing, and while reading and comparing what comes after that: is it to end now? */
   isInterrupted: () => boolean
   onProgress: (progress: DedupeProgress) => void
 }
@@ -64,7 +65,7 @@ export class MemoryShortError extends Error {
 }
 
 /**
- * Blocks the thread but for calls of `onProgress`, and between calls of the kernel that share. Throws a {@link MemoryShortError} before anything is read; problems of single
+ * Blocks the thread but for calls of `onProgress`, for breaths while reading, and between calls of the kernel that share. Throws a {@link MemoryShortError} before anything is read; problems of single
  * files are in the result.
  */
 export async function dedupe(options: DedupeOptions): Promise<DedupeResult> {
@@ -106,10 +107,18 @@ async function dedupeFilesystem(
 
   // 1. Read
   const pages = new StoredPages(uses, count)
-  const read = await readPages(uses, pages, filesystem.residency, progress('reading', count * PAGE_BYTES))
+  const read = await readPages(uses, pages, {
+    best: filesystem.residency,
+    isInterrupted: options.isInterrupted,
+    onProgress: progress('reading', count * PAGE_BYTES),
+  })
   result.readBytes += read.bytes
   result.zeroBytes += read.zeroBytes
   result.failedFiles += read.failedFiles
+  if (read.isInterrupted) {
+    if (result.applied !== undefined) result.applied.isInterrupted = true
+    return
+  }
 
   // 2. Plan
   const compared = progress('comparing', uses.fileCount)
@@ -130,6 +139,8 @@ async function dedupeFilesystem(
 
   // 3. Share
   pages.countUsers(uses)
+  // A signal that came while the plan was made.
+  await breathe()
   progress('sharing', planned * PAGE_BYTES)(0)
   const applied = await applyPlan(uses, pages, plan, {
     best: filesystem.residency,

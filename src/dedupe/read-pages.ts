@@ -1,6 +1,7 @@
 /** Reads each stored page once, through the first file that has it, and notes the hash of its content. */
+import { setImmediate as breathe } from 'node:timers/promises'
 import { createXXHash64 } from 'hash-wasm'
-import { PAGE_BYTES } from '../inspect/page-states.ts'
+import { PAGE_BYTES, WINDOW_PAGES } from '../inspect/page-states.ts'
 import { QuietReader } from '../inspect/quiet-reader.ts'
 import type { ResidencySource } from '../inspect/residency.ts'
 import { close } from '../linux/file.ts'
@@ -15,37 +16,56 @@ export interface ReadResult {
   zeroBytes: number
   /** Files that could not be read to their end. */
   failedFiles: number
+  isInterrupted: boolean
 }
 
-/** Blocks the thread, apart from calls of `onProgress`, with the bytes read so far. `best`: see QuietReader. */
-export async function readPages(
-  uses: FileUses,
-  pages: StoredPages,
-  best: ResidencySource,
-  onProgress: (bytes: number) => void,
-): Promise<ReadResult> {
+export interface ReadOptions {
+  /** See QuietReader. */
+  readonly best: ResidencySource
+  /** Asked many times a second, after events were handled: is it to end now? */
+  readonly isInterrupted: () => boolean
+  /** Called with the bytes read so far. */
+  readonly onProgress: (bytes: number) => void
+}
+
+/** Read at once, at most: a moment in which no event is handled. */
+const CHUNK_PAGES = WINDOW_PAGES
+const BREATH_INTERVAL_MS = 10
+
+/** Blocks the thread but for a breath many times a second. */
+export async function readPages(uses: FileUses, pages: StoredPages, options: ReadOptions): Promise<ReadResult> {
   const hasher = await createXXHash64()
   const hash = (page: Uint8Array) => hasher.init().update(page).digest('binary')
   const zeros = hash(new Uint8Array(PAGE_BYTES))
-  const result: ReadResult = { bytes: 0, zeroBytes: 0, failedFiles: 0 }
+  const result: ReadResult = { bytes: 0, zeroBytes: 0, failedFiles: 0, isInterrupted: false }
   const reader = new QuietReader()
   const stat = new Statx()
 
+  let nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+  const pause = async (): Promise<void> => {
+    if (performance.now() < nextBreath_ms) return
+    await breathe()
+    result.isInterrupted = options.isInterrupted()
+    nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+  }
+
   /** Reads what is not read yet of a use. Returns 0 or -errno. */
-  const readUse = (use: number): number => {
+  const readUse = async (use: number): Promise<number> => {
     const first = uses.page[use]!
     const toStored = uses.stored[use]! - first
     const end = first + uses.pages[use]!
-    for (let page = first; page < end; ) {
+    for (let page = first; page < end && !result.isInterrupted; ) {
       let next = page + 1
       if (!pages.isRead(page + toStored)) {
-        while (next < end && !pages.isRead(next + toStored)) next++
+        const chunkEnd = Math.min(end, page + CHUNK_PAGES)
+        while (next < chunkEnd && !pages.isRead(next + toStored)) next++
         const endBytes = Math.min(next * PAGE_BYTES, uses.size[uses.file[use]!]!)
         const error = reader.read(page * PAGE_BYTES, endBytes, (bytes, offset) => {
           note(bytes, offset / PAGE_BYTES + toStored)
-          onProgress(result.bytes)
+          options.onProgress(result.bytes)
         })
         if (error < 0) return error
+        await pause()
       }
       page = next
     }
@@ -63,16 +83,16 @@ export async function readPages(
     result.bytes += bytes.length
   }
 
-  for (let file = 0; file < uses.fileCount; file++) {
+  for (let file = 0; file < uses.fileCount && !result.isInterrupted; file++) {
     if (isAllRead(uses, pages, file)) continue
     const fd = openCandidate(uses, file, stat)
     if (fd < 0) {
       result.failedFiles++
       continue
     }
-    reader.begin(fd, stat, best)
+    reader.begin(fd, stat, options.best)
     let error = 0
-    for (let use = uses.firstUse[file]!; use < uses.endUse[file]! && error === 0; use++) error = readUse(use)
+    for (let use = uses.firstUse[file]!; use < uses.endUse[file]! && error === 0; use++) error = await readUse(use)
     if (error < 0) result.failedFiles++
     close(fd)
   }

@@ -9,6 +9,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { dedupe as dedupePaths } from '../../src/dedupe/dedupe.ts'
 import { fadvise, O_NOATIME, O_RDONLY, POSIX_FADV_RANDOM } from '../../src/linux/file.ts'
 import { residentPages } from '../../src/linux/mincore.ts'
 import { isShareable } from '../../src/storage/extents.ts'
@@ -265,3 +266,27 @@ for (const kind of ['xfs', 'btrfs'] as const)
       expect(shared).toBeGreaterThan(0)
     })
   })
+
+describeWith(['root', 'loop', 'xfs'], 'samepage dedupe of two file systems', () => {
+  test('interrupted while the second is read: ends, and tells what was done in the first', async () => {
+    await using first = await loopFilesystem('xfs')
+    await using second = await loopFilesystem('xfs')
+    for (const name of ['a', 'b']) writeSynced(path.join(first.path, name), noise(MEBIBYTE, 1))
+    const content = noise(16 * MEBIBYTE, 2)
+    for (let copy = 0; copy < 8; copy++) writeSynced(path.join(second.path, `${copy}`), content)
+    let hasShared = false
+    let isReadingOn = false
+    const result = await dedupePaths({
+      ...{ paths: [first.path, second.path], xdev: false, include: [], exclude: [] },
+      ...{ minRun: 16 * PAGE, domain: 'none', isApplied: true, memory: MEBIBYTE },
+      isInterrupted: () => isReadingOn,
+      onProgress: ({ phase }) => {
+        hasShared ||= phase === 'sharing'
+        isReadingOn ||= hasShared && phase === 'reading'
+      },
+    })
+    expect(result.applied).toMatchObject({ isInterrupted: true, savedBytes: MEBIBYTE })
+    expect(result.readBytes).toBeLessThan((2 + 128) * MEBIBYTE)
+    expect(extentsOf(path.join(second.path, '1')).shareableBytes()).toBe(0)
+  })
+})
