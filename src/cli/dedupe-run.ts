@@ -6,8 +6,8 @@ import { whyRefused } from '../dedupe/refused.ts'
 import { printableName } from '../inspect/names.ts'
 import { errnoName, SystemError } from '../linux/errors.ts'
 import { formatBytes } from '../util/human.ts'
-import { toJson, toText } from './dedupe-text.ts'
-import { describeError, EXIT } from './output.ts'
+import { type Refused, toJson, toText } from './dedupe-text.ts'
+import { describeError, EXIT, endWithStdout } from './output.ts'
 import { type Progress, progress } from './progress.ts'
 
 export interface DedupeFlags {
@@ -27,16 +27,20 @@ const PROGRESS_INTERVAL_MS = 100
 
 /** Runs the command; sets process.exitCode. */
 export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<void> {
+  endWithStdout()
   const started = performance.now()
   let hasFailed = false
   const complain = (path: string, why: string) => {
     process.stderr.write(`samepage: ${printableName(path) || "''"}: ${why}\n`)
     hasFailed = true
   }
+  const refused: Refused[] = []
   const usable = paths.filter((path) => {
-    const why = whyNot(path)
-    if (why !== undefined) complain(path, why)
-    return why === undefined
+    const refusal = whyNot(path)
+    if (refusal === undefined) return true
+    refused.push(refusal)
+    complain(path, refusal.why)
+    return false
   })
   if (usable.length === 0 && !flags.json) {
     process.exitCode = EXIT.FAILED
@@ -78,7 +82,7 @@ export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<
     process.off('SIGINT', interrupt)
     process.off('SIGTERM', interrupt)
   }
-  const facts = { paths, flags, result, seconds: (performance.now() - started) / 1000 }
+  const facts = { paths, flags, refused, result, seconds: (performance.now() - started) / 1000 }
   process.stdout.write(flags.json ? `${JSON.stringify(toJson(facts), null, 2)}\n` : toText(facts))
   for (const { path, errno } of result.failed) complain(path, describeError(errnoName(errno)))
   for (const { path, error, bytes } of result.applied?.failures ?? [])
@@ -86,14 +90,15 @@ export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<
   process.exitCode = result.applied?.isInterrupted ? EXIT.INTERRUPTED : hasFailed ? EXIT.FAILED : EXIT.OK
 }
 
-/** Why nothing below `path` can be shared. */
-function whyNot(path: string): string | undefined {
+/** Why nothing below `path` can be shared, if that is so. */
+function whyNot(path: string): Refused | undefined {
   try {
-    return whyRefused(path)
+    const why = whyRefused(path)
+    return why === undefined ? undefined : { path, error: null, why }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (!(error instanceof SystemError) && code === undefined) throw error
-    return describeError(code ?? '')
+    return { path, error: code ?? '', why: describeError(code ?? '') }
   }
 }
 

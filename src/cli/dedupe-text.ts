@@ -4,16 +4,26 @@ import { printableName } from '../inspect/names.ts'
 import { errnoName } from '../linux/errors.ts'
 import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
+import { describeError } from './output.ts'
+
+/** An argument that was left aside before anything was read. */
+export interface Refused {
+  readonly path: string
+  /** Name of the errno; null where only sharing is not possible. */
+  readonly error: string | null
+  readonly why: string
+}
 
 export interface DedupeFacts {
   readonly paths: readonly string[]
   readonly flags: DedupeFlags
+  readonly refused: readonly Refused[]
   readonly result: DedupeResult
   readonly seconds: number
 }
 
 /** The answer to --json, version 1; docs/dedupe.md explains each field. */
-export function toJson({ paths, flags, result, seconds }: DedupeFacts): object {
+export function toJson({ paths, flags, refused, result, seconds }: DedupeFacts): object {
   const { counts, walk, plan, applied } = result
   return {
     format: 'samepage-dedupe',
@@ -34,8 +44,12 @@ export function toJson({ paths, flags, result, seconds }: DedupeFacts): object {
       count: walk.unreadable,
       paths: result.unreadable.map(({ path, errno }) => ({ path, error: errnoName(errno) })),
     },
-    failed: result.failed.map(({ path, errno }) => ({ path, error: errnoName(errno) })),
+    failed: [...refused, ...result.failed.map(({ path, errno }) => failure(path, errnoName(errno)))],
   }
+}
+
+function failure(path: string, error: string): Refused {
+  return { path, error, why: describeError(error) }
 }
 
 export function toText(facts: DedupeFacts): string {

@@ -35,3 +35,12 @@ export function describeError(code: string): string {
   for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
   return code
 }
+
+/** For commands that print much, or late: from now on the process ends when nobody takes its output, quietly if whoever read it had enough. */
+export function endWithStdout(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    process.stderr.write(`samepage: standard output: ${describeError(error.code ?? error.message)}\n`)
+    process.exit(EXIT.FAILED)
+  })
+}

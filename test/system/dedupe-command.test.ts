@@ -167,6 +167,25 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
     expect(stderr).toBe('samepage: comparing 256 KiB needs 768 B of memory: give --memory 1MiB, or fewer paths\n')
   })
 
+  test('--json has what was refused; output that nobody takes is no defect of ours', async () => {
+    newTree('a', 'b')
+    run('mkfifo', at('fifo'))
+    const { status, stdout } = samepage(['dedupe', '--json', at('nothing'), at('fifo'), tree])
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout).failed).toEqual([
+      { path: at('nothing'), error: 'ENOENT', why: 'no such file or directory' },
+      { path: at('fifo'), error: null, why: 'It is neither a regular file nor a directory.' },
+    ])
+    for (const command of ['dedupe', 'inspect']) {
+      const shell = (how: string) =>
+        samepage([command, '--json', tree], { wrapper: ['bash', '-c', `set -o pipefail; ${how}`, 'bash'] })
+      expect(shell('(sleep 0.5; "$@") | true')).toEqual({ status: 0, stdout: '', stderr: '' })
+      expect(shell('"$@" > /dev/full')).toEqual({
+        ...{ status: 1, stdout: '', stderr: 'samepage: standard output: no space left on device\n' },
+      })
+    }
+  })
+
   test('--json is documented field by field; wrong use ends with 2', () => {
     newTree('a', 'b')
     const documented = fs.readFileSync(path.join(ROOT, 'docs/dedupe.md'), 'utf8')
