@@ -2,6 +2,7 @@
 import type { CacheStat } from '../linux/cachestat.ts'
 import { ERRNO } from '../linux/errors.ts'
 import type { Statx } from '../linux/statx.ts'
+import { PAGE_BYTES } from './page-states.ts'
 
 export type ResidencySource =
   /** cachestat, with mincore for the details. */
@@ -18,7 +19,8 @@ export type ResidencySource =
 export function residencySource(fd: number, stat: Statx, best: ResidencySource, counts: CacheStat): ResidencySource {
   if (best === 'unknown') return 'unknown'
   if (best === 'cachestat') {
-    const error = counts.read(fd)
+    // Not all that there is: a large folio has pages behind the file's end, too, which would pass for some within it.
+    const error = counts.read(fd, 0, Math.max(1, Math.ceil(stat.size / PAGE_BYTES)) * PAGE_BYTES)
     if (error === 0) return 'cachestat'
     // EPERM: not the owner, and may not write it. mincore would lie to us, too.
     if (error !== -ERRNO.ENOSYS) return 'unknown'

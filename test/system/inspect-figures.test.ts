@@ -10,7 +10,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Report } from '../../src/inspect/report.ts'
 import { CacheStat } from '../../src/linux/cachestat.ts'
 import { cloneFile, cloneRange, dedupeRange } from '../../src/linux/clone.ts'
-import { close, O_RDWR, O_TMPFILE, open, pread } from '../../src/linux/file.ts'
+import { close, fadvise, O_RDWR, O_TMPFILE, open, POSIX_FADV_DONTNEED, pread } from '../../src/linux/file.ts'
+import { residentPages } from '../../src/linux/mincore.ts'
 import { clone, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
 import { inspect, inspectResident, type Residency } from '../support/inspect.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
@@ -59,6 +60,31 @@ for (const kind of ['xfs', 'btrfs'] as const) {
       tree = path.join(filesystem.path, `tree-${trees++}`)
       fs.mkdirSync(tree)
     }
+
+    test('pages behind the end of a file, left of a large folio that was cut short, are nobody’s', () => {
+      fresh()
+      const pages = 123
+      const base = fs.openSync(at('base'), 'w+')
+      try {
+        for (let page = 0; page < 4; page++) fs.writeSync(base, noise(PAGE, page), 0, PAGE, page * PAGE)
+        fs.writeSync(base, noise(1_000_001, 5), 0, 1_000_001, 4 * PAGE)
+        fs.ftruncateSync(base, pages * PAGE - 100)
+        fs.fsyncSync(base)
+        clone(at('base'), at('clone'))
+        run('sync', '-f', tree)
+        fs.readFileSync(at('clone'))
+        fadvise(base, 0, 4 * PAGE, POSIX_FADV_DONTNEED)
+        const resident = (name: string) =>
+          withFd(at(name), (fd) => residentPages(fd, 0, pages * PAGE, new Uint8Array(pages)))
+        const cached = resident('base')
+        const report = inspect(tree)
+        // The kernel may drop pages at any time.
+        expect([cached, resident('base'), resident('clone')]).toEqual([cached, cached, pages])
+        expect(pagesOf(report)).toMatchObject({ cached: cached + pages, duplicate: cached })
+      } finally {
+        fs.closeSync(base)
+      }
+    })
 
     test('two clones, one read by half, one not at all', () => {
       fresh()
