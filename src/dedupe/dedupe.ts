@@ -1,7 +1,7 @@
 /**
  * Makes equal content share storage: walks, reads, plans, and where it is asked to, has the kernel share. One file system after the other, for only files of one can share.
  *
- * Memory: about 12 bytes for each page of 4096 bytes that is stored (3 MiB for 1 GiB), 25 for each extent of each file, 100 for each file, 20 for each run that is shared.
+ * Memory: about 12 bytes for each page of 4096 bytes that is stored (3 MiB for 1 GiB), 29 for each extent of each file, 100 for each file, 28 for each run that is shared.
  */
 import { setImmediate as breathe } from 'node:timers/promises'
 import { PAGE_BYTES } from '../inspect/page-states.ts'

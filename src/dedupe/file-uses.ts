@@ -5,7 +5,7 @@
  *   one stored page. The last page of a file, if it is not a whole one, is another stored page than a whole one at the same address would be.
  * - *use*: a run of pages of one file that lies in one run on the device, hence in one run of stored pages.
  *
- * Memory: 25 bytes a use, about 100 a file.
+ * Memory: 29 bytes a use, about 100 a file.
  *
  * Invariants: files come one after the other, the uses of a file in file order; they do not overlap in the file.
  */
@@ -51,8 +51,8 @@ export class FileUses {
 
   useCount = 0
   file = new Uint32Array(CAPACITY_MIN)
-  /** Index in the file, of the first page. */
-  page = new Uint32Array(CAPACITY_MIN)
+  /** Index in the file, of the first page: beyond 16 TiB more than 32 bits. */
+  page = new Float64Array(CAPACITY_MIN)
   pages = new Uint32Array(CAPACITY_MIN)
   /** Stored page of the first page, after {@link number}. */
   stored = new Uint32Array(CAPACITY_MIN)

@@ -16,13 +16,13 @@ import type { StoredPages } from './stored-pages.ts'
 
 const CAPACITY_MIN = 64
 
-/** Runs to be shared, in the order in which that is to be done: 20 bytes each. Pages are indexes in files. */
+/** Runs to be shared, in the order in which that is to be done: 28 bytes each. Pages are indexes in files. */
 export class Plan {
   count = 0
   source = new Uint32Array(CAPACITY_MIN)
-  sourcePage = new Uint32Array(CAPACITY_MIN)
+  sourcePage = new Float64Array(CAPACITY_MIN)
   target = new Uint32Array(CAPACITY_MIN)
-  targetPage = new Uint32Array(CAPACITY_MIN)
+  targetPage = new Float64Array(CAPACITY_MIN)
   pages = new Uint32Array(CAPACITY_MIN)
 
   /** Adds a run, as part of the last one where it continues that and a file does not come to overlap itself. */

@@ -11,6 +11,14 @@ import { ROOT } from '../support/sources.ts'
 
 const CONTENT = noise(128 * KIBIBYTE, 1)
 
+/** Writes a part of a file, which need not be there. */
+function overwriteNew(file: string, offset: number, content: Uint8Array): void {
+  const fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT)
+  fs.writeSync(fd, content, 0, content.length, offset)
+  fs.fsyncSync(fd)
+  fs.closeSync(fd)
+}
+
 function planOf(...args: string[]): { bytes: number; runs: number; files: number; savedBytes: number } {
   const { status, stdout, stderr } = samepage(['dedupe', '--json', ...args])
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
@@ -145,6 +153,19 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
     })
     // Below another PATH, but excluded there.
     expect(planOf('--exclude', 'here', tree, at('here'))).toMatchObject({ files: 4 })
+  })
+
+  test('content beyond 16 TiB of a file is shared, and what lies there modulo 16 TiB is not taken for it', () => {
+    newTree()
+    const far = 2 ** 44 + PAGE
+    for (const name of ['a', 'b']) {
+      overwriteNew(at(name), PAGE, noise(CONTENT.length, name === 'a' ? 2 : 3))
+      overwriteNew(at(name), far, CONTENT)
+    }
+    const report = JSON.parse(samepage(['dedupe', '--json', '--apply', tree]).stdout)
+    expect(report).toMatchObject({ plan: { runs: 1, bytes: CONTENT.length }, applied: { differentBytes: 0 } })
+    expect(report.applied.sharedBytes).toBe(CONTENT.length)
+    expect(planOf(tree).runs).toBe(0)
   })
 
   test('a user shares his own files, and nobody else’s', () => {
