@@ -3,6 +3,10 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseSeconds, parseShare } from '../util/human.ts'
 import type { InspectFlags } from './inspect-run.ts'
 
+const INTERVAL_MIN_SECONDS = 1e-3
+/** What is longer a timer of Node.js takes for no time at all. */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
 export function inspectCommand(): Command {
   return new Command('inspect')
     .summary('show what clones cost in memory now')
@@ -66,5 +70,7 @@ function parseSample(value: string): number {
 function parseInterval(value: string): number {
   const seconds = parseSeconds(value)
   if (seconds === undefined) throw new InvalidArgumentError('Give a time, as 2s, 500ms or 1m.')
+  if (seconds < INTERVAL_MIN_SECONDS || seconds * 1000 > TIMER_MAX_MS)
+    throw new InvalidArgumentError('Give a time from 1ms to 24 days.')
   return seconds
 }

@@ -187,6 +187,8 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       ['--sample', '0', tree],
       ['--json', '--csv', tree],
       ['--watch', 'x', tree],
+      ['--watch', '0s', tree],
+      ['--watch', '600h', tree],
       ['--frobnicate', tree],
     ]) {
       expect(samepage('inspect', ...wrong).status, wrong.join(' ')).toBe(2)
