@@ -166,7 +166,7 @@ export class Walker implements Entry {
     this.#stack.push(frame)
     if (this.#stack.length - this.#outermostOpen > DESCRIPTORS_MAX) this.#closeOutermost()
     const listed = this.#list(frame)
-    if (listed < 0) this.#visitor.unreadable(this.#path(relative.slice(0, -1)), -listed)
+    if (listed < 0) this.#report(listed, relative.slice(0, -1))
     return 0
   }
 

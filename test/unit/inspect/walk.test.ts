@@ -122,6 +122,18 @@ test('what vanishes or appears during the walk is counted, not an error', () => 
   expect(recorder.changed).toEqual([root])
 })
 
+test('a directory that goes while it is open has vanished, and is not unreadable', () => {
+  fs.mkdirSync(path.join(root, 'd'))
+  const recorder = new Recorder()
+  const { enter } = recorder
+  recorder.enter = (...args) => {
+    if (args[4] !== root) fs.rmdirSync(args[4])
+    return enter.apply(recorder, args)
+  }
+  expect(walk(recorder)).toBe(0)
+  expect(recorder).toMatchObject({ gone: 1, unreadablePaths: [] })
+})
+
 test('a root that is not there, or no directory, is told', () => {
   write('file')
   expect(new Walker(new Recorder()).walk(path.join(root, 'none'), -1, 'none')).toBe(-os.constants.errno.ENOENT)
