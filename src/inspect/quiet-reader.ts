@@ -25,6 +25,9 @@ import { type ResidencySource, residencySource } from './residency.ts'
 const READ_BYTES = 2 ** 20
 /** The kernel cuts off what is more than the device takes at once. */
 const PREFETCH_BYTES = 256 * 1024
+/** How long readahead that somebody else's read had arranged for may take to arrive, at most: looks, and the pause before each. */
+const ARRIVAL_LOOKS = 100
+const ARRIVAL_PAUSE_MS = 1
 const WINDOW_BYTES = WINDOW_PAGES * PAGE_BYTES
 
 /** Opens a file for reading that leaves no trace where that is allowed. A descriptor or -errno. */
@@ -43,14 +46,20 @@ export type PieceVisitor = (bytes: Uint8Array, offset: number) => void
 export class QuietReader {
   readonly #counts = new CacheStat()
   readonly #pages = new PageStates()
+  /** What was in memory behind the pages noted last. */
+  readonly #ahead = new PageStates()
+  readonly #now = new PageStates()
+  readonly #clock = new Int32Array(new SharedArrayBuffer(4))
   readonly #buffer = new Uint8Array(READ_BYTES)
   #fd = -1
+  #size = 0
   /** How to ask which pages of the file at hand are in memory. */
   #residency: ResidencySource = 'unknown'
 
   /** Turns to another open file. `best` is what its file system allows. */
   begin(fd: number, stat: Statx, best: ResidencySource): void {
     this.#fd = fd
+    this.#size = stat.size
     this.#residency = residencySource(fd, stat, best, this.#counts)
     // A read brings in what it asks for and nothing beyond.
     fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
@@ -63,8 +72,10 @@ export class QuietReader {
       const first = at / PAGE_BYTES
       const count = Math.ceil(windowEnd / PAGE_BYTES) - first
       const mustDrop = this.notePresent(first, count)
+      const aheadCount = this.#noteAhead(first + count, count)
       const error = this.#readWindow(at, windowEnd, visit)
       if (mustDrop) this.dropOthers(first, count)
+      if (aheadCount > 0) this.#dropAhead(first + count, aheadCount)
       if (error < 0) return error
       at = windowEnd
     }
@@ -87,7 +98,37 @@ export class QuietReader {
 
   /** Drops those of the pages noted last that were not in memory then. */
   dropOthers(first: number, count: number): void {
-    const { states } = this.#pages
+    this.#dropAbsent(this.#pages.states, first, count)
+  }
+
+  /**
+   * Pages that came into memory ahead of somebody's reading bear a mark, and who reads the marked one has the kernel read on, in
+   * the background, POSIX_FADV_RANDOM or not. So where some of the pages noted last are in memory, those from page `first` on are
+   * noted, too. Returns how many were.
+   */
+  #noteAhead(first: number, noted: number): number {
+    const count = Math.min(WINDOW_PAGES, Math.ceil(this.#size / PAGE_BYTES) - first)
+    if (this.#residency === 'unknown' || count <= 0) return 0
+    if (this.#pages.states.subarray(0, noted).every(isAbsent)) return 0
+    return this.#ahead.read(this.#fd, first, count, this.#residency === 'cachestat') < 0 ? 0 : count
+  }
+
+  /** Drops what has come of the pages noted by {@link #noteAhead}, also what is only on its way: that cannot be dropped before it is there. */
+  #dropAhead(first: number, count: number): void {
+    const { states } = this.#ahead
+    for (let look = 0; look < ARRIVAL_LOOKS; look++) {
+      if (this.#now.read(this.#fd, first, count, this.#residency === 'cachestat') < 0) return
+      const now = this.#now.states
+      let hasCome = false
+      for (let i = 0; i < count && !hasCome; i++) hasCome = isAbsent(states[i]!) && !isAbsent(now[i]!)
+      if (!hasCome) return
+      if (look > 0) Atomics.wait(this.#clock, 0, 0, ARRIVAL_PAUSE_MS)
+      this.#dropAbsent(states, first, count)
+    }
+  }
+
+  /** Drops those of `count` pages that are absent by `states`. */
+  #dropAbsent(states: Uint8Array, first: number, count: number): void {
     for (let page = 0; page < count; ) {
       let next = page + 1
       while (next < count && isAbsent(states[next]!) === isAbsent(states[page]!)) next++

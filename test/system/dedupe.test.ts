@@ -199,6 +199,27 @@ for (const kind of ['xfs', 'btrfs'] as const)
       expect(residentIn(at('copy'))).toBe(0)
     })
 
+    test('nor does what another reader has made the kernel read ahead, once the comparing meets its mark', () => {
+      newTree()
+      writeSynced(at('original'), noise(24 * MEBIBYTE, 1))
+      fs.writeFileSync('/proc/sys/vm/drop_caches', '3')
+      const fd = fs.openSync(at('original'), 'r')
+      try {
+        for (let read = 0; read < 8; read++) fs.readSync(fd, Buffer.alloc(MEBIBYTE))
+      } finally {
+        fs.closeSync(fd)
+      }
+      // Until what is on its way has come.
+      let resident = residentIn(at('original'))
+      for (let before = -1; before !== resident; resident = residentIn(at('original'))) {
+        before = resident
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+      }
+      expect(resident).toBeLessThan(6144)
+      dedupe(tree)
+      expect(residentIn(at('original'))).toBeLessThanOrEqual(resident)
+    })
+
     test('interrupted in the middle: tells what was done, leaves every byte, and goes on the next time', async () => {
       newTree()
       // Equal runs with something else between them: a thousand calls of the kernel.
