@@ -7,7 +7,7 @@ import { printableName } from '../inspect/names.ts'
 import { errnoName, SystemError } from '../linux/errors.ts'
 import { formatBytes } from '../util/human.ts'
 import { type Refused, toJson, toText } from './dedupe-text.ts'
-import { describeError, EXIT, endWithStdout } from './output.ts'
+import { describeError, EXIT } from './output.ts'
 import { type Progress, progress } from './progress.ts'
 
 export interface DedupeFlags {
@@ -27,7 +27,6 @@ const PROGRESS_INTERVAL_MS = 100
 
 /** Runs the command; sets process.exitCode. */
 export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<void> {
-  endWithStdout()
   const started = performance.now()
   let hasFailed = false
   const complain = (path: string, why: string) => {

@@ -10,7 +10,7 @@ import { type Measurement, measure } from '../inspect/measure.ts'
 import { printableName } from '../inspect/names.ts'
 import { buildReport, type Report } from '../inspect/report.ts'
 import { toText } from './inspect-text.ts'
-import { describeError, EXIT, endWithStdout } from './output.ts'
+import { describeError, EXIT } from './output.ts'
 import { progress } from './progress.ts'
 
 export interface InspectFlags {
@@ -36,7 +36,6 @@ const OUTPUT_CHARACTERS = 2 ** 16
 
 /** Runs the command; sets process.exitCode. With `watch` it ends with the process. */
 export async function inspect(paths: string[], flags: InspectFlags): Promise<void> {
-  endWithStdout()
   // Before a walk that may take long: can the page be written?
   if (flags.html !== undefined) writePage(flags.html, '', 'a')
   for (let round = 0; ; round++) {

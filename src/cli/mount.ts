@@ -17,7 +17,7 @@ import { version } from '../util/version.ts'
 import { givenPath } from './arguments.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
 import { checkMount } from './mount-checks.ts'
-import { formatBytes, UsageError } from './output.ts'
+import { formatBytes, outliveStdout, UsageError } from './output.ts'
 import { notifyReady } from './systemd.ts'
 
 interface MountFlags {
@@ -181,8 +181,7 @@ async function mountHere(
   flags: MountFlags,
   memory: ReturnType<typeof memoryOptions>,
 ): Promise<number> {
-  // The mount lives on where nobody hears what it says: a pipe that was closed, a disk that is full.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  outliveStdout()
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
   if (flags.node !== undefined) checkNode(flags.node)
   // Before the mount, which may cover it.

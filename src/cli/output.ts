@@ -36,11 +36,19 @@ export function describeError(code: string): string {
   return code
 }
 
-/** For commands that print much, or late: from now on the process ends when nobody takes its output, quietly if whoever read it had enough. */
+/** From now on the process ends when nobody takes its output, quietly if whoever read it had enough. What has to be undone is undone as the process exits. */
 export function endWithStdout(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit()
-    process.stderr.write(`samepage: standard output: ${describeError(error.code ?? error.message)}\n`)
-    process.exit(EXIT.FAILED)
-  })
+  process.stdout.on('error', endFor)
+  process.stderr.on('error', () => {})
+}
+
+/** Undoes {@link endWithStdout}: the process goes on where nobody hears what it says, a pipe that was closed, a disk that is full. */
+export function outliveStdout(): void {
+  process.stdout.off('error', endFor).on('error', () => {})
+}
+
+function endFor(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit()
+  process.stderr.write(`samepage: standard output: ${describeError(error.code ?? error.message)}\n`)
+  process.exit(EXIT.FAILED)
 }

@@ -8,7 +8,7 @@ import { doctorCommand } from './doctor.ts'
 import { exclusiveCommand } from './exclusive.ts'
 import { inspectCommand } from './inspect.ts'
 import { mountCommand } from './mount.ts'
-import { report } from './output.ts'
+import { endWithStdout, report } from './output.ts'
 import { statusCommand } from './status.ts'
 import { umountCommand } from './umount.ts'
 
@@ -49,6 +49,7 @@ Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each co
 
 /** Runs what the command line asks for, and sets the exit status. */
 export async function run(): Promise<void> {
+  endWithStdout()
   try {
     await program().parseAsync()
   } catch (error) {

@@ -190,6 +190,16 @@ test.each([
   expect(stderr).toMatch(/--help/)
 })
 
+test.each([[['doctor', '--json']], [['status', '--json']], [['completion', 'bash']], [['--help']]])(
+  'samepage %j, and nobody takes what it says',
+  (args) => {
+    const shell = (how: string) => samepage(args, { wrapper: ['bash', '-c', `set -o pipefail; ${how}`, 'bash'] })
+    expect(shell('(sleep 0.5; "$@") | true')).toMatchObject({ stdout: '', stderr: '' })
+    const stderr = 'samepage: standard output: no space left on device\n'
+    expect(shell('"$@" > /dev/full')).toEqual({ status: 1, stdout: '', stderr })
+  },
+)
+
 test.each([
   [['--merge', 'content'], '--merge needs --memory'],
   [['--merge', 'content', '--memory', '4096'], '256 KiB at least'],
