@@ -58,6 +58,11 @@ export class FileUses {
   stored = new Uint32Array(CAPACITY_MIN)
   /** 1 if the file system calls it shared. */
   isShared = new Uint8Array(CAPACITY_MIN)
+  /**
+   * Stored pages that lie where another one does, after {@link number}, and which: files' last pages that are not whole, at the address of a page that is, or of another file's
+   * last one. They have one place on the device.
+   */
+  readonly sameAs = new Map<number, number>()
   /** On the device, in pages; see TAIL_SPACE. */
   #address = new Float64Array(CAPACITY_MIN)
 
@@ -97,16 +102,28 @@ export class FileUses {
     let begin = 0
     let end = -1
     let beginStored = 0
+    const stretches = new Stretches()
+    const tails = new Map<number, number>()
     for (const use of ascendingOrder(this.#address, this.useCount)) {
       const address = this.#address[use]!
       const useEnd = address + this.pages[use]!
       if (address >= end) {
         begin = address
         beginStored = count
+        if (address < TAIL_SPACE) stretches.begin(address, count)
       }
       count += Math.max(0, useEnd - Math.max(end, address))
       end = Math.max(end, useEnd)
-      this.stored[use] = beginStored + (address - begin)
+      const stored = beginStored + (address - begin)
+      this.stored[use] = stored
+      if (address < TAIL_SPACE) stretches.reachTo(end)
+      else {
+        // In the order of addresses last pages come after all whole ones.
+        const place = address % TAIL_SPACE
+        const same = stretches.storedAt(place) ?? tails.get(place)
+        if (same === undefined) tails.set(place, stored)
+        else if (same !== stored) this.sameAs.set(stored, same)
+      }
     }
     return count
   }
@@ -157,6 +174,38 @@ export class FileUses {
     this.stored = withRoom(this.stored, index)
     this.isShared = withRoom(this.isShared, index)
     this.#address = withRoom(this.#address, index)
+  }
+}
+
+/** Stretches of stored pages that lie side by side on the device, in the order of addresses (in pages). */
+class Stretches {
+  readonly #begins: number[] = []
+  readonly #ends: number[] = []
+  readonly #stored: number[] = []
+
+  /** A stretch begins; `stored` is the number of its first page. */
+  begin(address: number, stored: number): void {
+    this.#begins.push(address)
+    this.#ends.push(address)
+    this.#stored.push(stored)
+  }
+
+  /** The last one ends at `address`. */
+  reachTo(address: number): void {
+    this.#ends[this.#ends.length - 1] = address
+  }
+
+  /** The stored page at `address`; undefined where there is none. */
+  storedAt(address: number): number | undefined {
+    let low = 0
+    let high = this.#ends.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#ends[middle]! <= address) low = middle + 1
+      else high = middle
+    }
+    const begin = this.#begins[low]
+    return begin === undefined || begin > address ? undefined : this.#stored[low]! + (address - begin)
   }
 }
 

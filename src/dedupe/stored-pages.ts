@@ -26,6 +26,8 @@ export class StoredPages {
   readonly #flags: Uint8Array
   /** Pages of files; one more if others use it that we do not look at. From USERS_MAX on nobody counts. */
   readonly #users: Uint16Array
+  /** See {@link FileUses.sameAs}: users of one place are counted together. */
+  readonly #sameAs: ReadonlyMap<number, number>
 
   constructor(uses: FileUses, count: number) {
     this.count = count
@@ -33,6 +35,7 @@ export class StoredPages {
     this.#high = new Uint32Array(count)
     this.#flags = new Uint8Array(count)
     this.#users = new Uint16Array(count)
+    this.#sameAs = uses.sameAs
     this.countUsers(uses)
   }
 
@@ -72,12 +75,17 @@ export class StoredPages {
     return this.hasEqualHash(a, b) && (this.#flags[a]! & this.#flags[b]! & READ) !== 0
   }
 
-  /** A page of a file does not use it any more. True if nobody does, now. */
+  /** A page of a file does not use it any more. True if nobody uses its place on the device, now. */
   leave(page: number): boolean {
-    const users = this.#users[page]!
+    const place = this.#placeOf(page)
+    const users = this.#users[place]!
     if (users === USERS_MAX) return false
-    this.#users[page] = users - 1
+    this.#users[place] = users - 1
     return users === 1
+  }
+
+  #placeOf(page: number): number {
+    return this.#sameAs.size === 0 ? page : (this.#sameAs.get(page) ?? page)
   }
 
   /**
@@ -88,12 +96,18 @@ export class StoredPages {
     const users = this.#users.fill(0)
     for (let use = 0; use < useCount; use++) {
       const end = stored[use]! + pages[use]!
-      for (let page = stored[use]!; page < end; page++) if (users[page]! < USERS_MAX) users[page]!++
+      for (let page = stored[use]!; page < end; page++) {
+        const place = this.#placeOf(page)
+        if (users[place]! < USERS_MAX) users[place]!++
+      }
     }
     for (let use = 0; use < useCount; use++) {
       if (isShared[use] === 0) continue
       const end = stored[use]! + pages[use]!
-      for (let page = stored[use]!; page < end; page++) if (users[page] === 1) users[page] = 2
+      for (let page = stored[use]!; page < end; page++) {
+        const place = this.#placeOf(page)
+        if (users[place] === 1) users[place] = 2
+      }
     }
   }
 }

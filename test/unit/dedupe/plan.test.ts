@@ -28,7 +28,7 @@ interface Planned {
 function planFor({ contents, files, domains, tails }: MadeUp, stride: number): Planned {
   const uses = new FileUses()
   files.forEach((addresses, file) => {
-    const size = addresses.length * PAGE - (PAGE - (tails?.[file] ?? PAGE))
+    const size = Math.max(0, addresses.length * PAGE - (PAGE - (tails?.[file] ?? PAGE)))
     uses.addFile({ directory: 0, name: `f${file}`, device: 1, ino: file + 1, size, domain: domains?.[file] ?? 0 })
     for (let page = 0; page < addresses.length; ) {
       let end = page + 1
@@ -89,12 +89,14 @@ const madeUp = fc
     ),
     domains: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 5, maxLength: 5 }),
     repeat: fc.integer({ min: 1, max: 8 }),
+    tails: fc.array(fc.constantFrom(PAGE, PAGE, 100, 200), { minLength: 5, maxLength: 5 }),
   })
-  .map(({ contents, runs, domains, repeat }) => ({
+  .map(({ contents, runs, domains, repeat, tails }) => ({
     // Some stretches lie on the device twice.
     contents: contents.map((content, at) => (at % 20 < repeat ? contents[at % 20]! : content)),
     files: runs.map((pieces) => pieces.flatMap(([at, count]) => (at < 0 ? Array(count).fill(HOLE) : run(at, count)))),
     domains,
+    tails,
   }))
 
 describe('a plan', () => {
@@ -179,6 +181,14 @@ describe('a plan', () => {
     expect(freedBy(planFor({ contents, files, tails: [100, 100] }, 8))).toBe(8)
     expect(freedBy(planFor({ contents, files, tails: [100, PAGE] }, 7))).toBe(7)
     expect(freedBy(planFor({ contents, files, tails: [100, 101] }, 8))).toBe(0)
+  })
+
+  test('a page that stays, as the last one of a file that ends in it, is not said to be saved', () => {
+    const contents = [...run(1, 8), ...run(1, 8)]
+    const files = [run(0, 8), run(8, 8), run(8, 8)]
+    const planned = planFor({ contents, files, tails: [PAGE, PAGE, 100] }, 4)
+    expect(usedPages(follow({ contents, files }, planned.plan))).toBe(9)
+    expect(freedBy(planned)).toBe(7)
   })
 
   test('a page that could not be read is equal to none', () => {
