@@ -1,4 +1,5 @@
 /** `samepage demo`: what Samepage is good for, shown on this machine in at most two minutes. */
+
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { Command, InvalidArgumentError } from 'commander'
@@ -9,6 +10,7 @@ import { withCleanup } from '../demo/cleanup.ts'
 import { type DemoReport, type FileTimes, type Progress, runDemo, type WayReport } from '../demo/demo.ts'
 import { CannotError } from '../demo/scratch.ts'
 import { formatCount, parseBytes } from '../util/human.ts'
+import { shellWord } from '../util/shell.ts'
 import { EXIT, formatBytes, formatSeconds } from './output.ts'
 
 interface DemoFlags {
@@ -127,7 +129,7 @@ function describe(report: DemoReport, notes: readonly string[]): string {
   ]
   if (report.kept !== null)
     outcome.push(
-      `The files are in ${report.kept.directory}. Try: samepage mount ${report.kept.directory} SOME_EMPTY_DIRECTORY`,
+      `The files are in ${report.kept.directory}. Try: samepage mount ${shellWord(report.kept.directory)} SOME_EMPTY_DIRECTORY`,
       `This removes them: ${report.kept.removal}`,
     )
   return `${intro.join('\n')}\n${table.toString()}\n${outcome.join('\n')}\n`

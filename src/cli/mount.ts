@@ -149,7 +149,7 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
     .option(
       '--hang-timeout <seconds>',
-      'give the mount up when nothing made progress for so long; 0: never',
+      'give the mount up when all workers have waited for so long; 0: never',
       seconds,
       300,
     )

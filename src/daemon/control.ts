@@ -45,8 +45,12 @@ export async function startControl(status: Status, start: ServingStart): Promise
   if (start.metrics !== undefined) {
     const metrics = new Metrics(status)
     const server = http.createServer((request, response) => {
-      if (request.method !== 'GET' || request.url !== '/metrics') {
+      if (request.url?.split('?', 1)[0] !== '/metrics') {
         response.writeHead(404, { 'content-type': 'text/plain' }).end('metrics are at /metrics\n')
+        return
+      }
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        response.writeHead(405, { allow: 'GET, HEAD' }).end()
         return
       }
       metrics.text().then(

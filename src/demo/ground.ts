@@ -2,10 +2,12 @@
  * Where the demonstration takes place: on an XFS of its own where it can be made, else in a directory that has reflinks,
  * else anywhere, with full copies in place of clones.
  */
+
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { cloneFile } from '../linux/clone.ts'
+import { shellWord } from '../util/shell.ts'
 import type { Cleanup } from './cleanup.ts'
 import type { FileSet } from './file-set.ts'
 import { forgetCached } from './reading.ts'
@@ -61,7 +63,7 @@ function scratchGround(bytesNeeded: number, cleanup: Cleanup): Ground {
     room: freeBytesOf(xfs.path),
     description: `an XFS of its own, in a file in ${parent}`,
     notes: [],
-    removal: `umount ${xfs.path} && rm -r ${directory}`,
+    removal: `umount ${shellWord(xfs.path)} && rm -r ${shellWord(directory)}`,
     howCold: 'by unmounting it and mounting it again',
     makeCold: () => xfs.remount(),
   }
@@ -83,7 +85,7 @@ function directoryGround(parent: string, notes: readonly string[], cleanup: Clea
           ...notes,
           `No reflinks in ${parent}: the clones are full copies, which share nothing. --on DIR names a directory on XFS or btrfs.`,
         ],
-    removal: `rm -r ${directory}`,
+    removal: `rm -r ${shellWord(directory)}`,
     howCold: 'by asking the kernel to forget them (posix_fadvise)',
     makeCold: (set) => forgetCached(set, places.source),
   }

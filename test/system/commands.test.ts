@@ -305,13 +305,17 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount --metrics', () => 
     const later = parsePrometheus((await get(port, '/metrics')).body)
     expect(later.get('samepage_requests_total')?.samples.get('{operation="open"}')).toBe(3)
     expect((await get(port, '/')).status).toBe(404)
+    // Scrapers can be told to send parameters; checks of health ask for the head alone.
+    expect((await get(port, '/metrics?name=value')).body).toContain('samepage_requests_total')
+    expect(await get(port, '/metrics', 'HEAD')).toMatchObject({ status: 200, type: answer.type, body: '' })
+    expect((await get(port, '/metrics', 'POST')).status).toBe(405)
   })
 })
 
-function get(port: number, path: string): Promise<{ status: number; type: string; body: string }> {
+function get(port: number, path: string, method = 'GET'): Promise<{ status: number; type: string; body: string }> {
   return new Promise((resolve, reject) => {
     http
-      .get({ host: '127.0.0.1', port, path }, (response) => {
+      .request({ host: '127.0.0.1', port, path, method }, (response) => {
         let body = ''
         response.setEncoding('utf8').on('data', (text: string) => {
           body += text
@@ -320,5 +324,6 @@ function get(port: number, path: string): Promise<{ status: number; type: string
         response.on('end', () => resolve({ status, type: headers['content-type'] ?? '', body }))
       })
       .on('error', reject)
+      .end()
   })
 }
