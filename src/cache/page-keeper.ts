@@ -250,7 +250,9 @@ export class PageKeeper {
   /** From now on pages can be replicated; `copy` copies the bytes of a frame to another. Returns the replica mappings, by node. */
   allowReplicas(copy: (from: number, to: number) => void): readonly number[] {
     const mappings = this.frames.nodes.table.frames.map(() => this.mappings.create())
-    this.replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    const replicas = new Replicas(this.frames, this.#index, mappings, copy)
+    this.replicas = replicas
+    this.#policy.countSpare?.((node) => replicas.countOn(node))
     return mappings
   }
 

@@ -6,7 +6,7 @@ import { whyRefused } from '../dedupe/refused.ts'
 import { printableName } from '../inspect/names.ts'
 import { errnoName, SystemError } from '../linux/errors.ts'
 import { formatBytes } from '../util/human.ts'
-import { type Refused, toJson, toText } from './dedupe-text.ts'
+import { failure, type Refused, toJson, toText } from './dedupe-text.ts'
 import { describeError, EXIT } from './output.ts'
 import { type Progress, progress } from './progress.ts'
 
@@ -97,7 +97,7 @@ function whyNot(path: string): Refused | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (!(error instanceof SystemError) && code === undefined) throw error
-    return { path, error: code ?? '', why: describeError(code ?? '') }
+    return failure(path, code ?? '')
   }
 }
 

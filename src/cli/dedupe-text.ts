@@ -48,7 +48,8 @@ export function toJson({ paths, flags, refused, result, seconds }: DedupeFacts):
   }
 }
 
-function failure(path: string, error: string): Refused {
+/** Of what could not be read. */
+export function failure(path: string, error: string): Refused {
   return { path, error, why: describeError(error) }
 }
 

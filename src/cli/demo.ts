@@ -1,5 +1,4 @@
 /** `samepage demo`: what Samepage is good for, shown on this machine in at most two minutes. */
-
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import { Command, InvalidArgumentError } from 'commander'

@@ -1,5 +1,4 @@
 /** `samepage doctor`: what will work on this machine, and how to get the rest. */
-
 import { styleText } from 'node:util'
 import { Command } from 'commander'
 import { version } from '../util/version.ts'

@@ -1,5 +1,4 @@
 /** `samepage exclusive`: runs a command that has a range of a file alone, and publishes what it made of it. */
-
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'

@@ -6,6 +6,7 @@ import { UserError } from '../daemon/mounting.ts'
 import { FS_TYPE } from '../exclusive/mounts.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
 import { runtimeDirectory } from '../util/runtime-directory.ts'
+import { hasDied } from './mountpoint.ts'
 
 /** Resolves both to absolute paths without symlinks, or throws a {@link UserError} that says what to do. */
 export function checkMount(
@@ -87,8 +88,7 @@ function resolveMountpoint(argument: string): string {
   try {
     return resolveDirectory(argument, 'the mountpoint')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTCONN')
-      throw new UserError(`${argument} is a mount whose daemon has died: "samepage umount ${argument}" clears it`)
+    if ((error as NodeJS.ErrnoException).code === 'ENOTCONN') throw hasDied(argument)
     throw error
   }
 }

@@ -1,5 +1,4 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
-
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type ArenaOptions, MEMORY_MIN } from '../daemon/content/arena-options.ts'

@@ -1,6 +1,7 @@
 /** From what a user calls a mountpoint to its path in the list of mounts. The mount itself is not touched: it may be dead, or hang. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { UserError } from '../daemon/mounting.ts'
 
 const SYMLINKS_MAX = 40
 
@@ -18,3 +19,7 @@ export function realMountpoint(argument: string): string {
   }
   return absolute
 }
+
+/** What is said of a mount that nobody serves any more (ENOTCONN). */
+export const hasDied = (mountpoint: string): UserError =>
+  new UserError(`${mountpoint} is a mount whose daemon has died: "samepage umount ${mountpoint}" clears it`)

@@ -6,11 +6,10 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
 import { mountAt, UserError } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
-import { FS_TYPE } from '../exclusive/mounts.ts'
+import { isOwn, samepageMounts } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
-import { readMountInfo } from '../linux/mountinfo.ts'
 import { givenPath } from './arguments.ts'
-import { realMountpoint } from './mountpoint.ts'
+import { hasDied, realMountpoint } from './mountpoint.ts'
 import { formatBytes, formatSeconds, report } from './output.ts'
 
 /** A mount that is dead says so at once. */
@@ -42,18 +41,15 @@ async function askAll(): Promise<StatusReport[]> {
   for (const answer of answers) if (answer.status === 'rejected') process.exitCode = report(answer.reason)
   const reports = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
   const answering = new Set(reports.map(({ mountpoint }) => mountpoint))
-  const silent = readMountInfo().filter(({ type, superOptions, mountpoint }) => {
-    const isOurs = type === FS_TYPE && superOptions.includes(`user_id=${process.geteuid?.()}`)
-    return isOurs && !answering.has(mountpoint)
-  })
+  const silent = samepageMounts().filter((mount) => isOwn(mount) && !answering.has(mount.mountpoint))
   for (const { mountpoint } of silent) if (await isDead(mountpoint)) process.exitCode = report(hasDied(mountpoint))
   return reports
 }
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
-  const report = await ask<StatusReport>(socketPath(realMountpoint(mountpoint)), '/status')
-  if (report !== undefined) return report
   const real = realMountpoint(mountpoint)
+  const report = await ask<StatusReport>(socketPath(real), '/status')
+  if (report !== undefined) return report
   if (mountAt(real) !== undefined && (await isDead(real))) throw hasDied(mountpoint)
   throw new UserError(`no Samepage mount of this user answers at ${mountpoint}`)
 }
@@ -67,9 +63,6 @@ function isDead(mountpoint: string): Promise<boolean> {
     )
   })
 }
-
-const hasDied = (mountpoint: string) =>
-  new UserError(`${mountpoint} is a mount whose daemon has died: "samepage umount ${mountpoint}" clears it`)
 
 /** Why files were served by themselves: decisions so far, the most frequent first. */
 function privateReasons(counts: StatusReport['homes']['private']): [string, string][] {

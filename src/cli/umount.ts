@@ -1,13 +1,11 @@
 /** `samepage umount`. */
-
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import { isAlive, removeDeadSockets, socketPath, supervisorOf } from '../daemon/control-socket.ts'
 import { mountAt, UserError, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
-import { FS_TYPE, grantSocket, samepageMount } from '../exclusive/mounts.ts'
+import { grantSocket, samepageMount, samepageMounts } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
-import { readMountInfo } from '../linux/mountinfo.ts'
 import { givenPath } from './arguments.ts'
 import { realMountpoint } from './mountpoint.ts'
 
@@ -65,9 +63,7 @@ async function ended(process: number): Promise<void> {
 }
 
 function notMounted(argument: string): UserError {
-  const others = readMountInfo()
-    .filter(({ type }) => type === FS_TYPE)
-    .map(({ mountpoint }) => mountpoint)
+  const others = samepageMounts().map(({ mountpoint }) => mountpoint)
   return new UserError(
     `${argument} is no Samepage mount${others.length === 0 ? '; there is none' : `; there are: ${others.join(', ')}`}`,
   )

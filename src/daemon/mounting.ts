@@ -4,7 +4,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FS_TYPE } from '../exclusive/mounts.ts'
+import { FS_TYPE, isOwn } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
@@ -154,8 +154,7 @@ export function unmountFuse(target: string, lazy: boolean, device?: string): voi
     return
   }
   // fusermount3 says of those only that it does not know them.
-  if (!mounted.superOptions.includes(`user_id=${process.geteuid?.()}`))
-    throw new SystemError(ERRNO.EPERM, 'umount', target)
+  if (!isOwn(mounted)) throw new SystemError(ERRNO.EPERM, 'umount', target)
   const args = lazy ? ['-u', '-z', '--', target] : ['-u', '--', target]
   const { status, stderr, error } = spawnSync('fusermount3', args, { encoding: 'utf8' })
   if (error !== undefined) throw new UserError('fusermount3 is needed to unmount without root')

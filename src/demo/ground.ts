@@ -2,7 +2,6 @@
  * Where the demonstration takes place: on an XFS of its own where it can be made, else in a directory that has reflinks,
  * else anywhere, with full copies in place of clones.
  */
-
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'

@@ -39,7 +39,12 @@ export function deviceName(dev: number): string {
   return `${(dev >>> 8) & 0xfff}:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`
 }
 
+/** All Samepage mounts, in the order in which they hide one another. */
+export const samepageMounts = (): MountInfo[] => readMountInfo().filter(({ type }) => type === FS_TYPE)
+
 /** The Samepage mount of that device; undefined where it is none. */
-export function samepageMount(device: string): MountInfo | undefined {
-  return readMountInfo().findLast((mount) => mount.type === FS_TYPE && mount.device === device)
-}
+export const samepageMount = (device: string): MountInfo | undefined =>
+  samepageMounts().findLast((mount) => mount.device === device)
+
+/** Whether this process's user made the FUSE mount. */
+export const isOwn = ({ superOptions }: MountInfo): boolean => superOptions.includes(`user_id=${process.geteuid?.()}`)

@@ -43,7 +43,6 @@ export class NearMemory {
   #pages!: PageKeeper
   #replicaMappings: readonly number[] = []
   #policy: ReplicaPolicy | undefined
-  #clocks: NodeClocks | undefined
 
   private constructor(mode: NumaMode, plan: NumaPlan, system: NumaSystem) {
     this.mode = mode
@@ -59,8 +58,7 @@ export class NearMemory {
   }
 
   clocks(ages: Ages, clock: (frames: number, ages: Ages) => ReclaimPolicy): ReclaimPolicy {
-    this.#clocks = new NodeClocks(this.nodes, ages, clock)
-    return this.#clocks
+    return new NodeClocks(this.nodes, ages, clock)
   }
 
   get mappingsPerFile(): number {
@@ -73,7 +71,6 @@ export class NearMemory {
     if (this.mode !== 'replicate') return
     this.#replicaMappings = pages.allowReplicas((from, to) => arena.bytes(to).set(arena.bytes(from)))
     this.#policy = new ReplicaPolicy(pages)
-    if (this.#clocks !== undefined) this.#clocks.spareOn = (node) => pages.replicas!.countOn(node)
   }
 
   get handle(): NearHandle {

@@ -39,6 +39,10 @@ export function samepage(args: readonly string[], options: RunOptions = {}): Out
   return { status, stdout, stderr }
 }
 
+/** The same in a shell, where `how` has the command as `"$@"`, with what becomes of its output. */
+export const samepageInShell = (args: readonly string[], how: string): Outcome =>
+  samepage(args, { wrapper: ['bash', '-c', `set -o pipefail; ${how}`, 'bash'] })
+
 /** What is mounted at `mountpoint`, the last on top. */
 export function mountsAt(mountpoint: string): string[] {
   return readMountInfo()

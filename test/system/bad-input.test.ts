@@ -12,7 +12,7 @@ import { clone, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
-import { controlSockets, expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
+import { controlSockets, expectNoProcess, mountsAt, samepage, samepageInShell } from '../support/samepage.ts'
 import { ROOT } from '../support/sources.ts'
 
 type Ground = LoopFilesystem & { readonly mountpoint: string }
@@ -193,10 +193,9 @@ test.each([
 test.each([[['doctor', '--json']], [['status', '--json']], [['completion', 'bash']], [['--help']]])(
   'samepage %j, and nobody takes what it says',
   (args) => {
-    const shell = (how: string) => samepage(args, { wrapper: ['bash', '-c', `set -o pipefail; ${how}`, 'bash'] })
-    expect(shell('(sleep 0.5; "$@") | true')).toMatchObject({ stdout: '', stderr: '' })
+    expect(samepageInShell(args, '(sleep 0.5; "$@") | true')).toMatchObject({ stdout: '', stderr: '' })
     const stderr = 'samepage: standard output: no space left on device\n'
-    expect(shell('"$@" > /dev/full')).toEqual({ status: 1, stdout: '', stderr })
+    expect(samepageInShell(args, '"$@" > /dev/full')).toEqual({ status: 1, stdout: '', stderr })
   },
 )
 

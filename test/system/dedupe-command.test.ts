@@ -6,7 +6,7 @@ import { KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/fi
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith, findProgram } from '../support/requires.ts'
-import { samepage } from '../support/samepage.ts'
+import { samepage, samepageInShell } from '../support/samepage.ts'
 import { ROOT } from '../support/sources.ts'
 
 const CONTENT = noise(128 * KIBIBYTE, 1)
@@ -198,8 +198,7 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
       { path: at('fifo'), error: null, why: 'It is neither a regular file nor a directory.' },
     ])
     for (const command of ['dedupe', 'inspect']) {
-      const shell = (how: string) =>
-        samepage([command, '--json', tree], { wrapper: ['bash', '-c', `set -o pipefail; ${how}`, 'bash'] })
+      const shell = (how: string) => samepageInShell([command, '--json', tree], how)
       expect(shell('(sleep 0.5; "$@") | true')).toEqual({ status: 0, stdout: '', stderr: '' })
       expect(shell('"$@" > /dev/full')).toEqual({
         ...{ status: 1, stdout: '', stderr: 'samepage: standard output: no space left on device\n' },

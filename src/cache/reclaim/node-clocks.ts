@@ -18,12 +18,12 @@ const SLACK = 1 / 8
 const STAMP_MASK = 2 ** STAMP_BITS - 1
 
 export class NodeClocks implements ReclaimPolicy {
-  /** How many frames of a node hold what is not the policy's: replicas. They are the node's all the same. */
-  spareOn: (node: number) => number = () => 0
   readonly #nodes: FrameNodes
   readonly #policies: readonly ReclaimPolicy[]
   /** By node: frames that it is to have. */
   readonly #shares: number[]
+  /** How many frames of a node hold what is not the policy's. They are the node's all the same. */
+  #spareOn: (node: number) => number = () => 0
 
   constructor(nodes: FrameNodes, ages: Ages, policy: (frames: number, ages: Ages) => ReclaimPolicy) {
     this.#nodes = nodes
@@ -57,8 +57,12 @@ export class NodeClocks implements ReclaimPolicy {
     this.#policies[node]!.remove(frame - this.#nodes.first(node))
   }
 
+  countSpare(on: (node: number) => number): void {
+    this.#spareOn = on
+  }
+
   victim(mayEvict: (frame: number) => boolean, near = 0, isOnly = false): number {
-    const above = (node: number) => this.#policies[node]!.size + this.spareOn(node) - this.#shares[node]!
+    const above = (node: number) => this.#policies[node]!.size + this.#spareOn(node) - this.#shares[node]!
     const order = isOnly ? [near] : [...this.#policies.keys()].sort((a, b) => above(b) - above(a))
     if (!isOnly && above(near) >= -SLACK * this.#shares[near]!) order.unshift(near)
     for (const node of order) {

@@ -46,6 +46,9 @@ export interface ReclaimPolicy {
    */
   victim(mayEvict: (frame: number) => boolean, near?: number, isOnly?: boolean): number
 
+  /** `on` says from now on how many frames of a NUMA node hold what is not the policy's: replicas. */
+  countSpare?(on: (node: number) => number): void
+
   /** The stamp for the shadow of the page in `frame`, which {@link victim} has just returned. */
   stampOf(frame: number): number
 

@@ -3,19 +3,19 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { UserError } from '../../daemon/mounting.ts'
 import { openWatch, whyNotWatched } from '../../daemon/watch.ts'
-import { FS_TYPE } from '../../exclusive/mounts.ts'
+import { FS_TYPE, samepageMounts } from '../../exclusive/mounts.ts'
 import { type LinuxHome, LinuxHomeStorage } from '../../homes/linux-home-storage.ts'
 import { openUnnamed } from '../../linux/clone.ts'
 import { SystemError } from '../../linux/errors.ts'
 import { close, O_DIRECTORY, O_PATH, O_RDONLY, open, openat, pread, reopen } from '../../linux/file.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../../linux/handle.ts'
 import { openReadOnlyTree } from '../../linux/mount-tree.ts'
-import { readMountInfo } from '../../linux/mountinfo.ts'
 import { cString } from '../../linux/native.ts'
 import { Statx } from '../../linux/statx.ts'
 import { ExtentFlag, ExtentList } from '../../storage/extents.ts'
 import { type Filesystem, identifyFilesystem } from '../../storage/filesystem.ts'
 import { readExtents } from '../../storage/read-extents.ts'
+import { hasDied } from '../mountpoint.ts'
 import { examineDax } from './dax.ts'
 import { about, type Finding } from './finding.ts'
 
@@ -75,8 +75,7 @@ function directoryOf(argument: string): string {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') throw new UserError(`${argument} does not exist`)
     if (code === 'EACCES') throw new UserError(`${argument} may not be read by this user`)
-    if (code === 'ENOTCONN')
-      throw new UserError(`${argument} is a mount whose daemon has died: "samepage umount ${argument}" clears it`)
+    if (code === 'ENOTCONN') throw hasDied(argument)
     throw error
   }
 }
@@ -87,7 +86,7 @@ function examineFilesystem(directory: string, filesystem: Filesystem): Finding {
   if (filesystem.canShare)
     return here.ok(`${kind} with reflinks: clones, snapshots and deduplicated files share memory`)
   if (kind === FS_TYPE) {
-    const mount = readMountInfo().findLast(({ mountpoint, type }) => type === FS_TYPE && isIn(directory, mountpoint))
+    const mount = samepageMounts().findLast(({ mountpoint }) => isIn(directory, mountpoint))
     return here.missing(
       'a Samepage mount already',
       `ask about its source: samepage doctor ${mount?.source ?? ''}`.trim(),

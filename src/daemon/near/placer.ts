@@ -39,7 +39,7 @@ const stat = new Statx()
 /** By number: which of those that had the number has been read ahead. */
 const readAhead = new Map<number, number>()
 /** These do not go away: Linux before 5.14, or somebody forbids the calls. */
-const HOPELESS: readonly unknown[] = ['EINVAL', 'ENOSYS', 'EPERM']
+const HOPELESS: readonly string[] = ['EINVAL', 'ENOSYS', 'EPERM']
 let isHopeless = false
 
 for (let pass = 0; !isHopeless; pass++) {

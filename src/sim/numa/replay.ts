@@ -76,17 +76,15 @@ export class Replay {
     })
     const bytes = 2 * half * PAGE_BYTES + (4 * half + 256) * NODE_INDEX_BYTES
     this.#nodes = nodes
-    let clocks: NodeClocks | undefined
     this.#keeper = new PageKeeper(
       memory,
-      (ages) => (clocks = new NodeClocks(nodes, ages, (count, ages) => new ReuseClock(count, ages))),
+      (ages) => new NodeClocks(nodes, ages, (count, ages) => new ReuseClock(count, ages)),
       bytes,
       undefined,
       nodes,
     )
     if (way === 'inode') this.#keeper.mapByNode()
     const mappings = way === 'replicate' || way === 'eager' ? this.#keeper.allowReplicas(() => {}) : []
-    if (mappings.length > 0) clocks!.spareOn = (node) => this.#keeper.replicas!.countOn(node)
     const policy = way === 'replicate' ? new ReplicaPolicy(this.#keeper) : undefined
     this.#mapping = this.#keeper.mappings.create()
     this.#lookups = table.frames.map((_, node) => {
