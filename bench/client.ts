@@ -66,6 +66,8 @@ export interface ChangeTask {
   /** The call that is timed; what it needs is made before. */
   readonly what: 'create' | 'rename' | 'unlink'
   readonly files: number
+  /** How often all is made, renamed and removed; the last time counts, when programs are warm. */
+  readonly passes: number
 }
 
 export interface ProbeTask {
