@@ -2,6 +2,7 @@
  * An inode has two nodeids while somebody has it open as it was. What changes through the older one is seen at once by who goes by the name, however long the kernel believes
  * attributes.
  */
+import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
@@ -11,6 +12,18 @@ import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
 
 const SIZE = 16 * MEBIBYTE
+
+/** As `cp --sparse` does: what lies between data stays zeros. */
+const COPY_BY_DATA = `
+copied, at = bytearray(os.fstat(f).st_size), 0
+while at < len(copied):
+    try:
+        data = os.lseek(f, at, os.SEEK_DATA)
+    except OSError:
+        break
+    at = os.lseek(f, data, os.SEEK_HOLE)
+    copied[data:at] = os.pread(f, at - data, data)
+`
 
 /** Done to the open file `f`, or `g`, which is open for writing. */
 const CHANGES = {
@@ -58,5 +71,34 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an inode with 
       for (const name of ['read', 'written'])
         expect(await seen(at(name)), `${what} ${name}`).toEqual(await seen(`${xfs.path}/${name}`))
     }
+  })
+
+  test('holes are where zeros are read, in what it shows as well', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    writeSynced(`${xfs.path}/original`, noise(SIZE, 1))
+    clone(`${xfs.path}/original`, `${xfs.path}/diverged`)
+    overwrite(`${xfs.path}/diverged`, 7 * PAGE, noise(2 * PAGE, 3))
+    await sleep(100)
+    await using mount = await mounted(xfs.path, { flags: { minShare: '64K' } })
+    await using older = startClient()
+    await older.run('o = os.open(original, os.O_RDONLY); f = os.open(path, os.O_RDONLY)', {
+      original: `${mount.path}/original`,
+      path: `${mount.path}/diverged`,
+    })
+    expect((await mount.status()).files).toMatchObject({ mapped: 1 })
+    // Cut, and grown again: from the second page on it is one hole, natively and for who opens it now.
+    fs.truncateSync(`${xfs.path}/diverged`, PAGE)
+    fs.truncateSync(`${xfs.path}/diverged`, SIZE)
+    await sleep(100)
+    await using newer = startClient()
+    await newer.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/diverged` })
+    expect(await newer.value(`os.lseek(f, ${PAGE}, os.SEEK_DATA)`).catch(String)).toContain('ENXIO')
+    for (const client of [older, newer]) {
+      await client.run(COPY_BY_DATA)
+      expect(await client.value('[digest(copied), len(copied)]')).toEqual(
+        await client.value('[digest(whole(f)), os.fstat(f).st_size]'),
+      )
+    }
+    expect(await older.value('len(copied) - copied.count(0)')).toBeGreaterThan(SIZE / 2)
   })
 })

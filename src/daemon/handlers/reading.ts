@@ -20,6 +20,7 @@ import { NearServing } from '../near/near-serving.ts'
 import { isWriting, ownHandle, RELEASED, UNDECIDED } from '../opening.ts'
 import { OwnReadahead } from '../readahead.ts'
 import type { MappedFile } from '../run-maps.ts'
+import { seekMapped } from '../seeking.ts'
 import { SERVED } from '../serving.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
@@ -28,6 +29,7 @@ import { lockKeyOf } from './locking.ts'
 export function readingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
   const { inodes, files, homes, locks, maps, opening, options, serving, stat, stats, worker } = context
 
+  const homeFd = (home: number): number => homes.fd(home)
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
   const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
@@ -123,6 +125,16 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     return length
   }
 
+  function seekOpen(slot: number, fd: number, offset: number, whence: number): number {
+    const map = inodes.get(slot, SLOT.MAP)
+    const mapped = map === 0 ? undefined : maps.get(map)
+    if (mapped === undefined || mapped.content !== undefined) return lseek(fd, offset, whence)
+    const error = stat.ofFd(fd)
+    if (error < 0) return error
+    const own = mapped.own?.isEmpty === false ? mapped.own : undefined
+    return seekMapped({ runs: mapped.runs, own, ownFd: fd, homeFd }, stat.size, offset, whence)
+  }
+
   function position(result: number, reply: Reply): number {
     if (result < 0) return result
     reply.setFloat64(0, result)
@@ -213,7 +225,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
       const handle = ownHandle(request.u32(0))
       const slot = slotOf(request.nodeid)
-      if (handle > 0) return position(lseek(handle - 1, request.u64(8), whence), reply)
+      if (handle > 0) return position(seekOpen(slot, handle - 1, request.u64(8), whence), reply)
       if (serving.kind(slot) === SERVED.PRISTINE)
         return position(lseek(homes.fd(inodes.get(slot, SLOT.HOME)), request.u64(8), whence), reply)
       const fd = files.open(slot, O_NONBLOCK)
