@@ -15,7 +15,7 @@ import { parseBytes, parseShare } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import { givenPath } from './arguments.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
-import { checkMount } from './mount-checks.ts'
+import { checkDescriptorLimit, checkMount } from './mount-checks.ts'
 import { formatBytes, outliveStdout, UsageError } from './output.ts'
 import { notifyReady } from './systemd.ts'
 
@@ -181,6 +181,7 @@ async function mountHere(
   memory: ReturnType<typeof memoryOptions>,
 ): Promise<number> {
   outliveStdout()
+  checkDescriptorLimit(flags.workers)
   const { source, mountpoint } = checkMount(sourceArgument, mountpointArgument ?? sourceArgument, flags.cross === true)
   if (flags.node !== undefined) checkNode(flags.node)
   // Before the mount, which may cover it.

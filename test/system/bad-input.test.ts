@@ -59,6 +59,15 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     const both = ['--numa', 'inode', '--node', '0', '--merge', 'content', '--memory', '64MiB']
     expectRefusal(samepage(['mount', ...both, source, mountpoint]), 'choose either', 2)
 
+    expectRefusal(
+      samepageInShell(['mount', source, mountpoint], 'ulimit -n 200; "$@"'),
+      /may open 200 files here.* needs 256/,
+    )
+    expectRefusal(
+      samepageInShell(['mount', source], `"$@" "$(printf '${mountpoint}/x\\377')"`),
+      /does not exist, or its name is not UTF-8/,
+    )
+
     fs.writeFileSync(`${mountpoint}/something`, '')
     expectRefusal(samepage(['mount', source, mountpoint]), 'is not empty')
     fs.rmSync(`${mountpoint}/something`)
