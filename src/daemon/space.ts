@@ -6,6 +6,7 @@
  * word 0   times that the keeper has made space      written by the keeper; workers wait for it
  * ```
  */
+import type { Request } from '../fuse/messages.ts'
 import type { Handler } from '../fuse/server.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { Statfs } from '../linux/statfs.ts'
@@ -52,12 +53,16 @@ export class Space {
   }
 }
 
-/** A handler that tries once more what fails for want of space, where `makeSpace` has made some. */
-export function retryWithSpace(handler: Handler, makeSpace: () => boolean): Handler {
+/** A handler that tries once more what fails for want of space, where `makeSpace` has made some, and `isRepeatable` says that the request may be handled twice. */
+export function retryWithSpace(
+  handler: Handler,
+  makeSpace: () => boolean,
+  isRepeatable: (request: Request) => boolean = () => true,
+): Handler {
   return (request, reply) => {
     const result = handler(request, reply)
     if (result !== -ERRNO.ENOSPC && result !== -ERRNO.EDQUOT) return result
-    return makeSpace() ? handler(request, reply) : result
+    return isRepeatable(request) && makeSpace() ? handler(request, reply) : result
   }
 }
 

@@ -2,6 +2,7 @@
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { syncfs } from '../../linux/change.ts'
+import { close, O_DIRECTORY, O_RDONLY, reopen } from '../../linux/file.ts'
 import { Credentials } from '../credentials.ts'
 import { retryWithSpace, type Space } from '../space.ts'
 import { attributeHandlers } from './attributes.ts'
@@ -13,7 +14,7 @@ import { lockingHandlers } from './locking.ts'
 import { toldToOtherNodeid } from './other-nodeid.ts'
 import { readingHandlers } from './reading.ts'
 import { refusalHandlers } from './refusals.ts'
-import { writingHandlers } from './writing.ts'
+import { isRepeatable, writingHandlers } from './writing.ts'
 
 export function allHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
   return {
@@ -30,7 +31,8 @@ function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeNa
   const changing = { ...changingHandlers(context, credentials), ...writingHandlers(context, credentials) }
   const handlers = { ...creatingHandlers(context, credentials), ...toldToOtherNodeid(changing, context) }
   const retried = Object.entries(handlers).map(
-    ([name, handler]) => [name, retryWithSpace(handler, () => makeSpace(context, space))] as const,
+    ([name, handler]) =>
+      [name, retryWithSpace(handler, () => makeSpace(context, space), isRepeatable(name as OpcodeName))] as const,
   )
   return { ...Object.fromEntries(retried), ...lockingHandlers(context) }
 }
@@ -39,6 +41,14 @@ function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeNa
 export function makeSpace(context: Context, space: Space): boolean {
   const isMade = space.wait(() => context.tellKeeper({ type: 'makeSpace' }))
   // btrfs gives freed blocks out again when the transaction has ended that freed them.
-  if (isMade) syncfs(context.source.rootFd)
+  if (isMade) syncAnew(context.source.rootFd)
   return isMade
+}
+
+/** By a descriptor of its own: what could not be written back is told once to each, and who asks by `fd` is to hear of it. */
+function syncAnew(fd: number): void {
+  const own = reopen(fd, O_RDONLY | O_DIRECTORY)
+  if (own < 0) return
+  syncfs(own)
+  close(own)
 }

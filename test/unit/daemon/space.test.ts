@@ -1,7 +1,11 @@
 import { expect, it } from 'vitest'
+import { isRepeatable } from '../../../src/daemon/handlers/writing.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/opening.ts'
 import { retryWithSpace, Space } from '../../../src/daemon/space.ts'
 import { Reply, Request } from '../../../src/fuse/messages.ts'
+import { IN_HEADER_BYTES } from '../../../src/fuse/protocol.ts'
 import { ERRNO } from '../../../src/linux/errors.ts'
+import { O_APPEND, O_DSYNC, O_SYNC } from '../../../src/linux/file.ts'
 
 const request = new Request(64)
 const reply = new Reply(64)
@@ -22,6 +26,37 @@ it('tries once more what failed for want of space, and only that', () => {
     expect(handler(request, reply)).toBe(wanted)
     expect(calls).toBe(made)
   }
+})
+
+it('does not try once more what may not be handled twice', () => {
+  let handled = 0
+  const fail = () => {
+    handled++
+    return -ERRNO.ENOSPC
+  }
+  const handler = retryWithSpace(
+    fail,
+    () => true,
+    () => false,
+  )
+  expect(handler(request, reply)).toBe(-ERRNO.ENOSPC)
+  expect(handled).toBe(1)
+})
+
+it('repeats no request that waits for the disk', () => {
+  const write = (flags: number, marks: number) => {
+    const asked = new Request(128)
+    const body = IN_HEADER_BYTES / 4
+    asked.words[body + 1] = marks
+    asked.words[body + 8] = flags
+    return isRepeatable('WRITE')(asked)
+  }
+  expect(write(O_APPEND, OPEN_APPENDING)).toBe(true)
+  expect(write(O_APPEND | O_DSYNC, OPEN_APPENDING)).toBe(false)
+  expect(write(0, OPEN_DSYNC)).toBe(false)
+  expect(write(O_SYNC, OPEN_DSYNC | OPEN_SYNC)).toBe(false)
+  for (const name of ['FSYNC', 'FSYNCDIR', 'SYNCFS'] as const) expect(isRepeatable(name)(request)).toBe(false)
+  for (const name of ['FALLOCATE', 'CREATE', 'SETATTR'] as const) expect(isRepeatable(name)(request)).toBe(true)
 })
 
 it('is not asked again at once', () => {
