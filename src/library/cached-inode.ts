@@ -45,6 +45,8 @@ export class CachedInode implements PageSource {
   stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
   uses = 0
+  /** Of them, those that may write: {@link writeFd} stays open as long as there are any. */
+  writers = 0
   /** In an attached cache: tells the mount that nobody has it open here any more. */
   unattend: (() => void) | undefined
   /** When the last user left. */
@@ -112,6 +114,12 @@ export class CachedInode implements PageSource {
   #handleOf(version: number): LayoutHandle {
     const { mapping, window, isPast } = this
     return { mapping, version, ...(window && { window }), ...(isPast && { isPast }) }
+  }
+
+  /** One user more, until {@link CachedInodes.close} is called with the same `writes`. */
+  use(writes: boolean): void {
+    this.uses++
+    if (writes) this.writers++
   }
 
   isAtRest(page: number, count: number): boolean {

@@ -82,14 +82,15 @@ export class CachedInodes {
         else if (this.#direct && !inode.isDax) inode.directFd = this.#native?.reopenDirect(fd) ?? -1
       }
       if (device !== undefined) return inode
-      if (!isSameFileStamp(inode.stamp, stamp)) this.#renew(inode, stamp.size)
+      const isKnown = isSameFileStamp(inode.stamp, stamp)
+      if (!isKnown) this.#renew(inode, stamp.size)
       else if (Date.now() < inode.recheckAtMs) return inode
       inode.stamp = stamp
       inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
         inode.deciding = undefined
       })
-      // What is being changed now may have got its ctime already, and its bytes will come later.
-      if (!isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
+      // What is being changed now may have got its ctime already, and its bytes will come later. A stamp that was known is one of a file at rest: what began since then would have moved it.
+      if (!isKnown && !isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode
     } finally {
       if (!keep) this.#closeFd(fd)
@@ -97,15 +98,26 @@ export class CachedInodes {
     }
   }
 
-  /** One user less: with the last one its descriptors go. */
-  close(inode: CachedInode): void {
-    if (--inode.uses > 0) return
-    for (const fd of [inode.fd, inode.writeFd]) if (fd >= 0) this.#closeFd(fd)
+  /**
+   * One user less, and where it `writes` one writer less. With the last writer its descriptor for writing goes: whoever opens the file later could not tell it from one by which others are
+   * writing. With the last user all go.
+   */
+  close(inode: CachedInode, writes = false): void {
+    const isLastWriter = writes && --inode.writers === 0
+    const isLast = --inode.uses === 0
+    const { writeFd } = inode
+    if (isLastWriter) inode.writeFd = -1
+    if (isLast) this.#closeAll(inode)
+    if (isLastWriter) this.#closeFd(writeFd)
+  }
+
+  #closeAll(inode: CachedInode): void {
+    if (inode.fd >= 0) this.#closeFd(inode.fd)
     // Node.js warns on workers where it closes what it has not opened.
     if (inode.directFd >= 0) this.#native?.close(inode.directFd)
     inode.unattend?.()
     inode.unattend = undefined
-    inode.fd = inode.directFd = inode.writeFd = -1
+    inode.fd = inode.directFd = -1
     // Last in the order of use.
     this.#inodes.delete(inode.key)
     this.#inodes.set(inode.key, inode)

@@ -92,7 +92,7 @@ export class FileKeeper {
         exclusion: this.#exclusion,
         pages,
         arena,
-        close: (inode) => this.close(inode),
+        close: (inode) => this.close(inode, true),
         makeSpace: () => this.#makeSpace(),
         cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
       })
@@ -101,14 +101,14 @@ export class FileKeeper {
       arena,
       loader: this.loader,
       passages: this.passages,
-      close: (inode) => this.close(inode),
+      close: (inode) => this.close(inode, true),
       makeSpace: () => this.#makeSpace(),
     })
     this.#sweeping = setInterval(() => this.letHomesGo(Date.now() - HOMES_IDLE_MS), HOMES_IDLE_MS / 5).unref()
   }
 
   /**
-   * Opens a regular file; to be given back with {@link close}. Rejects with the system's error, and with EBUSY where it is open in another domain: a file is of one at a
+   * Opens a regular file; to be given back with {@link close}, and the same `writable`. Rejects with the system's error, and with EBUSY where it is open in another domain: a file is of one at a
    * time.
    */
   async open(path: string, writable: boolean, domain: number): Promise<CachedInode> {
@@ -139,8 +139,9 @@ export class FileKeeper {
     }
   }
 
-  close(inode: CachedInode): void {
-    this.#inodes.close(inode)
+  /** `writes`: it was used by who may write. */
+  close(inode: CachedInode, writes = false): void {
+    this.#inodes.close(inode, writes)
   }
 
   /** See {@link CachedInodes.letHomesGo}. */
@@ -156,7 +157,7 @@ export class FileKeeper {
 
   /** Loads pages of the file and merges them at once; also where nothing is merged otherwise. What merging has done by then. */
   async merge(inode: CachedInode, page: number, count: number, near: number): Promise<MergeStats> {
-    inode.uses++
+    inode.use(false)
     try {
       const merging = await this.beginMerging({ onLoad: false, scan: false })
       await this.load(inode, page, count, count, near, true)
@@ -191,7 +192,7 @@ export class FileKeeper {
     near: number,
     wait: boolean,
   ): Promise<Uint8Array | undefined> {
-    inode.uses++
+    inode.use(false)
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
     try {
@@ -282,9 +283,12 @@ export class FileKeeper {
     return this.#mount === undefined ? await openRegular(path, O_RDWR) : await openFile(path, O_RDWR | O_NONBLOCK)
   }
 
-  /** The inode is written by `fd`, which was opened by `path`, unless it can be already. */
+  /** One writer more, by `fd`, which was opened by `path`, unless the inode can be written already. */
   #writeBy(inode: CachedInode, path: string, fd: number): void {
-    if (fd === inode.writeFd) return
+    if (fd === inode.writeFd) {
+      inode.writers++
+      return
+    }
     try {
       // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
       if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)
@@ -294,6 +298,7 @@ export class FileKeeper {
       this.#closeFd(fd)
       throw error
     }
+    inode.writers++
     if (inode.writeFd < 0) inode.writeFd = fd
     else this.#closeFd(fd)
   }

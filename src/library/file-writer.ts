@@ -29,7 +29,7 @@ export interface FileWriterParts {
   readonly arena: Arena
   readonly loader: Loader
   readonly passages: Passages
-  /** The inode is used once less. */
+  /** The inode is used once less by who writes. */
   readonly close: (inode: CachedInode) => void
   /** Where there is no space: gives back what it can. */
   readonly makeSpace: () => Promise<void>
@@ -126,7 +126,7 @@ export class FileWriter {
       turn ??= this.#turns.begin(inode, start, end)
       turn.waits()
     }
-    inode.uses++
+    inode.use(true)
     try {
       let deadlineMs: number | undefined
       if (earlier !== undefined) {

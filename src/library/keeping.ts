@@ -59,7 +59,7 @@ export class Keeping {
     const authority = new GrantTable(TIMERS, attach === undefined ? limits : {})
     this.#mount = attach?.(authority, {
       keepOut: (key, from, to) => this.files.keepOut(key, from, to),
-      close: (inode) => this.files.close(inode),
+      close: (inode) => this.files.close(inode, true),
     })
     const frames = Math.ceil(bytes / PAGE_BYTES)
     const near = NearMemory.create(options.numa ?? 'off', frames, native)

@@ -25,6 +25,8 @@ export class OwnDoor implements Door, DoorNow {
   readonly #nearMemory: NearMemory | undefined
   readonly #dax: DirectMemory | undefined
   readonly #open = new Map<number, CachedInode>()
+  /** Of open files, those that were opened for writing. */
+  readonly #writable = new Set<number>()
   /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
   readonly #nodes = new Map<number, number>()
   #nextId = 1
@@ -42,11 +44,11 @@ export class OwnDoor implements Door, DoorNow {
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
     const near = this.near()
-    return this.#opened(await this.#keeper.open(path, writable, domain), near)
+    return this.#opened(await this.#keeper.open(path, writable, domain), writable, near)
   }
 
   openSync(path: string, writable: boolean, domain: number): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable, domain), this.near())
+    return this.#opened(this.#keeper.openSync(path, writable, domain), writable, this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -87,13 +89,14 @@ export class OwnDoor implements Door, DoorNow {
 
   async sync(id: number, dataOnly: boolean): Promise<void> {
     const inode = this.#inode(id)
-    inode.uses++
+    const writes = inode.writeFd >= 0
+    inode.use(writes)
     try {
       await (dataOnly ? fdatasync : fsync)(descriptorOf(inode))
     } catch (error) {
       throw withPath(error, inode.path)
     } finally {
-      this.#keeper.close(inode)
+      this.#keeper.close(inode, writes)
     }
   }
 
@@ -123,7 +126,7 @@ export class OwnDoor implements Door, DoorNow {
     this.#open.delete(id)
     this.#nodes.delete(id)
     this.#grants.close(id)
-    this.#keeper.close(inode)
+    this.#keeper.close(inode, this.#writable.delete(id))
   }
 
   exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
@@ -179,13 +182,14 @@ export class OwnDoor implements Door, DoorNow {
     return node === undefined ? inode.layout : { ...inode.layout, node }
   }
 
-  #opened(inode: CachedInode, near: number): OpenedFile {
+  #opened(inode: CachedInode, writable: boolean, near: number): OpenedFile {
     if (this.#isEnded) {
-      this.#keeper.close(inode)
+      this.#keeper.close(inode, writable)
       throw closedError()
     }
     const id = this.#nextId++
     this.#open.set(id, inode)
+    if (writable) this.#writable.add(id)
     if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
     return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }

@@ -10,6 +10,7 @@ import { describeWith } from '../support/requires.ts'
 
 const SETTLED_MS = 60
 const SIZE = MEBIBYTE + 1000
+const O_ACCMODE = 3
 
 function contentOf(file: CachedFile): Buffer {
   const buffer = Buffer.alloc(4 * MEBIBYTE)
@@ -20,6 +21,29 @@ function expectEqual(got: Buffer, wanted: Buffer, what: string): void {
   if (got.equals(wanted)) return
   const at = got.findIndex((byte, i) => byte !== wanted[i])
   throw new Error(`${what}: ${got.length} bytes instead of ${wanted.length}, the first other one at ${at}`)
+}
+
+/** Descriptors of this process by which the file can be written. */
+function writersOf(path: string): number {
+  return fs.readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      if (fs.readlinkSync(`/proc/self/fd/${fd}`) !== path) return false
+      const flags = /^flags:\s*([0-7]+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))![1]!
+      return (Number.parseInt(flags, 8) & O_ACCMODE) !== fs.constants.O_RDONLY
+    } catch {
+      // It was closed meanwhile: that of the directory itself.
+      return false
+    }
+  }).length
+}
+
+/** Opens the file once more: whether all of it is in memory then, and the bytes that have been loaded. */
+async function openedAgain(cache: PageCache, path: string): Promise<{ isHit: boolean; bytesLoaded: number }> {
+  await using file = await cache.open(path)
+  const buffer = Buffer.alloc(4 * MEBIBYTE)
+  const isHit = file.tryRead(buffer, { position: 0 }) !== undefined
+  expectEqual(contentOf(file), fs.readFileSync(path), 'opened again')
+  return { isHit, bytesLoaded: cache.stats().bytesLoaded }
 }
 
 const CHANGES: Record<string, (path: string) => void> = {
@@ -127,6 +151,57 @@ for (const kind of ['xfs', 'btrfs'] as const)
       }
       expectEqual(contentOf(early), fs.readFileSync(path), 'who opened it before')
       expectEqual(contentOf(clones), fs.readFileSync(`${path}.clone`), 'the clone, after all')
+      cache.checkInvariants()
+    })
+
+    test('a file that was written here stays cached over later opens once nobody has it open for writing, and is shared again', async () => {
+      await using filesystem = await loopFilesystem(kind)
+      const path = `${filesystem.path}/file`
+      writeSynced(path, noise(SIZE, 3))
+      clone(path, `${path}.clone`)
+      run('sync', '-f', filesystem.path)
+      await sleep(SETTLED_MS)
+      await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
+      await using kept = await cache.open(path)
+      await using _other = await cache.open(`${path}.clone`)
+      const writer = await cache.open(path, 'r+')
+      const written = writer.write(noise(PAGE, 4), { position: 5 * PAGE })
+      const isSynced = writer.sync()
+      // What is under way goes on to its end.
+      await writer.close()
+      await Promise.all([written, isSynced])
+      expectEqual(contentOf(kept), fs.readFileSync(path), 'written')
+      expect(writersOf(path)).toBe(0)
+      run('sync', '-f', filesystem.path)
+      await sleep(SETTLED_MS)
+      const { bytesLoaded } = await openedAgain(cache, path)
+      for (let i = 0; i < 3; i++) expect(await openedAgain(cache, path)).toEqual({ isHit: true, bytesLoaded })
+      expect(cache.stats().sharedBytes).toBeGreaterThan(SIZE)
+      // Another writer is noticed as ever.
+      overwrite(path, 10 * PAGE, noise(PAGE, 78))
+      expect((await openedAgain(cache, path)).isHit).toBe(false)
+      cache.checkInvariants()
+    })
+
+    test('a file that is open for writing here, and was not written, stays cached over later opens; others who write it are noticed', async () => {
+      await using filesystem = await loopFilesystem(kind)
+      const path = `${filesystem.path}/file`
+      writeSynced(path, noise(512 * KIBIBYTE, 3))
+      clone(path, `${path}.clone`)
+      run('sync', '-f', filesystem.path)
+      await sleep(SETTLED_MS)
+      await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
+      await using _writer = await cache.open(path, 'r+')
+      // How the first one is served is to be decided anew from now on.
+      await using _other = await cache.open(`${path}.clone`)
+      const { bytesLoaded } = await openedAgain(cache, path)
+      for (let i = 0; i < 3; i++) expect(await openedAgain(cache, path)).toEqual({ isHit: true, bytesLoaded })
+      const foreign = fs.openSync(path, 'r+')
+      for (let i = 0; i < 3; i++) {
+        fs.writeSync(foreign, noise(PAGE, 80 + i), 0, PAGE, 10 * PAGE)
+        expect((await openedAgain(cache, path)).isHit).toBe(false)
+      }
+      fs.closeSync(foreign)
       cache.checkInvariants()
     })
 

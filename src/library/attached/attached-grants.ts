@@ -11,7 +11,7 @@ export class AttachedGrants implements Grants {
   readonly #client: GrantClient
   readonly #close: (inode: CachedInode) => void
 
-  /** `close`: the inode is used once less. */
+  /** `close`: the inode is used once less by who writes. */
   constructor(client: GrantClient, close: (inode: CachedInode) => void) {
     this.#client = client
     this.#close = close
@@ -22,7 +22,7 @@ export class AttachedGrants implements Grants {
     const start = Math.floor(position / PAGE_BYTES) * PAGE_BYTES
     const end = Math.ceil((position + length) / PAGE_BYTES) * PAGE_BYTES
     if (length === 0) throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
-    inode.uses++
+    inode.use(true)
     const giveUp = new AbortController()
     events.onWaiting(() => {
       giveUp.abort()
@@ -65,10 +65,13 @@ export class AttachedGrants implements Grants {
 
   async revoke(inode: CachedInode, position: number, length: number, deadlineMs: number): Promise<number> {
     const file = { fd: inode.writeFd, path: inode.path }
+    inode.use(true)
     try {
       return (await this.#client.revoke({ start: position, end: position + length }, deadlineMs, file)).asked
     } catch (error) {
       throw asSystemError(error, 'revoke', inode.path)
+    } finally {
+      this.#close(inode)
     }
   }
 }

@@ -27,6 +27,6 @@ export interface MountFiles {
 
 /** What the mount needs of the keeper of files. */
 export interface MountEvents extends LeaseEvents {
-  /** The inode is used once less. */
+  /** The inode is used once less by who writes. */
   readonly close: (inode: CachedInode) => void
 }

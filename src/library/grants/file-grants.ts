@@ -39,7 +39,7 @@ export interface FileGrantsParts {
   readonly exclusion: Exclusion
   readonly pages: PageKeeper
   readonly arena: Arena
-  /** The inode is used once less. */
+  /** The inode is used once less by who writes. */
   readonly close: (inode: CachedInode) => void
   /** Where there is no space: gives back what it can. */
   readonly makeSpace: () => Promise<void>
@@ -62,7 +62,7 @@ export class FileGrants implements Grants {
     if (length === 0 || end > inode.size || to >= PAGES_MAX)
       throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
     const bytes = new Uint8Array(length)
-    inode.uses++
+    inode.use(true)
     const { authority, exclusion } = this.#parts
     const range = { start: from * PAGE_BYTES, end: to * PAGE_BYTES }
     let missing: Piece[] = []
@@ -123,7 +123,7 @@ export class FileGrants implements Grants {
     await new Promise<void>((resolve, reject) => {
       if (!authority.beginPublish(grant, resolve)) reject(staleError(inode))
     })
-    inode.uses++
+    inode.use(true)
     try {
       while (inode.publishing !== undefined) await inode.publishing
       let published!: () => void
