@@ -1,7 +1,10 @@
 /** Checks of what callers give. Nothing is allocated where it is right. */
+import { types } from 'node:util'
 
-/** Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within the buffer, and `position` is a place in a file. */
+/** Throws ERR_INVALID_ARG_TYPE unless the buffer is a Uint8Array, and ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within the buffer, and `position` is a place in a file. */
 export function checkRange(buffer: Uint8Array, position: number, offset: number, length: number): void {
+  // An array of other elements has another length in bytes, and copying to or from it would convert them. Another realm's Uint8Array is no instance of ours.
+  if (!(buffer instanceof Uint8Array) && !types.isUint8Array(buffer)) throw notBytes(buffer)
   checkNumbers(position, length)
   if (!(offset >= 0 && Number.isInteger(offset) && offset + length <= buffer.length))
     throw outOfRange(`offset ${offset} and length ${length} do not lie within a buffer of ${buffer.length} bytes`)
@@ -15,4 +18,14 @@ export function checkNumbers(position: number, length: number): void {
 
 export function outOfRange(message: string): RangeError {
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
+}
+
+export function wrongType(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' })
+}
+
+function notBytes(given: unknown): TypeError {
+  const what =
+    given === null ? 'null' : typeof given === 'object' ? `a ${given.constructor?.name}` : `a ${typeof given}`
+  return wrongType(`bytes are in a Uint8Array, as a Buffer is, not in ${what}`)
 }

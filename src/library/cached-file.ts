@@ -55,7 +55,7 @@ const STREAM_BYTES = 64 * 1024
  * cache; a `…Sync` method on another thread does not wait for that one, but reads past the cache.
  *
  * Errors are Node's: `code`, `syscall`, `path`. Besides those of the system each method can throw (or reject with) `EBADF`, where the file is closed or is not open for writing;
- * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
+ * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_INVALID_ARG_TYPE`, a TypeError, where bytes are given as something else than a Uint8Array; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
  *
  * Context: the thread that opened it.
  */

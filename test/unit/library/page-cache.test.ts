@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import vm from 'node:vm'
 import { afterAll, expect, test } from 'vitest'
 import { PageCache, type PageCacheOptions } from '../../../src/index.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
@@ -67,6 +68,34 @@ test('numbers that are no place in a file, or not within the buffer, are refused
   expect(() => cache.openSync(file.path, 'w' as 'r')).toThrow(
     expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }),
   )
+})
+
+test('what is no Uint8Array is refused everywhere, on every thread; another realm’s is one', async () => {
+  await using cache = await create()
+  // As another thread does it.
+  await using remote = await PageCache.attach(cache.handle())
+  const content = noise(10_000, 1)
+  const name = fileOf(content)
+  await using file = await cache.open(name, 'r+')
+  await using other = await remote.open(name, 'r+')
+  const refused = expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
+  const wrong = ['hello', '12345', [1, 2], {}, new Uint16Array(4), new Float32Array(4), new Int8Array(4)]
+  const views = [new DataView(new ArrayBuffer(8)), new ArrayBuffer(8), 7, Object.create(null)]
+  for (const given of [...wrong, ...views]) {
+    const bytes = given as Uint8Array
+    expect(() => file.writeSync(bytes, { position: 0 })).toThrow(refused)
+    expect(() => file.readvSync([bytes], 0)).toThrow(refused)
+    for (const it of [file, other]) {
+      expect(() => it.tryRead(bytes, { position: 0 })).toThrow(refused)
+      expect(() => it.readSync(bytes, { position: 0, length: 1 })).toThrow(refused)
+      await expect(it.read(bytes, { position: 0 })).rejects.toThrow(refused)
+      await expect(it.write(bytes, { position: 0 })).rejects.toThrow(refused)
+    }
+  }
+  expect(fs.readFileSync(name).equals(content)).toBe(true)
+  const foreign = vm.runInNewContext('new Uint8Array(100)') as Uint8Array
+  expect(file.readSync(foreign, { position: 50 })).toBe(100)
+  expect(content.subarray(50, 150).equals(foreign)).toBe(true)
 })
 
 test('a closed file, and a file of a closed cache, give EBADF and nothing else', async () => {
