@@ -136,7 +136,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
         } catch (error) {
           if (!wait || !isGranted(error)) throw error
         }
-      const load = this.#file.loadWindow(position + done, count - done, isFirst, wait)
+      const load = this.#file.loadWindow(position + done, count - done, isFirst, wait, signal)
       isFirst = false
       const bytes = await unlessAborted(load, signal)
       this.#checkOpen()
@@ -191,7 +191,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
       } catch (error) {
         if (!wait || !isGranted(error)) throw error
       }
-      const bytes = await unlessAborted(this.#file.load(position, length, wait), signal)
+      const bytes = await unlessAborted(this.#file.load(position, length, wait, signal), signal)
       this.#checkOpen()
       if (bytes !== undefined) return copiedView(this.#file, bytes)
     }

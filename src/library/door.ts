@@ -24,8 +24,18 @@ export interface Door extends GrantDoor {
   open(path: string, writable: boolean, domain: number): Promise<OpenedFile>
   /** How the file is served now. */
   layout(id: number): Promise<LayoutHandle>
-  /** Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. `wait`: also for grants. Resolves with the bytes of those where it has waited for one. */
-  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined>
+  /**
+   * Loads what is missing of `count` pages from `page` on, the first `wanted` of them for somebody who waits. `wait`: also for grants, until `signal` aborts. Resolves with the bytes of those where it
+   * has waited for one.
+   */
+  load(
+    id: number,
+    page: number,
+    count: number,
+    wanted: number,
+    wait: boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined>
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void>
   truncate(id: number, length: number): Promise<void>
   sync(id: number, dataOnly: boolean): Promise<void>

@@ -171,7 +171,7 @@ export class FileKeeper {
 
   /**
    * Loads what is missing of `count` pages of the file from `page` on, of which the first `wanted` are asked for; see {@link Loader}. Waits for those that are granted to somebody, or with
-   * `wait: false` rejects with EAGAIN. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
+   * `wait: false` rejects with EAGAIN. When `signal` aborts it waits no more; what it loads by then it loads. Resolves with the bytes of those that are wanted where it had to wait: the next one may have them before they could be looked up.
    */
   async load(
     inode: CachedInode,
@@ -180,8 +180,9 @@ export class FileKeeper {
     wanted: number,
     near: number,
     wait: boolean,
+    signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    return await this.passages.again(wait, () => this.#load(inode, page, count, wanted, near, wait))
+    return await this.passages.again(wait, () => this.#load(inode, page, count, wanted, near, wait, signal))
   }
 
   async #load(
@@ -191,12 +192,13 @@ export class FileKeeper {
     wanted: number,
     near: number,
     wait: boolean,
+    signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
     inode.use(false)
     let homes: readonly number[] = []
     let passage: LoadPassage | undefined
     try {
-      passage = await this.passages.load(inode, page, count, wanted, wait)
+      passage = await this.passages.load(inode, page, count, wanted, wait, signal)
       homes = inode.homes
       this.#homes?.hold(homes)
       for (const piece of piecesOf(inode, this.#homes, page, passage.count))

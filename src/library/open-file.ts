@@ -150,16 +150,28 @@ export class OpenFile {
     this.load(position, length).then(done, done)
   }
 
-  /** `wait`: for grants, else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
-  async load(position: number, length: number, wait = true): Promise<Uint8Array | undefined> {
+  /** `wait`: for grants, until `signal` aborts; else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
+  async load(position: number, length: number, wait = true, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     await this.#renewLayout()
-    return await this.#load(this.#wish(position, length, true, Number.POSITIVE_INFINITY), position, length, wait)
+    return await this.#load(
+      this.#wish(position, length, true, Number.POSITIVE_INFINITY),
+      position,
+      length,
+      wait,
+      signal,
+    )
   }
 
   /** The same of the first window of the range: who copies it has no use for more at once, and more may not fit. `isFirst`: nothing of what is read here was loaded for it before. */
-  async loadWindow(position: number, length: number, isFirst: boolean, wait: boolean): Promise<Uint8Array | undefined> {
+  async loadWindow(
+    position: number,
+    length: number,
+    isFirst: boolean,
+    wait: boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     await this.#renewLayout()
-    return await this.#load(this.#wish(position, length, isFirst, WINDOW_MAX), position, length, wait)
+    return await this.#load(this.#wish(position, length, isFirst, WINDOW_MAX), position, length, wait, signal)
   }
 
   loadSync(position: number, length: number): void {
@@ -176,8 +188,11 @@ export class OpenFile {
     position: number,
     length: number,
     wait: boolean,
+    signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    const bytes = await this.context.door.load(this.id, page, count, wanted, wait)
+    // It never tells of having been aborted.
+    signal?.throwIfAborted()
+    const bytes = await this.context.door.load(this.id, page, count, wanted, wait, signal)
     const start = position - page * PAGE_BYTES
     return bytes?.subarray(start, start + length)
   }

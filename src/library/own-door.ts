@@ -59,8 +59,15 @@ export class OwnDoor implements Door, DoorNow {
     return this.#layoutOf(id, this.#inode(id))
   }
 
-  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id), wait)
+  load(
+    id: number,
+    page: number,
+    count: number,
+    wanted: number,
+    wait: boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id), wait, signal)
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {

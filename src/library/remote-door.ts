@@ -3,6 +3,7 @@
  *
  * ```
  *   thread ── { call: 7, method: 'load', args } ──▶ keeper's thread ── { call: 7, value | error } ──▶ thread
+ *   thread ── { giveUp: 7 } ──▶ keeper's thread
  *   thread ◀── { revoke: grant, deadlineMs } ── keeper's thread
  * ```
  * The port closes when the thread ends, however it ends: then the keeper closes its files and lets go of its pins.
@@ -43,6 +44,13 @@ interface Call {
   readonly args: readonly unknown[]
   /** The node that the thread is on, which may change. */
   readonly near: number
+  /** It takes a signal as its last argument, see {@link GivingUp}. */
+  readonly mayBeGivenUp: boolean
+}
+
+/** Nobody waits for the answer of that call any more. */
+interface GivingUp {
+  readonly giveUp: number
 }
 
 type Answer = { readonly call: number } & ({ readonly value: unknown } | { readonly error: ErrorParts })
@@ -106,8 +114,15 @@ export class RemoteDoor implements Door {
     return this.#ask('layout', id)
   }
 
-  load(id: number, page: number, count: number, wanted: number, wait: boolean): Promise<Uint8Array | undefined> {
-    return this.#ask('load', id, page, count, wanted, wait)
+  load(
+    id: number,
+    page: number,
+    count: number,
+    wanted: number,
+    wait: boolean,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    return this.#call('load', [id, page, count, wanted, wait], signal)
   }
 
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
@@ -176,14 +191,24 @@ export class RemoteDoor implements Door {
   }
 
   #ask<Result>(method: Method, ...args: unknown[]): Promise<Result> {
+    return this.#call(method, args)
+  }
+
+  /** When `signal` aborts, the keeper is told that nobody waits for it any more; it answers all the same. */
+  #call<Result>(method: Method, args: readonly unknown[], signal?: AbortSignal): Promise<Result> {
     if (this.#ended !== undefined) return Promise.reject(goneError())
     const call = this.#nextCall++
     // Waiting keeps the thread alive, being attached does not.
     if (this.#waiting.size === 0) this.#port.ref()
-    return new Promise((resolve, reject) => {
+    const mayBeGivenUp = signal !== undefined
+    const answered = new Promise<Result>((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject })
-      this.#port.postMessage({ call, method, args, near: this.#near() } satisfies Call)
+      this.#port.postMessage({ call, method, args, near: this.#near(), mayBeGivenUp } satisfies Call)
     })
+    if (!mayBeGivenUp) return answered
+    const giveUp = () => this.#port.postMessage({ giveUp: call } satisfies GivingUp)
+    signal.addEventListener('abort', giveUp, { once: true })
+    return answered.finally(() => signal.removeEventListener('abort', giveUp))
   }
 
   #take(answer: Answer): void {
@@ -216,15 +241,28 @@ async function ownDescriptor({ fd, key }: OpenedFile, path: string): Promise<num
 /** Answers the calls of the thread at the other end of `port` with what `door` does. */
 export function serveDoor(port: MessagePort, door: OwnDoor): void {
   door.onRevoke = (revoke, deadlineMs) => port.postMessage({ revoke, deadlineMs } satisfies Revocation)
-  port.on('message', async ({ call, method, args, near }: Call) => {
+  const calls = new Map<number, AbortController>()
+  port.on('message', async (message: Call | GivingUp) => {
+    if ('giveUp' in message) return calls.get(message.giveUp)?.abort()
+    const { call, method, near, mayBeGivenUp } = message
+    const args = [...message.args]
+    if (mayBeGivenUp) args.push(signalOf(calls, call))
     let answer: Answer
     door.near = () => near
     try {
-      answer = { call, value: await (door[method] as (...args: readonly unknown[]) => unknown).apply(door, [...args]) }
+      answer = { call, value: await (door[method] as (...args: readonly unknown[]) => unknown).apply(door, args) }
     } catch (error) {
       const { message, code, errno, syscall, path } = error as NodeJS.ErrnoException
       answer = { call, error: { message, code, errno, syscall, path } }
     }
+    calls.delete(call)
     port.postMessage(answer)
   })
+}
+
+/** Aborts when the thread gives that call up. */
+function signalOf(calls: Map<number, AbortController>, call: number): AbortSignal {
+  const controller = new AbortController()
+  calls.set(call, controller)
+  return controller.signal
 }

@@ -6,7 +6,7 @@
  * Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import type { GrantAuthority, PassageWish, RefusalCode } from '../../cache/grants/grant-authority.ts'
+import type { GrantAuthority, PassageWish, RefusalCode, TakeBack } from '../../cache/grants/grant-authority.ts'
 import type { CachedInode } from '../cached-inode.ts'
 import { refusedError } from './refused.ts'
 
@@ -47,10 +47,21 @@ export class Passages {
       }
   }
 
-  /** For loading `count` pages from `page` on, of which the first `wanted` are waited for; the others only if nothing is in their way. Rejects with EAGAIN, where it is not to wait, or ETIMEDOUT. */
-  async load(inode: CachedInode, page: number, count: number, wanted: number, wait: boolean): Promise<LoadPassage> {
+  /**
+   * For loading `count` pages from `page` on, of which the first `wanted` are waited for; the others only if nothing is in their way. Rejects with EAGAIN, where it is not to wait, ETIMEDOUT, or ECANCELED
+   * where `signal` aborts while it waits: its place in the line is the next one's then.
+   */
+  async load(
+    inode: CachedInode,
+    page: number,
+    count: number,
+    wanted: number,
+    wait: boolean,
+    signal?: AbortSignal,
+  ): Promise<LoadPassage> {
     let hasWaited = false
-    const leave = await this.#enter(inode, page, page + wanted, false, wait, () => (hasWaited = true))
+    const onWaiting = () => (hasWaited = true)
+    const leave = await this.#enter(inode, page, page + wanted, false, wait, onWaiting, this.waitMs, signal)
     const leaveAhead = this.#tryEnter(inode, page + wanted, page + count)
     return {
       count: leaveAhead === undefined ? wanted : count,
@@ -112,24 +123,36 @@ export class Passages {
     wait: boolean,
     onWaiting?: () => void,
     timeoutMs = this.waitMs,
+    signal?: AbortSignal,
   ): Promise<Leave> {
     return new Promise((resolve, reject) => {
+      const refuse = (code: RefusalCode) => reject(refusedError(code, writes ? 'write' : 'read', inode.path))
+      // It never tells of having been aborted.
+      if (signal?.aborted) return refuse('ECANCELED')
       let isAnswered = false
-      this.#authority.enter({
+      let takeBack: TakeBack | undefined
+      const giveUp = () => void takeBack?.()
+      const answered = () => {
+        isAnswered = true
+        signal?.removeEventListener('abort', giveUp)
+      }
+      takeBack = this.#authority.enter({
         ...rangeOf(inode, from, to),
         writes,
         wait,
         timeoutMs,
         onEntered: (leave) => {
-          isAnswered = true
+          answered()
           resolve(leave)
         },
         onRefused: (code) => {
-          isAnswered = true
-          reject(refusedError(code, writes ? 'write' : 'read', inode.path))
+          answered()
+          refuse(code)
         },
       })
-      if (!isAnswered) onWaiting?.()
+      if (isAnswered) return
+      signal?.addEventListener('abort', giveUp, { once: true })
+      onWaiting?.()
     })
   }
 

@@ -260,6 +260,27 @@ test('a holder for whom others wait is asked, and then loses its grant', async (
   expect(obedient.isEnded).toBe(true)
 })
 
+test('who has given up a read or a view takes no grant from its holder, on any thread', async () => {
+  await using it = await Setting.create({ holdMs: 150, revokeMs: 1 })
+  // As another thread does it.
+  await using remote = await PageCache.attach(it.cache.handle())
+  await using other = await remote.open(it.file.path)
+  const asked: number[] = []
+  const grant = await it.file.exclusive({ length: PAGE, onRevoke: (_, deadlineMs) => asked.push(deadlineMs) })
+  const controller = new AbortController()
+  const { signal } = controller
+  const waiting = [it.file, other].flatMap((file) => [
+    file.read(Buffer.alloc(PAGE), { position: 0, signal }),
+    file.view(0, PAGE, { signal }),
+  ])
+  for (const promise of waiting) expect(await waits(promise)).toBe(true)
+  controller.abort(new Error('enough'))
+  for (const promise of waiting) await expect(promise).rejects.toThrow('enough')
+  await sleep(250)
+  expect(asked).toEqual([])
+  await grant.publish()
+})
+
 test('readers wait no longer than the cache is told', async () => {
   await using it = await Setting.create({ waitMs: 20 })
   await using grant = await it.file.exclusive({ length: PAGE })
