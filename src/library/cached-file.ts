@@ -119,9 +119,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
     const offset = options.offset ?? 0
     const length = options.length ?? buffer.length - offset
     checkRange(buffer, position, offset, length)
-    signal?.throwIfAborted()
     const { reader } = this.#file.context
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
+      // Between two windows nobody hears it.
+      signal?.throwIfAborted()
       const count = reader.clip(this.#file.layout, position, length)
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
@@ -185,6 +186,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
     for (let tries = 0; ; tries++) {
+      signal?.throwIfAborted()
       try {
         const view = viewPages(this.#file, position, length, tries >= TRIES_MAX || this.#file.isPast(position))
         if (view !== undefined) return view

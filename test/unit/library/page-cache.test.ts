@@ -213,6 +213,30 @@ test('streams: ranges, a position far in, an end that is not there, and an abort
   ).rejects.toThrow(/abort/i)
 })
 
+test('an abort between two windows of a read, or two tries of a view, is heard', async () => {
+  await using cache = await create({ memory: '1MiB' })
+  await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 9)))
+  const { signal, aborted } = abortingBeforeListener(2)
+  await expect(file.read(Buffer.alloc(4 * MEBIBYTE), { position: 0, signal })).rejects.toThrow('enough')
+  expect(aborted()).toBe(true)
+  const again = abortingBeforeListener(2)
+  // It does not fit.
+  await expect(file.view(0, 4 * MEBIBYTE, { signal: again.signal })).rejects.toThrow('enough')
+  expect(again.aborted()).toBe(true)
+})
+
+/** A signal that aborts just before somebody listens to it for the `count`th time. */
+function abortingBeforeListener(count: number): { readonly signal: AbortSignal; readonly aborted: () => boolean } {
+  const controller = new AbortController()
+  const { signal } = controller
+  const listen = signal.addEventListener.bind(signal)
+  signal.addEventListener = (...args: Parameters<typeof listen>) => {
+    if (--count === 0) controller.abort(new Error('enough'))
+    listen(...args)
+  }
+  return { signal, aborted: () => signal.aborted }
+}
+
 test('readv fills one buffer after the other and stops at the end', async () => {
   await using cache = await create()
   const content = noise(10_000, 6)
