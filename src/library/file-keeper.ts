@@ -117,7 +117,7 @@ export class FileKeeper {
     const inode = this.#inodes.take(path, fd, domain, attended?.end)
     try {
       await inode.deciding
-      if (writable) this.#writeBy(inode, path, inode.writeFd < 0 ? await this.#openToWrite(path) : inode.writeFd)
+      if (writable) this.#writeBy(inode, path, await this.#openToWrite(path))
       return inode
     } catch (error) {
       this.close(inode)
@@ -131,7 +131,7 @@ export class FileKeeper {
     if (this.#mount !== undefined) throw notSupported('openSync', 'where the cache is attached to a mount')
     const inode = this.#inodes.take(path, openRegularSync(path, O_RDONLY), domain)
     try {
-      if (writable) this.#writeBy(inode, path, inode.writeFd < 0 ? openRegularSync(path, O_RDWR) : inode.writeFd)
+      if (writable) this.#writeBy(inode, path, openRegularSync(path, O_RDWR))
       return inode
     } catch (error) {
       this.close(inode)
@@ -285,12 +285,8 @@ export class FileKeeper {
     return this.#mount === undefined ? await openRegular(path, O_RDWR) : await openFile(path, O_RDWR | O_NONBLOCK)
   }
 
-  /** One writer more, by `fd`, which was opened by `path`, unless the inode can be written already. */
+  /** One writer more, by `fd`. It was opened by `path` also where the inode can be written already: this caller, by this path, may not be allowed to. */
   #writeBy(inode: CachedInode, path: string, fd: number): void {
-    if (fd === inode.writeFd) {
-      inode.writers++
-      return
-    }
     try {
       // What is stored there lies in the processor's caches until somebody flushes them, and no system call does.
       if (inode.window !== undefined) throw systemError('EROFS', 'device DAX is read only', 'open', path)

@@ -317,3 +317,25 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
     }
   })
 })
+
+describeWith(['root', 'loop', 'xfs'], 'a path by which nothing may be written', () => {
+  test('is refused, also where the file is open for writing by another', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    const [writable, readonly] = [`${filesystem.path}/writable`, `${filesystem.path}/readonly`]
+    for (const directory of [writable, readonly]) fs.mkdirSync(directory)
+    writeSynced(`${writable}/file`, noise(PAGE, 1))
+    run('mount', '--bind', writable, readonly)
+    try {
+      run('mount', '-o', 'remount,bind,ro', readonly)
+      await using cache = await PageCache.create({ memory: '1MiB' })
+      await using _writer = await cache.open(`${writable}/file`, 'r+')
+      const refused = expect.objectContaining({ code: 'EROFS', path: `${readonly}/file` })
+      await expect(cache.open(`${readonly}/file`, 'r+')).rejects.toThrow(refused)
+      expect(() => cache.openSync(`${readonly}/file`, 'r+')).toThrow(refused)
+      await using reader = await cache.open(`${readonly}/file`)
+      expect(readSync(reader)).toHaveLength(PAGE)
+    } finally {
+      run('umount', readonly)
+    }
+  })
+})

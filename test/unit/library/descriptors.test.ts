@@ -54,3 +54,20 @@ test('closing a file, and the thread’s part of the cache, gives its descriptor
   await remote.close()
   await cache.close()
 })
+
+test('each open for writing asks its own path, and leaves one descriptor for all of them', async () => {
+  const name = write('written', 'text')
+  await using cache = await PageCache.create({ memory: '1MiB' })
+  await (await cache.open(name)).close()
+  const reader = await cache.open(name)
+  const before = fs.readdirSync('/proc/self/fd').length
+  const first = await cache.open(name, 'r+')
+  const second = await cache.open(name, 'r+')
+  expect(fs.readdirSync('/proc/self/fd').length).toBe(before + 1)
+  await first.close()
+  second.writeSync(Buffer.from('T'), { position: 0 })
+  await second.close()
+  expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
+  expect(fs.readFileSync(name, 'utf8')).toBe('Text')
+  await reader.close()
+})
