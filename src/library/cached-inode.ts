@@ -30,7 +30,8 @@ interface Bytes {
 
 export class CachedInode implements PageSource {
   readonly key: string
-  readonly path: string
+  /** By which it was opened when nobody had it open yet. Who opens it meanwhile may know it by another one, see {@link asOpened}. */
+  path: string
   readonly mapping: number
   /** It shares nothing with files of other domains. */
   readonly domain: number

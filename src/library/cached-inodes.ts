@@ -74,6 +74,7 @@ export class CachedInodes {
       else unattend?.()
       if (inode.uses++ === 0) {
         this.#idle--
+        inode.path = path
         inode.fd = fd
         keep = true
         inode.isDax = this.#dax?.isWanted(fd) === true

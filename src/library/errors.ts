@@ -11,6 +11,13 @@ export function withPath<T>(error: T, path: string): T {
   return error
 }
 
+/** An error that names a file by the path `known`, as one who opened it by `path` is to get it. Others may get the same error, so that stays as it is. */
+export function asOpened(error: unknown, known: string, path: string): unknown {
+  if (path === known || !(error instanceof Error) || (error as NodeJS.ErrnoException).path !== known) return error
+  const message = error.message.replace(`'${known}'`, () => `'${path}'`)
+  return Object.assign(new Error(message, { cause: error }), error, { path })
+}
+
 export function systemError(code: string, why: string, syscall: string, path: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: ${why}, ${syscall} '${path}'`), { code, syscall, path })
 }

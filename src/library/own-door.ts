@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import type { CachedInode } from './cached-inode.ts'
 import type { DirectMemory } from './direct-memory.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
-import { withPath } from './errors.ts'
+import { asOpened, withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
@@ -15,6 +15,14 @@ import type { NearMemory } from './near-memory.ts'
 const fsync = promisify(fs.fsync)
 const fdatasync = promisify(fs.fdatasync)
 
+/** A file that is open through the door. */
+interface Opened {
+  readonly inode: CachedInode
+  /** As it was given to `open`. */
+  readonly path: string
+  readonly writable: boolean
+}
+
 export class OwnDoor implements Door, DoorNow {
   readonly now = this
   /** Tells the node that the thread behind it is on. */
@@ -24,9 +32,7 @@ export class OwnDoor implements Door, DoorNow {
   onRevoke: ((grant: number, deadlineMs: number) => void) | undefined
   readonly #nearMemory: NearMemory | undefined
   readonly #dax: DirectMemory | undefined
-  readonly #open = new Map<number, CachedInode>()
-  /** Of open files, those that were opened for writing. */
-  readonly #writable = new Set<number>()
+  readonly #open = new Map<number, Opened>()
   /** Of open files, the node on which they were opened: where each node has pages of its own, theirs are those. */
   readonly #nodes = new Map<number, number>()
   #nextId = 1
@@ -44,11 +50,11 @@ export class OwnDoor implements Door, DoorNow {
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
     const near = this.near()
-    return this.#opened(await this.#keeper.open(path, writable, domain), writable, near)
+    return this.#opened({ inode: await this.#keeper.open(path, writable, domain), path, writable }, near)
   }
 
   openSync(path: string, writable: boolean, domain: number): OpenedFile {
-    return this.#opened(this.#keeper.openSync(path, writable, domain), writable, this.near())
+    return this.#opened({ inode: this.#keeper.openSync(path, writable, domain), path, writable }, this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -67,57 +73,57 @@ export class OwnDoor implements Door, DoorNow {
     wait: boolean,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    return this.#keeper.load(this.#inode(id), page, count, wanted, this.#nodeOf(id), wait, signal)
+    return this.#later(id, (inode) => this.#keeper.load(inode, page, count, wanted, this.#nodeOf(id), wait, signal))
   }
 
   loadSync(id: number, page: number, count: number, wanted: number): void {
-    this.#keeper.loadSync(this.#inode(id), page, count, wanted, this.#nodeOf(id))
+    this.#now(id, (inode) => this.#keeper.loadSync(inode, page, count, wanted, this.#nodeOf(id)))
   }
 
   readPastSync<T>(id: number, from: number, to: number, read: () => T): T {
-    return this.#keeper.passages.readSync(this.#inode(id), from, to, read)
+    return this.#now(id, (inode) => this.#keeper.passages.readSync(inode, from, to, read))
   }
 
   write(id: number, bytes: Uint8Array, position: number, wait: boolean): Promise<void> {
-    return this.#keeper.writer.write(this.#inode(id), bytes, position, wait)
+    return this.#later(id, (inode) => this.#keeper.writer.write(inode, bytes, position, wait))
   }
 
   writeSync(id: number, bytes: Uint8Array, position: number): void {
-    this.#keeper.writer.writeSync(this.#inode(id), bytes, position, this.#nodeOf(id))
+    this.#now(id, (inode) => this.#keeper.writer.writeSync(inode, bytes, position, this.#nodeOf(id)))
   }
 
   async truncate(id: number, length: number): Promise<void> {
-    await this.#keeper.writer.truncate(this.#inode(id), length)
+    await this.#later(id, (inode) => this.#keeper.writer.truncate(inode, length))
   }
 
   truncateSync(id: number, length: number): void {
-    this.#keeper.writer.truncateSync(this.#inode(id), length)
+    this.#now(id, (inode) => this.#keeper.writer.truncateSync(inode, length))
   }
 
   async sync(id: number, dataOnly: boolean): Promise<void> {
-    const inode = this.#inode(id)
+    const { inode, path } = this.#entry(id)
     const writes = inode.writeFd >= 0
     inode.use(writes)
     try {
       await (dataOnly ? fdatasync : fsync)(descriptorOf(inode))
     } catch (error) {
-      throw withPath(error, inode.path)
+      throw withPath(error, path)
     } finally {
       this.#keeper.close(inode, writes)
     }
   }
 
   syncSync(id: number, dataOnly: boolean): void {
-    const inode = this.#inode(id)
+    const { inode, path } = this.#entry(id)
     try {
       ;(dataOnly ? fs.fdatasyncSync : fs.fsyncSync)(descriptorOf(inode))
     } catch (error) {
-      throw withPath(error, inode.path)
+      throw withPath(error, path)
     }
   }
 
   merge(id: number, page: number, count: number): Promise<MergeStats> {
-    return this.#keeper.merge(this.#inode(id), page, count, this.#nodeOf(id))
+    return this.#later(id, (inode) => this.#keeper.merge(inode, page, count, this.#nodeOf(id)))
   }
 
   forget(id: number, page: number, count: number): void {
@@ -129,19 +135,21 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   closeSync(id: number): void {
-    const inode = this.#inode(id)
+    const { inode, writable } = this.#entry(id)
     this.#open.delete(id)
     this.#nodes.delete(id)
     this.#grants.close(id)
-    this.#keeper.close(inode, this.#writable.delete(id))
+    this.#keeper.close(inode, writable)
   }
 
   exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
-    return this.#grants.request(grant, id, this.#inode(id), holder, wish)
+    return this.#later(id, (inode) => this.#grants.request(grant, id, inode, holder, wish))
   }
 
   publish(grant: number, bytes: Uint8Array, sync: boolean): Promise<void> {
-    return this.#grants.publish(grant, bytes, sync)
+    const id = this.#grants.fileOf(grant)
+    const publish = () => this.#grants.publish(grant, bytes, sync)
+    return id === undefined ? publish() : this.#later(id, publish)
   }
 
   async abandon(grant: number): Promise<void> {
@@ -149,7 +157,7 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number> {
-    return this.#keeper.grants.revoke(this.#inode(id), position, length, deadlineMs)
+    return this.#later(id, (inode) => this.#keeper.grants.revoke(inode, position, length, deadlineMs))
   }
 
   grantNumber(): number {
@@ -189,22 +197,48 @@ export class OwnDoor implements Door, DoorNow {
     return node === undefined ? inode.layout : { ...inode.layout, node }
   }
 
-  #opened(inode: CachedInode, writable: boolean, near: number): OpenedFile {
+  #opened(opened: Opened, near: number): OpenedFile {
+    const { inode, writable } = opened
     if (this.#isEnded) {
       this.#keeper.close(inode, writable)
       throw closedError()
     }
     const id = this.#nextId++
-    this.#open.set(id, inode)
-    if (writable) this.#writable.add(id)
+    this.#open.set(id, opened)
     if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
     return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }
 
   #inode(id: number): CachedInode {
-    const inode = this.#open.get(id)
-    if (inode === undefined) throw closedError()
-    return inode
+    return this.#entry(id).inode
+  }
+
+  #entry(id: number): Opened {
+    const opened = this.#open.get(id)
+    if (opened === undefined) throw closedError()
+    return opened
+  }
+
+  /** What `call` does with the file; its errors name it as it was opened here. */
+  #now<T>(id: number, call: (inode: CachedInode) => T): T {
+    const { inode, path } = this.#entry(id)
+    const known = inode.path
+    try {
+      return call(inode)
+    } catch (error) {
+      throw asOpened(error, known, path)
+    }
+  }
+
+  /** The same, of a call that returns a promise. */
+  #later<T>(id: number, call: (inode: CachedInode) => Promise<T>): Promise<T> {
+    const { inode, path } = this.#entry(id)
+    const known = inode.path
+    const called = call(inode)
+    if (path === known) return called
+    return called.catch((error: unknown) => {
+      throw asOpened(error, known, path)
+    })
   }
 }
 

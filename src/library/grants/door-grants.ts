@@ -61,6 +61,11 @@ export class DoorGrants {
     }
   }
 
+  /** The open file that the grant came through; undefined where it has ended. */
+  fileOf(number: number): number | undefined {
+    return this.#entries.get(number)?.file
+  }
+
   async publish(number: number, bytes: Uint8Array, sync: boolean): Promise<void> {
     const held = this.#entries.get(number)?.held
     if (held === undefined) throw staleError()

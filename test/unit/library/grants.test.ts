@@ -281,6 +281,40 @@ test('who has given up a read or a view takes no grant from its holder, on any t
   await grant.publish()
 })
 
+test('errors name the file as who gets them opened it: by another link, and after it was renamed', async () => {
+  await using it = await Setting.create()
+  const [link, renamed] = [`${it.file.path}-link`, `${it.file.path}-renamed`]
+  fs.linkSync(it.file.path, link)
+  await using file = await it.cache.open(link, 'r+')
+  const named = (name: string, path: string) => expect.objectContaining({ code: name, path })
+  const byte = Buffer.alloc(1)
+  {
+    await using _ = await it.file.exclusive({ length: PAGE })
+    const options = { position: 0, wait: false }
+    for (const [mine, path] of [
+      [file, link],
+      [it.file, it.file.path],
+    ] as const) {
+      await expect(mine.read(byte, options)).rejects.toEqual(named('EAGAIN', path))
+      await expect(mine.write(byte, options)).rejects.toEqual(named('EAGAIN', path))
+      await expect(mine.exclusive({ length: PAGE, wait: false })).rejects.toEqual(named('EAGAIN', path))
+      expect(() => mine.readSync(byte, options)).toThrow(named('EAGAIN', path))
+      expect(() => mine.writeSync(byte, options)).toThrow(named('EAGAIN', path))
+      expect(() => mine.truncateSync(0)).toThrow(
+        expect.objectContaining({ message: expect.stringContaining(`'${path}'`) }),
+      )
+      await expect(mine.exclusive({ position: 1e6, length: 1 })).rejects.toEqual(named('EINVAL', path))
+    }
+  }
+  await file.close()
+  const name = `${it.file.path}-other`
+  fs.writeFileSync(name, it.old)
+  await (await it.cache.open(name)).close()
+  fs.renameSync(name, renamed)
+  await using again = await it.cache.open(renamed, 'r+')
+  await expect(again.exclusive({ position: 1e6, length: 1 })).rejects.toEqual(named('EINVAL', renamed))
+})
+
 test('readers wait no longer than the cache is told', async () => {
   await using it = await Setting.create({ waitMs: 20 })
   await using grant = await it.file.exclusive({ length: PAGE })
