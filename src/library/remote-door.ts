@@ -198,12 +198,13 @@ export class RemoteDoor implements Door {
   #call<Result>(method: Method, args: readonly unknown[], signal?: AbortSignal): Promise<Result> {
     if (this.#ended !== undefined) return Promise.reject(goneError())
     const call = this.#nextCall++
-    // Waiting keeps the thread alive, being attached does not.
-    if (this.#waiting.size === 0) this.#port.ref()
     const mayBeGivenUp = signal !== undefined
     const answered = new Promise<Result>((resolve, reject) => {
-      this.#waiting.set(call, { resolve, reject })
+      // First of all: it throws where the arguments cannot be sent, and then nothing is answered.
       this.#port.postMessage({ call, method, args, near: this.#near(), mayBeGivenUp } satisfies Call)
+      // Waiting keeps the thread alive, being attached does not.
+      if (this.#waiting.size === 0) this.#port.ref()
+      this.#waiting.set(call, { resolve, reject })
     })
     if (!mayBeGivenUp) return answered
     const giveUp = () => this.#port.postMessage({ giveUp: call } satisfies GivingUp)

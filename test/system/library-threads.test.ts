@@ -145,6 +145,23 @@ test('misses, writes, errors and what cannot be done from another thread', async
   cache.checkInvariants()
 })
 
+test('a call whose arguments cannot be sent rejects, and does not keep its thread alive', async () => {
+  await using cache = await create()
+  const { said, ended } = cacheWorker(
+    cache,
+    `
+    const file = await cache.open(data.path, 'r+')
+    say(await file.exclusive({ length: 1, holder: Symbol('no name') }).then(() => 'granted', (error) => error.name))
+    say(await file.read(Buffer.alloc(1), { position: 0 }))
+    // Without a close: it ends when there is nothing left to do.
+    await new Promise(() => {})`,
+    { path: FILE },
+  )
+  expect(await said()).toBe('DataCloneError')
+  expect(await said()).toBe(1)
+  await ended
+})
+
 test('threads that are killed in the middle of hits, with files and views open, leave nothing', async () => {
   await using cache = await create('4MiB')
   await using file = await cache.open(FILE)
