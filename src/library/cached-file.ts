@@ -66,6 +66,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
   readonly writable: boolean
   readonly #file: OpenFile
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   /** @internal */
   constructor(context: FileContext, path: string, writable: boolean, opened: OpenedFile) {
@@ -358,8 +359,15 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return this.#file.context.door.merge(this.#file.id, page, count)
   }
 
-  /** Closes the file. Its pages stay cached. Views stay what they are until they are disposed. */
-  async close(): Promise<void> {
+  /** Closes the file. Its pages stay cached. Views stay what they are until they are disposed. A second call waits for the first. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close().finally(() => {
+      this.#closing = undefined
+    })
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#file.context.door.close(this.#file.id)
@@ -367,11 +375,14 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** The same at once; on another thread than the one that made the cache that one closes it when it comes to it. */
   closeSync(): void {
+    const { now } = this.#file.context.door
+    if (now === undefined) {
+      this.close().catch(() => {})
+      return
+    }
     if (this.#isClosed) return
     this.#isClosed = true
-    const { door } = this.#file.context
-    if (door.now === undefined) door.close(this.#file.id).catch(() => {})
-    else door.now.closeSync(this.#file.id)
+    now.closeSync(this.#file.id)
   }
 
   /** {@link close}, for `await using`. */

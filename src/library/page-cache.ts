@@ -42,6 +42,7 @@ export class PageCache implements AsyncDisposable {
   readonly #context: FileContext
   readonly #keeper: Keeping | undefined
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   /** @internal */
   constructor(context: FileContext, keeper: Keeping | undefined) {
@@ -141,8 +142,16 @@ export class PageCache implements AsyncDisposable {
   /**
    * Ends the cache, or this thread's part in it. All files of this thread must be closed. On the thread that made it: whatever all others call from then on fails with `ECONNRESET`, and views
    * that are still there show zeros. On another thread: its views must be disposed, they may show other pages from then on.
+   * A second call waits for the first.
    */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close().finally(() => {
+      this.#closing = undefined
+    })
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     if (this.#keeper !== undefined) await this.#keeper.close()

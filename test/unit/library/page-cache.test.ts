@@ -135,6 +135,27 @@ test('a read that is under way when its file is closed gives EBADF, not what has
   cache.checkInvariants()
 })
 
+test('a second close waits for the first', async () => {
+  const cache = await create()
+  // As another thread does it.
+  const remote = await PageCache.attach(cache.handle())
+  const file = await remote.open(fileOf(noise(MEBIBYTE, 1)))
+  const settled: string[] = []
+  const first = file.close().then(() => settled.push('file'))
+  await file.close()
+  expect(settled).toEqual(['file'])
+  await first
+  await file.close()
+  await remote.close()
+  const own = await cache.open(file.path)
+  const read = own.read(Buffer.alloc(MEBIBYTE), { position: 0 }).catch(() => {})
+  void cache.close().then(() => settled.push('cache'))
+  await cache.close()
+  expect(settled).toEqual(['file', 'cache'])
+  await cache.close()
+  await read
+})
+
 test('views: parts in the order of the file, no copies, and bytes that stay when the file changes', async () => {
   await using cache = await create()
   const content = noise(5 * PAGE + 100, 2)
