@@ -68,6 +68,9 @@ export class CachedInodes {
       const device = stat.isCharacterDevice() ? this.#dax?.deviceOf(fd) : undefined
       if (!stat.isFile() && device === undefined) throw notAFile(path, stat.isDirectory())
       const stamp = CachedInode.stampOf(stat)
+      // In a mount a read may wait for others; its sizes are those of the files below.
+      if (stat.isFile() && stat.size === 0n && unattend === undefined && holdsMore(fd))
+        throw systemError('EINVAL', 'its size does not tell what it holds', 'open', path)
       const inode = this.#known(stamp.key, path, domain) ?? this.#create(stamp.key, path, domain)
       isTaken = true
       if (inode.unattend === undefined) inode.unattend = unattend
@@ -203,5 +206,16 @@ export class CachedInodes {
     this.#homes?.release(inode.homes)
     this.pages.deleteMapping(inode.mapping)
     this.#dax?.remove(inode.mapping)
+  }
+}
+
+/** Whether a file whose size is 0 has bytes all the same, as those of procfs have. */
+function holdsMore(fd: number): boolean {
+  try {
+    // Somebody may have written to it meanwhile.
+    return fs.readSync(fd, Buffer.alloc(1), 0, 1, 0) > 0 && fs.fstatSync(fd).size === 0
+  } catch {
+    // Whoever reads it hears of that.
+    return false
   }
 }

@@ -76,7 +76,7 @@ export class PageCache implements AsyncDisposable {
 
   /**
    * Opens a regular file, for reading if nothing else is said. Resolves when it is known how the file shares memory. Rejects with the system's error, with `EISDIR` or `EINVAL` where it is no
-   * regular file, with `ENFILE` where more files are open than the cache has mappings for (some thousands), and with `EBUSY` where the file is open in another domain.
+   * regular file, or one whose size is 0 although it has bytes (in `/proc`), with `ENFILE` where more files are open than the cache has mappings for (some thousands), and with `EBUSY` where the file is open in another domain.
    */
   async open(path: string, flags: 'r' | 'r+' = 'r', options: OpenOptions = {}): Promise<CachedFile> {
     this.#checkOpen()
