@@ -16,11 +16,28 @@ export function checkNumbers(position: number, length: number): void {
   if (!(length >= 0 && Number.isSafeInteger(length))) throw outOfRange(`length ${length} is no number of bytes`)
 }
 
+/** Throws ERR_OUT_OF_RANGE unless the option is not given, or an integer from `least` on. */
+export function checkCount(name: string, value: number | undefined, least: number): void {
+  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
+    throw outOfRange(`${name}: ${value} is no integer from ${least} on`)
+}
+
+/** Throws ERR_OUT_OF_RANGE unless the option is not given, or 0 or more; Infinity is, too. */
+export function checkAmount(name: string, value: number | undefined): void {
+  if (value !== undefined && !(typeof value === 'number' && value >= 0))
+    throw outOfRange(`${name}: ${value} is no number from 0 on`)
+}
+
 export function outOfRange(message: string): RangeError {
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
 }
 
-export function wrongType(message: string): TypeError {
+/** What is none of the values that there are. */
+export function wrongValue(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' })
+}
+
+function wrongType(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' })
 }
 

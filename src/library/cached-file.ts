@@ -3,7 +3,7 @@ import type fs from 'node:fs'
 import { Readable } from 'node:stream'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { ADVICE } from '../cache/readahead.ts'
-import { checkNumbers, checkRange } from './arguments.ts'
+import { checkCount, checkNumbers, checkRange, outOfRange, wrongValue } from './arguments.ts'
 import type { OpenedFile } from './door.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
@@ -219,10 +219,13 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return viewPages(this.#file, position, length, true)!
   }
 
-  /** A stream of the file's bytes. */
+  /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order. */
   createReadStream(options: StreamOptions = {}): Readable {
     this.#checkOpen()
     const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = STREAM_BYTES, signal } = options
+    checkCount('start', start, 0)
+    if (end !== Number.POSITIVE_INFINITY) checkCount('end', end, 0)
+    if (start > end) throw outOfRange(`start: ${start} is behind the end, ${end}`)
     let position = start
     const read = async (stream: Readable, size: number): Promise<void> => {
       try {
@@ -349,7 +352,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
         this.#file.readahead.advice = ADVICE.NORMAL
         return
       default:
-        throw new TypeError(`there is no advice ${String(advice)}`)
+        throw wrongValue(`there is no advice ${String(advice)}`)
     }
   }
 

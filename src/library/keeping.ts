@@ -3,7 +3,7 @@ import { isMainThread, MessageChannel, type MessagePort } from 'node:worker_thre
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { GrantAuthority } from '../cache/grants/grant-authority.ts'
 import { GrantTable } from '../cache/grants/grant-table.ts'
-import { allocateMemory, type CacheMemory } from '../cache/memory.ts'
+import { allocateMemory, type CacheMemory, type CacheSizes } from '../cache/memory.ts'
 import { PageKeeper } from '../cache/page-keeper.ts'
 import type { Ages } from '../cache/reclaim/policy.ts'
 import { ReuseClock } from '../cache/reclaim/reuse-clock.ts'
@@ -64,7 +64,7 @@ export class Keeping {
     const frames = Math.ceil(bytes / PAGE_BYTES)
     const near = NearMemory.create(options.numa ?? 'off', frames, native)
     this.bytesMax = bytes
-    this.#memory = allocateMemory({
+    this.#memory = allocated({
       frames,
       // One leaf for each page, and what leads to them: untouched nodes take no memory.
       nodes: frames + Math.ceil(frames / 16) + 256,
@@ -204,5 +204,16 @@ export class Keeping {
     this.#doors.get(thread)?.door.closeAll()
     this.#doors.delete(thread)
     this.pages.pinned.detach(thread)
+  }
+}
+
+/** What a cache of these sizes needs beside its pages. Throws ERR_OUT_OF_RANGE where that is more than there can be. */
+function allocated(sizes: CacheSizes): CacheMemory {
+  try {
+    return allocateMemory(sizes)
+  } catch (error) {
+    const { frames, threads, pinsPerThread } = sizes
+    const what = `${frames} pages, ${threads} threads and ${pinsPerThread} pins of each`
+    throw Object.assign(outOfRange(`memory: there is no room for the records of ${what}`), { cause: error })
   }
 }

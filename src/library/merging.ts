@@ -14,7 +14,7 @@ import { CpuBudget } from '../cache/merge/cpu-budget.ts'
 import { MergedPages } from '../cache/merge/merged-pages.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import type { Arena } from './arena.ts'
-import { outOfRange } from './arguments.ts'
+import { outOfRange, wrongValue } from './arguments.ts'
 
 /** How pages with equal bytes are merged: {@link PageCacheOptions.merge}. */
 export interface MergeOptions {
@@ -179,9 +179,7 @@ export function mergeOptionsOf(merge: false | 'content' | MergeOptions | undefin
   if (merge === undefined || merge === false) return undefined
   if (merge === 'content') return {}
   if (typeof merge !== 'object' || merge === null)
-    throw Object.assign(new TypeError(`merge is 'content', options or false, not ${String(merge)}`), {
-      code: 'ERR_INVALID_ARG_VALUE',
-    })
+    throw wrongValue(`merge is 'content', options or false, not ${String(merge)}`)
   const { cpu = SCAN_DEFAULT } = merge
   if (!(cpu > 0 && cpu <= 1)) throw outOfRange(`merge.cpu: ${cpu} is no share of a processor, above 0 and up to 1`)
   return merge

@@ -4,7 +4,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import { outOfRange } from './arguments.ts'
+import { checkAmount, checkCount, outOfRange, wrongValue } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -197,6 +197,11 @@ async function made(
     )
   const merge = mergeOptionsOf(options.merge)
   checkDax(options.dax)
+  checkCount('threads', options.threads, 1)
+  checkCount('pinsPerThread', options.pinsPerThread, 0)
+  checkAmount('minShareBytes', options.minShareBytes)
+  const { waitMs, holdMs, revokeMs } = options.grants ?? {}
+  for (const [name, ms] of Object.entries({ waitMs, holdMs, revokeMs })) checkAmount(`grants.${name}`, ms)
   const keeping = make(bytes, await loadNative())
   if (merge !== undefined) await keeping.files.beginMerging(merge)
   return new PageCache(keeping.attachOwn(options.debug === true), keeping)
@@ -238,7 +243,7 @@ async function attachToMount(at: string, options: AttachOptions): Promise<PageCa
 function isWritable(flags: string): boolean {
   if (flags === 'r') return false
   if (flags === 'r+') return true
-  throw Object.assign(new TypeError(`flags are 'r' or 'r+', not '${flags}'`), { code: 'ERR_INVALID_ARG_VALUE' })
+  throw wrongValue(`flags are 'r' or 'r+', not '${flags}'`)
 }
 
 function domainOf({ domain = 0 }: OpenOptions): number {
@@ -254,7 +259,5 @@ function notHere(method: string): Error {
 
 function checkDax(mode: DaxMode | undefined): void {
   if (mode === undefined || ['auto', 'direct', 'cache'].includes(mode)) return
-  throw Object.assign(new TypeError(`dax is 'auto', 'direct' or 'cache', not '${mode}'`), {
-    code: 'ERR_INVALID_ARG_VALUE',
-  })
+  throw wrongValue(`dax is 'auto', 'direct' or 'cache', not '${mode}'`)
 }

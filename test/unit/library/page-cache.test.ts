@@ -35,6 +35,26 @@ test('sizes are bytes or what people write; what makes no sense is refused', asy
   cache.resize('4MiB')
 })
 
+test('options that make no sense are refused', async () => {
+  const nan = Number.NaN
+  const wrong: Partial<PageCacheOptions>[] = [
+    ...[-1, 0, 1.5, 1e9, nan, '3' as unknown as number].map((threads) => ({ threads })),
+    ...[-1, 1.5, 1e9, nan].map((pinsPerThread) => ({ pinsPerThread })),
+    ...[-1, nan].map((minShareBytes) => ({ minShareBytes })),
+    ...[-1, nan].flatMap((ms) => [{ waitMs: ms }, { holdMs: ms }, { revokeMs: ms }].map((grants) => ({ grants }))),
+    { memory: '64TiB' },
+  ]
+  const refused = expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' })
+  for (const options of wrong)
+    await expect(create(options), `${Object.keys(options)} ${JSON.stringify(options)}`).rejects.toThrow(refused)
+  const forever = { waitMs: Number.POSITIVE_INFINITY }
+  await using cache = await create({ threads: 1, pinsPerThread: 0, minShareBytes: 0, grants: forever })
+  await using file = await cache.open(fileOf(noise(100, 1)))
+  for (const options of [{ end: -1 }, { end: null as unknown as number }, { start: 5, end: 2 }, { start: nan }])
+    expect(() => file.createReadStream(options), JSON.stringify(options)).toThrow(refused)
+  await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
+})
+
 test('numbers that are no place in a file, or not within the buffer, are refused everywhere', async () => {
   await using cache = await create()
   await using file = await cache.open(fileOf(noise(10_000, 1)), 'r+')
