@@ -1,4 +1,5 @@
 /** An open file of a cache. */
+import { setMaxListeners } from 'node:events'
 import type fs from 'node:fs'
 import { Readable } from 'node:stream'
 import { PAGE_BYTES } from '../cache/entry.ts'
@@ -422,6 +423,8 @@ function isGranted(error: unknown): boolean {
 /** Rejects as soon as the signal aborts; what `promise` does goes on. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
+  // One signal may be of as many reads as anybody likes: Node.js would take them for a leak.
+  setMaxListeners(0, signal)
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })

@@ -105,7 +105,7 @@ export class Keeping {
     this.#stopWatching =
       options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#limit.yieldTo(share))
     // What is the process's stays when a worker ends. (When one is terminated nobody is asked.)
-    if (!isMainThread) process.once('exit', this.#abandon)
+    if (!isMainThread) callAtExit(this.#abandon)
   }
 
   attachOwn(isDebug: boolean): FileContext {
@@ -169,7 +169,7 @@ export class Keeping {
   }
 
   async close(): Promise<void> {
-    process.off('exit', this.#abandon)
+    atExit.delete(this.#abandon)
     this.#stopWatching()
     // First of all: other threads may be in the middle of a hit.
     this.pages.end()
@@ -216,4 +216,17 @@ function allocated(sizes: CacheSizes): CacheMemory {
     const what = `${frames} pages, ${threads} threads and ${pinsPerThread} pins of each`
     throw Object.assign(outOfRange(`memory: there is no room for the records of ${what}`), { cause: error })
   }
+}
+
+/** What is called when this thread ends. One listener for all: Node.js would take many for a leak. */
+const atExit = new Set<() => void>()
+let isListening = false
+
+function callAtExit(call: () => void): void {
+  atExit.add(call)
+  if (isListening) return
+  isListening = true
+  process.once('exit', () => {
+    for (const each of atExit) each()
+  })
 }

@@ -97,7 +97,7 @@ export interface PageCacheStats {
   readonly numa?: NumaStats
   /** Pages on DAX storage; undefined where none was opened yet. */
   readonly dax: DaxStats | undefined
-  /** Bytes of pages that have been evicted while somebody had them pinned. */
+  /** Bytes of pages that are no file's any more, and whose room is not free yet: somebody has them pinned, or nobody has looked whether that is still so. */
   readonly limboBytes: number
   /** Open files, of all threads; each {@link PageCache.open} counts. */
   readonly filesOpen: number

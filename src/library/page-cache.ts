@@ -116,7 +116,10 @@ export class PageCache implements AsyncDisposable {
     }
   }
 
-  /** A handle for one other thread. On the thread that made the cache. Throws a RangeError where there are too many. */
+  /**
+   * A handle for one other thread. On the thread that made the cache. Throws a RangeError where there are too many: each has a place among {@link PageCacheOptions.threads}, which is free again when the
+   * thread that took the handle has ended. One that nobody takes has its place as long as the cache lives.
+   */
   handle(): PageCacheHandle {
     this.#checkOpen()
     return this.#here('handle').attachOther(this.#context.isDebug)

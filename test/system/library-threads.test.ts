@@ -342,3 +342,22 @@ test.each(['process.exit()', 'throw new Error("it fails")', ''])(
     expect({ descriptors: descriptors(), bytes: arenaBytes() }).toEqual(before)
   },
 )
+
+test('a worker may make as many caches as it likes, and leaves nothing of those that it did not close', async () => {
+  const before = { descriptors: descriptors(), bytes: arenaBytes() }
+  const code = `
+    import { parentPort, workerData } from 'node:worker_threads'
+    const { PageCache } = await import(workerData.library)
+    const caches = []
+    for (let i = 0; i < 12; i++) caches.push(await PageCache.create({ memory: '1MiB' }))
+    await caches[3].close()
+    parentPort.postMessage(process.listenerCount('exit'))`
+  const url = new URL(`data:text/javascript,${encodeURIComponent(code)}`)
+  const worker = new Worker(url, { workerData: { library: LIBRARY } })
+  const ended = once(worker, 'exit')
+  const [listeners] = await once(worker, 'message')
+  // More than ten would be taken for a leak.
+  expect(listeners).toBeLessThan(10)
+  await ended
+  expect({ descriptors: descriptors(), bytes: arenaBytes() }).toEqual(before)
+})

@@ -1,4 +1,5 @@
 /** What a thread has of grants: how it asks for them, and who is called when others want them. */
+import { setMaxListeners } from 'node:events'
 import type { Door } from '../door.ts'
 import { ExclusiveGrant, type ExclusiveOptions } from './exclusive-grant.ts'
 
@@ -22,6 +23,7 @@ export class Holder {
     signal?.throwIfAborted()
     const number = this.#door.grantNumber()
     const takeBack = () => void this.#door.abandon(number).catch(() => {})
+    if (signal !== undefined) setMaxListeners(0, signal)
     signal?.addEventListener('abort', takeBack, { once: true })
     try {
       const wish = { position, length, readers, wait, timeoutMs }

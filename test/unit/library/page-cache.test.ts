@@ -254,6 +254,22 @@ test('streams: ranges, a position far in, an end that is not there, and an abort
   ).rejects.toThrow(/abort/i)
 })
 
+test('as many reads as anybody likes may be under one signal', async () => {
+  await using cache = await create()
+  await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 9)), 'r+')
+  const warnings: Error[] = []
+  const heard = (warning: Error) => void warnings.push(warning)
+  process.on('warning', heard)
+  const { signal } = new AbortController()
+  const positions = Array.from({ length: 40 }, (_, i) => i * 16 * PAGE)
+  await Promise.all(positions.map((position) => file.read(Buffer.alloc(PAGE), { position, signal })))
+  const grants = await Promise.all(positions.map((position) => file.exclusive({ position, length: PAGE, signal })))
+  for (const grant of grants) await grant.abandon()
+  await new Promise(setImmediate)
+  process.off('warning', heard)
+  expect(warnings).toEqual([])
+})
+
 test('an abort between two windows of a read, or two tries of a view, is heard', async () => {
   await using cache = await create({ memory: '1MiB' })
   await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 9)))
