@@ -17,31 +17,31 @@ export interface ReadOptions {
   /** In the file. */
   readonly position: number
   /** In the buffer; 0 if not given. */
-  readonly offset?: number
+  readonly offset?: number | undefined
   /** At most so many bytes; to the buffer's end if not given. */
-  readonly length?: number
+  readonly length?: number | undefined
 }
 
 /** Of calls that return a promise. */
 export interface AsyncOptions {
   /** Gives the call up: it rejects with the signal's reason. What is being read meanwhile goes on to its end, and is cached. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Of calls that others' grants may keep waiting, see {@link CachedFile.exclusive}. */
 export interface WaitOptions {
   /** False: rejects with `EAGAIN` where it would have to wait for a grant. Default true: `ETIMEDOUT` after {@link GrantOptions.waitMs}. */
-  readonly wait?: boolean
+  readonly wait?: boolean | undefined
 }
 
 /** What a stream gives, in bytes: as for `fs.createReadStream`. */
 export interface StreamOptions extends AsyncOptions {
   /** The first byte; 0 if not given. */
-  readonly start?: number
+  readonly start?: number | undefined
   /** The last byte, inclusive, as `fs.createReadStream` has it. */
-  readonly end?: number
+  readonly end?: number | undefined
   /** Bytes that the stream holds ready, and that one chunk has at most. Default 64 KiB. */
-  readonly highWaterMark?: number
+  readonly highWaterMark?: number | undefined
 }
 
 /** What is to come: for {@link CachedFile.advise}. */
@@ -231,7 +231,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     const read = async (stream: Readable, size: number): Promise<void> => {
       try {
         const buffer = Buffer.allocUnsafe(Math.min(size, end + 1 - position))
-        const count = buffer.length === 0 ? 0 : await this.read(buffer, { position, ...(signal ? { signal } : {}) })
+        const count = buffer.length === 0 ? 0 : await this.read(buffer, { position, signal })
         position += count
         stream.push(count === 0 ? null : buffer.subarray(0, count))
       } catch (error) {

@@ -22,14 +22,13 @@ import { NearMemory } from './near-memory.ts'
 import { nearOf } from './numa.ts'
 import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
-import type { GrantOptions, PageCacheHandle, PageCacheOptions, PageCacheStats } from './page-cache-options.ts'
+import type { PageCacheHandle, PageCacheOptions, PageCacheStats } from './page-cache-options.ts'
 import { watchPressure } from './pressure.ts'
 import { serveDoor } from './remote-door.ts'
 
 /** The least that a cache can do something with. */
 export const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
-const GRANT_OPTIONS: Required<GrantOptions> = { waitMs: 30_000, holdMs: 10_000, revokeMs: 5000 }
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
 const HUGE_PAGES_MIN = 2 ** 29
 
@@ -54,9 +53,9 @@ export class Keeping {
   readonly #limit: MemoryLimit
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined, attach?: AttachToMount) {
-    const { waitMs, ...limits } = { ...GRANT_OPTIONS, ...options.grants }
+    const { waitMs = 30_000, holdMs = 10_000, revokeMs = 5000 } = options.grants ?? {}
     // The mount alone takes grants from holders.
-    const authority = new GrantTable(TIMERS, attach === undefined ? limits : {})
+    const authority = new GrantTable(TIMERS, attach === undefined ? { holdMs, revokeMs } : {})
     this.#mount = attach?.(authority, {
       keepOut: (key, from, to) => this.files.keepOut(key, from, to),
       close: (inode) => this.files.close(inode, true),

@@ -22,11 +22,11 @@ export interface MergeOptions {
    * The share of one processor that looking for equal pages may take, on load and by the scan together, on average: above 0, up to 1, which is no limit. Loads may take what was left over
    * in the half minute before; pages that they cannot look at are left to the scan. Not given, loads look at every page, whatever that takes, and the scan takes 0.05 besides.
    */
-  readonly cpu?: number
+  readonly cpu?: number | undefined
   /** Look at each page as it is loaded. Default true. */
-  readonly onLoad?: boolean
+  readonly onLoad?: boolean | undefined
   /** Look, little by little, at what is cached and was not looked at yet. Default true. */
-  readonly scan?: boolean
+  readonly scan?: boolean | undefined
 }
 
 /** What merging has done, as KSM tells it: of {@link PageCacheStats.merge}. Pages are of 4096 bytes. */

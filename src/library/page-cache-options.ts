@@ -13,37 +13,37 @@ export interface PageCacheOptions {
   /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
   readonly memory: number | string
   /** Read past the kernel's own cache where the file system can, so that no page is in memory twice. Default true. */
-  readonly direct?: boolean
+  readonly direct?: boolean | undefined
   /** Let files that share storage share memory, where the file system tells (XFS, btrfs; Linux). Default true. */
-  readonly share?: boolean
+  readonly share?: boolean | undefined
   /**
    * Let pages with equal bytes share memory, whatever files and file systems they are of, and whatever `share` says: `'content'`, or how. Default false: that takes time for each page that is
    * read, see {@link MergeOptions.cpu}.
    */
-  readonly merge?: false | 'content' | MergeOptions
+  readonly merge?: false | 'content' | MergeOptions | undefined
   /** Fewer shared bytes than this in a file are not worth sharing. Default 256 KiB. */
-  readonly minShareBytes?: number
+  readonly minShareBytes?: number | undefined
   /**
    * Near memory, on a machine of several NUMA nodes: pages are loaded into memory of the node from which they are asked for. `replicate`: clean pages that are read often
    * from another node get a replica there. `inode`: each node has pages of its own for each file. On a machine of one node nothing of it is there.
    * Default `off`.
    */
-  readonly numa?: NumaMode
+  readonly numa?: NumaMode | undefined
   /**
    * How files on DAX storage (XFS or ext4 on persistent memory or CXL, mounted with `dax`) are read, see docs/dax.md. `auto`: where they lie on the device, and what is read often from a copy
    * in memory. `direct`: always where they lie. `cache`: as any other file, from copies. Default `auto`. Elsewhere it means nothing.
    */
-  readonly dax?: DaxMode
+  readonly dax?: DaxMode | undefined
   /** Shrink while the system, or the cgroup, is short of memory, and grow back afterwards. Default true. */
-  readonly yieldUnderPressure?: boolean
+  readonly yieldUnderPressure?: boolean | undefined
   /** Views are copies, which are taken away when they are disposed: for finding who keeps them. Slow. Default false. */
-  readonly debug?: boolean
+  readonly debug?: boolean | undefined
   /** Threads that can be attached at once, this one included. Default 64. */
-  readonly threads?: number
+  readonly threads?: number | undefined
   /** Pages that the views of one thread can pin at once; views beyond are copies. Default 4096. */
-  readonly pinsPerThread?: number
+  readonly pinsPerThread?: number | undefined
   /** How long anybody waits for ranges that are exclusively somebody's. */
-  readonly grants?: GrantOptions
+  readonly grants?: GrantOptions | undefined
 }
 
 /**
@@ -55,11 +55,11 @@ export type AttachOptions = Omit<PageCacheOptions, 'direct' | 'share' | 'minShar
 /** See {@link CachedFile.exclusive}. All in milliseconds. */
 export interface GrantOptions {
   /** Reads and writes wait for so long, then they reject with `ETIMEDOUT`. Default 30,000. */
-  readonly waitMs?: number
+  readonly waitMs?: number | undefined
   /** A holder for whom others wait is asked to give up after so long. Default 10,000. */
-  readonly holdMs?: number
+  readonly holdMs?: number | undefined
   /** Then its grant is taken after so long. Default 5,000. */
-  readonly revokeMs?: number
+  readonly revokeMs?: number | undefined
 }
 
 /** Of {@link PageCache.open}. */
@@ -67,13 +67,13 @@ export interface OpenOptions {
   /**
    * A number, 0 or more, for whom the file belongs to: files of different domains share no memory, neither by address nor by content. A file is of one domain at a time. Default 0.
    */
-  readonly domain?: number
+  readonly domain?: number | undefined
 }
 
 /** Of {@link PageCache.merge}. */
 export interface MergeNowOptions extends AsyncOptions {
   /** Called after each step, of up to 1 MiB. */
-  readonly onProgress?: (progress: MergeProgress) => void
+  readonly onProgress?: ((progress: MergeProgress) => void) | undefined
 }
 
 /** What {@link PageCache.stats} tells. Counts are since the cache was made. */

@@ -6,33 +6,33 @@ export type { GrantReaders }
 /** Of {@link CachedFile.exclusive}. */
 export interface ExclusiveOptions {
   /** The first byte; 0 if not given. */
-  readonly position?: number
+  readonly position?: number | undefined
   /** Bytes; to the file's end if not given. */
-  readonly length?: number
+  readonly length?: number | undefined
   /** False: rejects with `EAGAIN` where it would have to wait. Default true. */
-  readonly wait?: boolean
+  readonly wait?: boolean | undefined
   /** Waits for at most so many milliseconds, then rejects with `ETIMEDOUT`. Default 30,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Gives up waiting: rejects with the signal's reason. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** What readers do meanwhile: wait, which is the default, or read what was published last. */
-  readonly readers?: GrantReaders
+  readonly readers?: GrantReaders | undefined
   /**
    * A name for who holds it, of your choosing; grants of this thread with equal names have one holder. What waits for a holder that waits for it is refused
    * with `EDEADLK`: deadlocks are found between holders with names. If not given each grant has a holder of its own, and only time ends a deadlock.
    */
-  readonly holder?: string
+  readonly holder?: string | undefined
   /**
    * Others want the range: publish or abandon it within `deadlineMs` milliseconds. Then it is taken, and a publish rejects with `ESTALE`. Called on this thread, between other things: a holder
    * that blocks its thread is not asked, and loses the grant all the same.
    */
-  readonly onRevoke?: (grant: ExclusiveGrant, deadlineMs: number) => void
+  readonly onRevoke?: ((grant: ExclusiveGrant, deadlineMs: number) => void) | undefined
 }
 
 /** Of {@link ExclusiveGrant.publish}. */
 export interface PublishOptions {
   /** The bytes are on the disk before anybody sees them, and when it resolves. Default false. */
-  readonly sync?: boolean
+  readonly sync?: boolean | undefined
 }
 
 /** What the thread's door does for a grant. */

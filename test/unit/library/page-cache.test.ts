@@ -55,6 +55,35 @@ test('options that make no sense are refused', async () => {
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
 })
 
+test('an option that is undefined is one that is not given', async () => {
+  const none = undefined
+  const grants = { waitMs: none, holdMs: none, revokeMs: none }
+  const merge = { cpu: none, onLoad: none, scan: none }
+  await using cache = await create({
+    direct: none,
+    share: none,
+    threads: none,
+    pinsPerThread: none,
+    debug: none,
+    grants,
+    merge,
+  })
+  const content = noise(10_000, 1)
+  await using file = await cache.open(fileOf(content), 'r+', { domain: none })
+  const buffer = Buffer.alloc(10_000)
+  expect(await file.read(buffer, { position: 0, offset: none, length: none, signal: none, wait: none })).toBe(10_000)
+  expect(buffer.equals(content)).toBe(true)
+  expect(await file.readv([buffer], 0, { signal: none })).toBe(10_000)
+  for await (const chunk of file.createReadStream({ start: none, end: none, highWaterMark: none, signal: none }))
+    expect((chunk as Buffer).equals(content)).toBe(true)
+  const wish = { position: none, length: none, timeoutMs: none, holder: none, readers: none, onRevoke: none }
+  await using grant = await file.exclusive({ ...wish, wait: none, signal: none })
+  expect(grant.bytes.length).toBe(10_000)
+  await expect(file.read(buffer, { position: 0, wait: false })).rejects.toMatchObject({ code: 'EAGAIN' })
+  await grant.publish({ sync: none })
+  await cache.merge([file], { signal: none, onProgress: none })
+})
+
 test('numbers that are no place in a file, or not within the buffer, are refused everywhere', async () => {
   await using cache = await create()
   await using file = await cache.open(fileOf(noise(10_000, 1)), 'r+')
