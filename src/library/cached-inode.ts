@@ -6,6 +6,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
 import type { RunMap } from '../cache/run-map.ts'
 import type { CombinedWrites } from './combined-writes.ts'
+import { FileSyncs } from './file-syncs.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { PageSource } from './page-source.ts'
 import type { WindowHandle } from './windows.ts'
@@ -42,6 +43,7 @@ export class CachedInode implements PageSource {
   writeFd = -1
   /** What is on its way to {@link writeFd}; undefined before the first write. */
   writes: CombinedWrites | undefined
+  readonly syncs = new FileSyncs()
   size = 0
   stamp: FileStamp = NO_STAMP
   /** Open files, and operations under way: the descriptors stay as long as there are any. */

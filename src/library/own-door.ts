@@ -1,19 +1,15 @@
 /** The keeper's door on its own thread, for itself and for one other thread each. */
-import fs from 'node:fs'
-import { promisify } from 'node:util'
 import type { CachedInode } from './cached-inode.ts'
 import type { DirectMemory } from './direct-memory.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { asOpened, withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
+import type { Heard } from './file-syncs.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { NearMemory } from './near-memory.ts'
-
-const fsync = promisify(fs.fsync)
-const fdatasync = promisify(fs.fdatasync)
 
 /** A file that is open through the door. */
 interface Opened {
@@ -21,6 +17,8 @@ interface Opened {
   /** As it was given to `open`. */
   readonly path: string
   readonly writable: boolean
+  /** Of what could not be written. */
+  readonly heard: Heard
 }
 
 export class OwnDoor implements Door, DoorNow {
@@ -50,11 +48,11 @@ export class OwnDoor implements Door, DoorNow {
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
     const near = this.near()
-    return this.#opened({ inode: await this.#keeper.open(path, writable, domain), path, writable }, near)
+    return this.#opened(await this.#keeper.open(path, writable, domain), path, writable, near)
   }
 
   openSync(path: string, writable: boolean, domain: number): OpenedFile {
-    return this.#opened({ inode: this.#keeper.openSync(path, writable, domain), path, writable }, this.near())
+    return this.#opened(this.#keeper.openSync(path, writable, domain), path, writable, this.near())
   }
 
   async layout(id: number): Promise<LayoutHandle> {
@@ -101,11 +99,11 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   async sync(id: number, dataOnly: boolean): Promise<void> {
-    const { inode, path } = this.#entry(id)
+    const { inode, path, heard } = this.#entry(id)
     const writes = inode.writeFd >= 0
     inode.use(writes)
     try {
-      await (dataOnly ? fdatasync : fsync)(descriptorOf(inode))
+      await inode.syncs.sync(descriptorOf(inode), dataOnly, heard)
     } catch (error) {
       throw withPath(error, path)
     } finally {
@@ -114,9 +112,9 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   syncSync(id: number, dataOnly: boolean): void {
-    const { inode, path } = this.#entry(id)
+    const { inode, path, heard } = this.#entry(id)
     try {
-      ;(dataOnly ? fs.fdatasyncSync : fs.fsyncSync)(descriptorOf(inode))
+      inode.syncs.syncSync(descriptorOf(inode), dataOnly, heard)
     } catch (error) {
       throw withPath(error, path)
     }
@@ -197,14 +195,13 @@ export class OwnDoor implements Door, DoorNow {
     return node === undefined ? inode.layout : { ...inode.layout, node }
   }
 
-  #opened(opened: Opened, near: number): OpenedFile {
-    const { inode, writable } = opened
+  #opened(inode: CachedInode, path: string, writable: boolean, near: number): OpenedFile {
     if (this.#isEnded) {
       this.#keeper.close(inode, writable)
       throw closedError()
     }
     const id = this.#nextId++
-    this.#open.set(id, opened)
+    this.#open.set(id, { inode, path, writable, heard: inode.syncs.heard() })
     if (this.#nearMemory?.mode === 'inode') this.#nodes.set(id, near)
     return { id, fd: inode.fd, key: inode.key, layout: this.#layoutOf(id, inode) }
   }

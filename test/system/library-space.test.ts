@@ -3,9 +3,10 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { PageCache } from '../../src/index.ts'
-import { clone, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files.ts'
+import { clone, MEBIBYTE, noise, overwrite, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
+import { smallTmpfs } from '../support/small-tmpfs.ts'
 
 const SIZE = 64 * MEBIBYTE
 const SETTLED_MS = 60
@@ -40,6 +41,33 @@ describeWith(['root', 'loop', 'xfs'], 'a full file system', () => {
     fillUp(`${xfs.path}/filler 2`, SIZE)
     await expect(log.write(noise(MEBIBYTE, 5), { position: 64 * MEBIBYTE })).rejects.toMatchObject({ code: 'ENOSPC' })
     cache.checkInvariants()
+  })
+})
+
+describeWith(['root', 'loop', 'xfs'], 'a device that takes no more', () => {
+  test('is told of by sync to each who had the file open, once', async () => {
+    await using small = await smallTmpfs(120 * MEBIBYTE)
+    await using xfs = await small.inThere(() => loopFilesystem('xfs', { size: 300 * MEBIBYTE, mkfs: ['-K'] }))
+    const path = `${xfs.path}/log`
+    run('fallocate', '--length', `${32 * MEBIBYTE}`, path)
+    fs.linkSync(path, `${path} 2`)
+    await using cache = await PageCache.create({ memory: '8MiB' })
+    await using writer = await cache.open(path, 'r+')
+    await using other = await cache.open(`${path} 2`, 'r+')
+    await using reader = await cache.open(path)
+    for (const step of ['--freeze', '--unfreeze']) run('fsfreeze', step, xfs.path)
+    small.fill()
+    await writer.write(noise(4 * MEBIBYTE, 1), { position: 8 * MEBIBYTE })
+    const both = await Promise.allSettled([other.datasync(), writer.sync()])
+    expect(both).toMatchObject([
+      { status: 'rejected', reason: { code: 'ENOSPC', syscall: 'fdatasync', path: `${path} 2` } },
+      { status: 'rejected', reason: { code: 'ENOSPC', path } },
+    ])
+    expect(() => reader.syncSync()).toThrow('ENOSPC')
+    await writer.sync()
+    reader.syncSync()
+    await using late = await cache.open(path, 'r+')
+    await late.sync()
   })
 })
 

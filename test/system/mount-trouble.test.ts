@@ -5,7 +5,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import os from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -20,6 +19,7 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, type MountOptions, mounted } from '../support/mounted.ts'
 import { PYTHON, pythonProgram } from '../support/observe.ts'
 import { describeWith, findProgram } from '../support/requires.ts'
+import { smallTmpfs } from '../support/small-tmpfs.ts'
 
 const SETTLED_MS = 60
 
@@ -424,43 +424,6 @@ describeWith(['root', 'loop', 'ext4', 'xfs', 'fuse', 'program:python3'], 'a devi
     return outcomes
   }
 })
-
-/** A file system in memory for what file systems of tests lie in, which can be filled. */
-async function smallTmpfs(
-  bytes: number,
-): Promise<AsyncDisposable & { inThere<T>(make: () => Promise<T>): Promise<T>; fill(): void }> {
-  const directory = fs.mkdtempSync(`${fs.realpathSync(os.tmpdir())}/samepage-small-`)
-  fs.chmodSync(directory, 0o755)
-  run('mount', '-t', 'tmpfs', '-o', `size=${bytes},mode=755`, 'none', directory)
-  return {
-    async inThere(make) {
-      const before = process.env.TMPDIR
-      process.env.TMPDIR = directory
-      try {
-        return await make()
-      } finally {
-        if (before === undefined) delete process.env.TMPDIR
-        else process.env.TMPDIR = before
-      }
-    },
-    fill() {
-      const fd = fs.openSync(`${directory}/fill`, 'w')
-      try {
-        for (const piece of [noise(MEBIBYTE, 1), noise(PAGE, 2)]) while (fs.writeSync(fd, piece) === piece.length);
-        throw new Error('it takes all')
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
-      } finally {
-        fs.closeSync(fd)
-      }
-    },
-    async [Symbol.asyncDispose]() {
-      fs.rmSync(`${directory}/fill`, { force: true })
-      run('umount', directory)
-      fs.rmdirSync(directory)
-    },
-  }
-}
 
 describeWith(['root', 'loop', 'xfs', 'fuse'], 'more inodes than there is room for', () => {
   const COUNT = 4300

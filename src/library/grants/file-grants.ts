@@ -24,7 +24,6 @@ import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from './grants.ts
 import { refusedError } from './refused.ts'
 
 const readFile = promisify(fs.read)
-const syncFile = promisify(fs.fdatasync)
 
 /** A grant, and what it is of. */
 interface Granted {
@@ -169,7 +168,7 @@ export class FileGrants implements Grants {
       inode.stamp = NO_STAMP
       try {
         writeAll(inode, bytes, position)
-        if (sync) await syncFile(inode.writeFd)
+        if (sync) await inode.syncs.write(inode.writeFd, true)
       } catch (error) {
         putBack(inode, old, position, error)
         // A home that was found meanwhile may have the new bytes.
