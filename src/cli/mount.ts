@@ -144,7 +144,12 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       64 << 20,
     )
     .option('--timeout <seconds>', 'how long the kernel may use names and attributes without asking again', seconds, 1)
-    .option('--workers <count>', 'threads that serve requests', count, Math.max(4, os.availableParallelism() + 2))
+    .option(
+      '--workers <count>',
+      'threads that serve requests; two more than CPUs, and four at least, if not given',
+      count,
+      Math.max(4, os.availableParallelism() + 2),
+    )
     .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
     .option(
       '--hang-timeout <seconds>',

@@ -1,5 +1,5 @@
 /**
- * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first grant on, one for grants, from the first lease that is waited for on, one for those. A worker that dies is replaced, and the request that it had in
+ * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first client on that connects for them, one for grants, from the first lease that is waited for on, one for those. A worker that dies is replaced, and the request that it had in
  * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
  */
 import path from 'node:path'

@@ -1,12 +1,14 @@
 /** What a thread has of grants: how it asks for them, and who is called when others want them. */
 import { setMaxListeners } from 'node:events'
+import { wrongValue } from '../arguments.ts'
 import type { Door } from '../door.ts'
-import { ExclusiveGrant, type ExclusiveOptions } from './exclusive-grant.ts'
+import { ExclusiveGrant, type ExclusiveOptions, type GrantReaders } from './exclusive-grant.ts'
 
 /** As {@link ExclusiveOptions} has them; what is of the range is known. */
 type Wanted = ExclusiveOptions & { readonly position: number; readonly length: number }
 
 const TIMEOUT_MS = 30_000
+const READERS: readonly GrantReaders[] = ['wait', 'last-published']
 
 export class Holder {
   readonly #door: Door
@@ -20,6 +22,8 @@ export class Holder {
   /** Asks for a range of file `file` of the door. */
   async request(file: number, wanted: Wanted): Promise<ExclusiveGrant> {
     const { position, length, readers = 'wait', wait = true, timeoutMs = TIMEOUT_MS, holder, signal, onRevoke } = wanted
+    if (!READERS.includes(readers))
+      throw wrongValue(`readers: '${String(readers)}' is none of ${READERS.map((each) => `'${each}'`).join(', ')}`)
     signal?.throwIfAborted()
     const number = this.#door.grantNumber()
     const takeBack = () => void this.#door.abandon(number).catch(() => {})

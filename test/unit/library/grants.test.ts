@@ -128,6 +128,14 @@ for (const isCached of [true, false])
     })
   })
 
+test('nothing is granted for readers who are told to do what there is not', async () => {
+  await using it = await Setting.create()
+  const readers = 'last-publish' as 'last-published'
+  await expect(it.file.exclusive({ length: PAGE, readers })).rejects.toEqual(code('ERR_INVALID_ARG_VALUE'))
+  await using grant = await it.file.exclusive({ length: PAGE, wait: false })
+  expect(grant.isEnded).toBe(false)
+})
+
 test('what was not published is lost', async () => {
   await using it = await Setting.create()
   const grant = await it.file.exclusive({ length: PAGE })
