@@ -54,6 +54,16 @@ const { values } = parseArgs({
   },
 })
 
+const numbers = {
+  seed: wholeNumber('seed', values.seed, 0),
+  ops: wholeNumber('ops', values.ops),
+  round: wholeNumber('round', values.round),
+  processes: wholeNumber('processes', values.processes),
+  users: wholeNumber('users', values.users),
+  failures: wholeNumber('failures', values.failures),
+  only: values.only?.split(',').map((text) => wholeNumber('only', text, 0)),
+}
+
 const TRIES_MAX = 400
 /** How often a failure may stay away before it counts as one that cannot be repeated. */
 const REPEATS = 3
@@ -68,6 +78,12 @@ for (const [signal, number] of [
 if (values.help) console.log(USAGE)
 else process.exitCode = await main()
 
+function wholeNumber(name: string, text: string, least = 1): number {
+  if (/^\d{1,15}$/.test(text) && Number(text) >= least) return Number(text)
+  console.error(`--${name} ${text}: write a whole number of ${least} or more`)
+  process.exit(2)
+}
+
 async function main(): Promise<number> {
   await using filesystem = await loopFilesystem(values.fs as LoopKind, {
     size: 4 * 2 ** 30,
@@ -80,8 +96,8 @@ async function main(): Promise<number> {
     source,
     mounted: mount?.path ?? source,
     twin: `${filesystem.path}/twin`,
-    processes: Number(values.processes) + belowProcesses(),
-    users: Number(values.users),
+    processes: numbers.processes + belowProcesses(),
+    users: numbers.users,
     belowProcesses: belowProcesses(),
     readOnly: values['read-only'],
     // Strict or not, what changes below is seen by who opens the file after that.
@@ -113,10 +129,10 @@ async function rounds(player: Player, stage: Stage): Promise<number> {
   const start = performance.now()
   let failed = 0
   let progressAt = start
-  for (let seed = Number(values.seed); ; seed++) {
+  for (let seed = numbers.seed; ; seed++) {
     const recipe: Recipe = {
       seed,
-      ops: Math.min(Number(values.round), Number(values.ops)),
+      ops: Math.min(numbers.round, numbers.ops),
       processes: stage.processes,
       users: stage.users,
       readOnly: stage.readOnly,
@@ -125,14 +141,14 @@ async function rounds(player: Player, stage: Stage): Promise<number> {
       byDaemon: values['by-daemon'],
     }
     const whole = generate(recipe)
-    const only = values.only?.split(',').map(Number)
+    const { only } = numbers
     const program = only === undefined ? whole : whole.filter(({ index }) => only.includes(index))
     const failure = await player.play(program, hasLooseTimes(seed))
     if (failure !== undefined) {
       failed++
       await report(player, recipe, program, failure)
     }
-    const isLast = only !== undefined || player.performed >= Number(values.ops) || failed >= Number(values.failures)
+    const isLast = only !== undefined || player.performed >= numbers.ops || failed >= numbers.failures
     if (isLast || performance.now() - progressAt > 10_000) {
       progressAt = performance.now()
       const rate = Math.round(player.performed / ((progressAt - start) / 1000))

@@ -1,34 +1,33 @@
-/** Runs simulations: `npm run sim -- --help`. Prints what happened; exits with 1 at the first failure. */
-import { Command } from 'commander'
+/** Runs simulations: `npm run sim -- --help`. Prints what happened; exits with 1 at the first failure, with 2 where it was asked for nonsense. */
+import { CommanderError } from 'commander'
 import { type CacheOutcome, simulateCache } from './cache/simulate.ts'
+import { parseCommandLine, type SimFlags } from './command-line.ts'
 import { compareWays } from './numa/compare.ts'
 import { type RecallOutcome, simulateRecall } from './recall/simulate.ts'
 import { type Outcome, simulate } from './simulate.ts'
 
-const values = new Command('npm run sim --')
-  .description('Runs deterministic simulations of the proof of equality, until a seed fails.')
-  .option('--cache', 'of the page cache and its readers instead')
-  .option('--recall', 'of grants of a mount, and of caches that are attached to it, instead')
-  .option('--numa', 'no simulation: what the ways to near memory gain, priced with published latencies')
-  .option('--seed <n>', 'this one only, and all that came of it')
-  .option('--from <n>', 'the first seed', '1')
-  .option('--count <n>', 'so many seeds', '1000')
-  .option('--seconds <n>', 'end after so long', 'Infinity')
-  .parse()
-  .opts<{ cache?: true; recall?: true; numa?: true; seed?: string; from: string; count: string; seconds: string }>()
-
-const first = Number(values.seed ?? values.from)
-const count = values.seed === undefined ? Number(values.count) : 1
-const deadline = performance.now() + Number(values.seconds) * 1000
+const flags = wanted()
+const first = flags.seed ?? flags.from
+const count = flags.seed === undefined ? flags.count : 1
+const deadline = performance.now() + (flags.seconds ?? Number.POSITIVE_INFINITY) * 1000
 
 try {
-  if (values.numa) console.log(compareWays())
-  else if (values.cache) await run(simulateCache, summarizeCache)
-  else if (values.recall) await run(simulateRecall, summarizeRecall)
+  if (flags.numa) console.log(compareWays())
+  else if (flags.cache) await run(simulateCache, summarizeCache)
+  else if (flags.recall) await run(simulateRecall, summarizeRecall)
   else await run(simulate, summarize)
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1
+}
+
+function wanted(): SimFlags {
+  try {
+    return parseCommandLine(process.argv.slice(2))
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    process.exit(error.exitCode === 0 ? 0 : 2)
+  }
 }
 
 async function run<T>(
@@ -37,7 +36,7 @@ async function run<T>(
 ): Promise<void> {
   const outcomes: T[] = []
   for (let seed = first; seed < first + count && performance.now() < deadline; seed++) outcomes.push(await one(seed))
-  if (values.seed === undefined) console.log(summary(outcomes))
+  if (flags.seed === undefined) console.log(summary(outcomes))
   else console.dir(outcomes[0], { depth: null })
 }
 

@@ -29,6 +29,12 @@ describeWith(['root', 'loop', 'xfs'], 'the torture test', () => {
     expect(status, output).toBe(0)
   })
 
+  test.each(['ops', 'round', 'seed', 'failures', 'only'])('refuses a --%s that is no number', (name) => {
+    const { status, output } = torture('--native', `--${name}`, '12x')
+    expect(status, output).toBe(2)
+    expect(output).toMatch(/whole number/)
+  })
+
   test('finds a wrong byte, leaves few operations, and they fail again', () => {
     const { status, output } = torture('--native', '--ops', '2000', '--seed', '11', '--fault', 'lost-byte')
     expect(status, output).toBe(1)
