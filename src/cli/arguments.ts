@@ -6,3 +6,8 @@ export function givenPath(text: string): string {
   if (text === '') throw new InvalidArgumentError('It is empty.')
   return text
 }
+
+/** Likewise of an argument that takes several. */
+export function givenPaths(text: string, before: readonly string[] = []): string[] {
+  return [...before, givenPath(text)]
+}

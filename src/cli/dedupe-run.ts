@@ -30,7 +30,7 @@ export async function dedupePaths(paths: string[], flags: DedupeFlags): Promise<
   const started = performance.now()
   let hasFailed = false
   const complain = (path: string, why: string) => {
-    process.stderr.write(`samepage: ${printableName(path) || "''"}: ${why}\n`)
+    process.stderr.write(`samepage: ${printableName(path)}: ${why}\n`)
     hasFailed = true
   }
   const refused: Refused[] = []

@@ -1,6 +1,7 @@
 /** `samepage dedupe`: makes equal content share storage, for good. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseBytes } from '../util/human.ts'
+import { givenPaths } from './arguments.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
 
 const PAGE_BYTES = 4096
@@ -13,7 +14,11 @@ export function dedupeCommand(): Command {
         'With --apply it does: the kernel compares every byte once more and lets both files use the same blocks. ' +
         'Content, times and permissions of files stay as they are. What shares storage shares memory in every later samepage mount.',
     )
-    .argument('<paths...>', 'directories and files; of the trees below them symbolic links are not followed')
+    .argument(
+      '<paths...>',
+      'directories and files; of the trees below them symbolic links are not followed',
+      givenPaths,
+    )
     .option('--apply', 'share; without it nothing is changed')
     .addOption(
       new Option('--min-run <size>', 'leave shorter equal runs alone: each divides files into more pieces on the disk')

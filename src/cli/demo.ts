@@ -10,6 +10,7 @@ import { type DemoReport, type FileTimes, type Progress, runDemo, type WayReport
 import { CannotError } from '../demo/scratch.ts'
 import { formatCount, parseBytes } from '../util/human.ts'
 import { shellWord } from '../util/shell.ts'
+import { givenPath } from './arguments.ts'
 import { EXIT, formatBytes, formatSeconds } from './output.ts'
 
 interface DemoFlags {
@@ -34,7 +35,7 @@ and then through Samepage, cold and hot; compares every byte with what was writt
 As root it makes an XFS of its own for that, in a file. Else it looks for a directory with reflinks (XFS, btrfs).
 The figures are those of the whole machine: let it be quiet for the two minutes.`,
     )
-    .option('--on <dir>', 'work in this directory instead of on a file system of its own')
+    .option('--on <dir>', 'work in this directory instead of on a file system of its own', givenPath)
     .option('--size <size>', 'of the image (default: 512MiB, less where 17 of them do not fit into memory)', size)
     .option('--clones <count>', 'clones, every second one rewritten in part (default: 16)', clones)
     .option('--seed <number>', 'other bytes, other pages rewritten', wholeNumber, 1)

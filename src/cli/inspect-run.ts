@@ -43,7 +43,7 @@ export async function inspect(paths: string[], flags: InspectFlags): Promise<voi
     print(report, flags, round)
     if (flags.html !== undefined) writePage(flags.html, toHtml(measurement, report), 'w')
     for (const { path, error } of report.failed) {
-      process.stderr.write(`samepage: ${printableName(path) || "''"}: ${describeError(error)}\n`)
+      process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
     }
     process.exitCode = report.failed.length === 0 ? EXIT.OK : EXIT.FAILED
     if (flags.watch === undefined) return

@@ -1,6 +1,7 @@
 /** `samepage inspect`: what clones cost in memory today, before anything is mounted. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseSeconds, parseShare } from '../util/human.ts'
+import { givenPath, givenPaths } from './arguments.ts'
 import type { InspectFlags } from './inspect-run.ts'
 
 const INTERVAL_MIN_SECONDS = 1e-3
@@ -14,7 +15,11 @@ export function inspectCommand(): Command {
       'Shows how much of the page cache holds the same disk blocks more than once: in all, by directory, by group of ' +
         'clones, by file. Reads names, extents and residency only; nothing is written, read from the disk, or mounted.',
     )
-    .argument('<paths...>', 'directories and files; of the trees below them symbolic links are not followed')
+    .argument(
+      '<paths...>',
+      'directories and files; of the trees below them symbolic links are not followed',
+      givenPaths,
+    )
     .option('-x, --xdev', 'stay on the file systems of PATHS (btrfs subvolumes are the same one)')
     .option('--include <glob>', 'look only at files that match; may be repeated', collect)
     .option('--exclude <glob>', 'leave out files and directories that match; may be repeated', collect)
@@ -29,7 +34,7 @@ export function inspectCommand(): Command {
     )
     .addOption(new Option('--json', 'print one JSON object; documented in docs/inspect.md').conflicts('csv'))
     .option('--csv', 'print one row a directory, group and file, as comma-separated values')
-    .option('--html <file>', 'also write a page that shows directories as a map of areas')
+    .option('--html <file>', 'also write a page that shows directories as a map of areas', givenPath)
     .option('--watch <time>', 'look again and again, this far apart: 2s, 500ms, 1m', parseInterval)
     .addHelpText(
       'after',

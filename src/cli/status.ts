@@ -25,7 +25,7 @@ export function statusCommand(): Command {
     .option('--json', 'for programs: one object per mount, in an array; documented in docs/OPERATIONS.md')
     .addHelpText(
       'after',
-      '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or one does not answer.',
+      '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or one does not answer · 2 wrong use.',
     )
     .action(async (mountpoint: string | undefined, flags: { json?: true }) => {
       const reports = mountpoint === undefined ? await askAll() : [await askOne(mountpoint)]
