@@ -1,16 +1,18 @@
 /**
  * Which folder of src/ may import which: dependencies point downwards only.
  *
- *     cli, index        everything
- *     library           homes, cache, layout; storage and linux in what is loaded where they work only
- *     daemon            library, fuse, inspect, homes, cache, layout, storage, linux
+ *     index             library, linux: what the package exports
+ *     cli               daemon, fuse, inspect, dedupe, demo, exclusive, homes, cache, storage, linux
+ *     library           homes, cache, layout, exclusive; storage and linux in what is loaded where they work only
+ *     daemon            library, fuse, exclusive, homes, cache, storage, linux
  *     fuse              linux: the wire protocol knows nothing of homes
  *     dedupe            inspect for its walk and its quiet reading, storage, linux
  *     exclusive         linux: how a client asks a mount for grants
- *     inspect, demo     storage, linux
+ *     inspect           storage, linux
+ *     demo              linux: it runs the command and reads files
  *     sim               homes, cache, layout, storage: it simulates Linux, so it may not call it; library for its readers, daemon and exclusive for the protocol of grants,
  *                       all of which it runs
- *     homes             cache, layout, storage; linux only in its adapter, `linux-*.ts`
+ *     homes             cache, storage; linux only in its adapter, `linux-*.ts`
  *     cache             layout: pure, no I/O
  *     layout            nothing: the bytes of shared memory
  *     storage           linux
@@ -22,29 +24,16 @@ import { withoutComments } from '../../support/sources.ts'
 
 const LAYERS: Record<string, readonly string[]> = {
   index: ['linux', 'library'],
-  cli: [
-    'linux',
-    'storage',
-    'layout',
-    'cache',
-    'homes',
-    'fuse',
-    'exclusive',
-    'inspect',
-    'dedupe',
-    'demo',
-    'sim',
-    'daemon',
-  ],
+  cli: ['linux', 'storage', 'cache', 'homes', 'fuse', 'exclusive', 'inspect', 'dedupe', 'demo', 'daemon'],
   library: ['linux', 'storage', 'layout', 'cache', 'homes', 'exclusive'],
-  daemon: ['linux', 'storage', 'layout', 'cache', 'homes', 'fuse', 'exclusive', 'inspect', 'library'],
+  daemon: ['linux', 'storage', 'cache', 'homes', 'fuse', 'exclusive', 'library'],
   fuse: ['linux'],
   exclusive: ['linux'],
   inspect: ['linux', 'storage'],
-  demo: ['linux', 'storage'],
+  demo: ['linux'],
   dedupe: ['linux', 'storage', 'inspect'],
   sim: ['storage', 'layout', 'cache', 'homes', 'exclusive', 'library', 'daemon'],
-  homes: ['storage', 'layout', 'cache'],
+  homes: ['storage', 'cache'],
   cache: ['layout'],
   layout: [],
   storage: ['linux'],
