@@ -73,13 +73,12 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
     .option('--no-passthrough', 'read everything through the daemon, even where the kernel could pass it through')
     .option('--cross', 'show other file systems that are mounted below SOURCE too')
     .addOption(
-      withAlias(
-        new Option(
-          '--domain <what>',
-          'who may share memory with whom: everybody, files of one owner, or files below one top-level directory',
-        ).choices(['none', 'uid', 'dir']),
-        { mount: 'none' },
-      ).default('none'),
+      new Option(
+        '--domain <what>',
+        'who may share memory with whom: everybody, files of one owner, or files below one top-level directory',
+      )
+        .choices(['none', 'uid', 'dir'])
+        .default('none'),
     )
     .addOption(
       new Option(
@@ -274,12 +273,6 @@ function memoryOptions(flags: MountFlags): Pick<ServingStart, 'arena' | 'merge' 
 function isReadOnly(sourceFd: number): boolean {
   const statfs = new Statfs()
   return statfs.ofFd(sourceFd) === 0 && (statfs.flags & ST_RDONLY) !== 0
-}
-
-/** The option also takes the names in `aliases`, which nobody is told of: those it had before. */
-function withAlias(option: Option, aliases: Readonly<Record<string, string>>): Option {
-  const parse = option.parseArg!
-  return option.argParser((value, previous) => parse(aliases[value] ?? value, previous))
 }
 
 function bytes(text: string): number {

@@ -175,6 +175,7 @@ test.each([
   [['mount', '--min-write-share', 'much', '/']],
   [['mount', '--timeout', '-1', '/']],
   [['mount', '--domain', 'planet', '/']],
+  [['mount', '--domain', 'mount', '/']],
   [['mount', '--merge', 'everything', '/']],
   [['mount', '--merge', 'content', '--memory', 'much', '/']],
   [['mount', '--merge', 'content', '--memory', '1GiB', '--merge-cpu', '200%', '/']],
