@@ -60,10 +60,11 @@ With --fd N the bytes are memory that COMMAND changes in place: its descriptor N
     )
     .argument('<file>', 'a file in a Samepage mount, which you may read and write', givenPath)
     .argument('[command...]', 'and its arguments, after --')
-    .option('--range <start-end>', 'bytes, like 0-4KiB or 1MiB-: whole pages of 4096; default: all', range, {
-      start: 0,
-      end: null,
-    })
+    .addOption(
+      new Option('--range <start-end>', 'bytes, like 0-4KiB or 1MiB-: whole pages of 4096')
+        .argParser(range)
+        .default({ start: 0, end: null }, 'all'),
+    )
     .option('--no-wait', 'fail at once where somebody else has a part of it, or waits for it')
     .option('--timeout <time>', 'wait so long for it at most, like 500ms or 10s', time)
     .addOption(
@@ -78,7 +79,11 @@ With --fd N the bytes are memory that COMMAND changes in place: its descriptor N
       descriptor,
     )
     .option('--revoke', 'instead of COMMAND: take the range back from whoever has it')
-    .option('--deadline <time>', 'with --revoke: let the holders finish for so long', time, 5)
+    .addOption(
+      new Option('--deadline <time>', 'with --revoke: let the holders finish for so long')
+        .argParser(time)
+        .default(5, '5s'),
+    )
     .addHelpText(
       'after',
       `

@@ -114,12 +114,18 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       'with --merge: how much of one processor looking for equal pages may take; default: on load what it takes, and 5% for a scan of what was loaded',
       share,
     )
-    .option('--min-share <size>', 'files with less shared data are served by themselves', bytes, 256 << 10)
-    .option(
-      '--min-write-share <size>',
-      'smaller files are passed through to themselves when they are opened for writing, and share nothing meanwhile; what larger ones share they go on sharing, through the daemon',
-      bytes,
-      8 << 20,
+    .addOption(
+      new Option('--min-share <size>', 'files with less shared data are served by themselves')
+        .argParser(bytes)
+        .default(256 << 10, '256KiB'),
+    )
+    .addOption(
+      new Option(
+        '--min-write-share <size>',
+        'smaller files are passed through to themselves when they are opened for writing, and share nothing meanwhile; what larger ones share they go on sharing, through the daemon',
+      )
+        .argParser(bytes)
+        .default(8 << 20, '8MiB'),
     )
     .option('--max-homes <count>', 'homes at once; each costs a descriptor', count, 10_000)
     .option('--home-idle <seconds>', 'drop a home that nobody used for so long', seconds, 300)
@@ -136,11 +142,10 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       'serve from this NUMA node: run on its CPUs, keep shared pages in its memory (for containers and guests that are bound to it; one mount for each node)',
       count0,
     )
-    .option(
-      '--read-ahead <size>',
-      'with --node: of each home so much is read before anybody asks for it',
-      bytes,
-      64 << 20,
+    .addOption(
+      new Option('--read-ahead <size>', 'with --node: of each home so much is read before anybody asks for it')
+        .argParser(bytes)
+        .default(64 << 20, '64MiB'),
     )
     .option('--timeout <seconds>', 'how long the kernel may use names and attributes without asking again', seconds, 1)
     .option(
