@@ -5,7 +5,7 @@
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 
 /** The last slots are for look-ups: what is made needs one after it has been made. */
-export function isNearlyFull({ count, capacity }: InodeTable): boolean {
+export function isTableNearlyFull({ count, capacity }: InodeTable): boolean {
   return count >= capacity - (capacity >>> 10)
 }
 

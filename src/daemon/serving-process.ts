@@ -38,7 +38,7 @@ import { ServingState } from './serving.ts'
 import type { FromServing, ServingStart, SharedState } from './shared-state.ts'
 import { openSharing } from './sharing.ts'
 import { type OpenedSource, openSource } from './source.ts'
-import { isNearlyFull, Space } from './space.ts'
+import { isDiskNearlyFull, Space } from './space.ts'
 import { Status } from './status.ts'
 import { Threads } from './threads.ts'
 import { WARM_SWEEP_MS, WarmFiles } from './warm-files.ts'
@@ -205,7 +205,7 @@ async function main(): Promise<void> {
     pruning.sweep()
     if (sweeping) return
     sweeping = true
-    keeper.sweep(isNearlyFull(source.directoryFd)).then(
+    keeper.sweep(isDiskNearlyFull(source.directoryFd)).then(
       () => {
         sweeping = false
       },

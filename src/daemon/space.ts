@@ -67,7 +67,7 @@ export function retryWithSpace(
 }
 
 /** Is the file system of `fd` soon full? */
-export function isNearlyFull(fd: number): boolean {
+export function isDiskNearlyFull(fd: number): boolean {
   const statfs = new Statfs()
   if (statfs.ofFd(fd) < 0) return false
   const free = statfs.bavail * statfs.frsize

@@ -21,7 +21,7 @@ interface ArenaPart {
 }
 
 /** In smaller arenas a huge page of which one frame is used is too much. */
-const HUGE_PAGES_MIN = 2 ** 26
+const ARENA_HUGE_PAGES_MIN = 2 ** 26
 const HUGE_PAGE_BYTES = 2 ** 21
 
 function bind(native: Native, memory: Uint8Array, node: number): void {
@@ -62,7 +62,7 @@ export class Arena {
     if (native === undefined)
       return Arena.attach({ kind: 'buffer', buffer: new SharedArrayBuffer(frames * PAGE_BYTES) }, undefined)
     const least = plan === undefined ? frames : Math.min(...plan.table.frames)
-    const hugePages = least * PAGE_BYTES >= HUGE_PAGES_MIN && native.givesHugePages()
+    const hugePages = least * PAGE_BYTES >= ARENA_HUGE_PAGES_MIN && native.givesHugePages()
     const take = (frames: number): ArenaPart => {
       const bytes = frames * PAGE_BYTES
       return { address: native.takeMemory(bytes, hugePages), bytes }

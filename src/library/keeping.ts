@@ -30,7 +30,7 @@ import { serveDoor } from './remote-door.ts'
 export const MEMORY_MIN = 64 * PAGE_BYTES
 const MAPPINGS_MAX = 16_384
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
-const HUGE_PAGES_MIN = 2 ** 29
+const TABLES_HUGE_PAGES_MIN = 2 ** 29
 
 /** Attaches a cache to a mount; `table`: of the cache, `files`: of its keeper. */
 type AttachToMount = (table: GrantAuthority, files: MountEvents) => MountFiles
@@ -71,7 +71,7 @@ export class Keeping {
       threads: options.threads ?? 64,
       pinsPerThread: (options.pinsPerThread ?? 4096) + 1,
     })
-    if (bytes >= HUGE_PAGES_MIN)
+    if (bytes >= TABLES_HUGE_PAGES_MIN)
       for (const part of [this.#memory.frames, this.#memory.nodes]) native?.adviseHugePages(part)
     this.#near = near
     this.#currentNode = nearOf(near?.plan, native?.numa)

@@ -10,7 +10,7 @@ import { cString } from '../../linux/native.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
 import { flagsBelow } from '../opening.ts'
-import { isNearlyFull } from '../pruning.ts'
+import { isTableNearlyFull } from '../pruning.ts'
 import { SERVED } from '../serving.ts'
 import { freeSlot } from './attributes.ts'
 import { type Context, setEntry, slotOf, withPinned } from './context.ts'
@@ -30,7 +30,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     make: (dirFd: number) => number,
   ): number {
     const parent = slotOf(request.nodeid)
-    if (isNearlyFull(inodes)) return -ERRNO.ENFILE
+    if (isTableNearlyFull(inodes)) return -ERRNO.ENFILE
     return withPinned(context, parent, (dirFd) => {
       const error = credentials.as(request, umask, () => make(dirFd))
       if (error < 0) return error
@@ -42,7 +42,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
   /** Makes a file and opens it: by name where there is one. Answers with its entry and the open file. */
   function createOpen(request: Request, reply: Reply, name: Uint8Array | undefined): number {
     const parent = slotOf(request.nodeid)
-    if (isNearlyFull(inodes)) return -ERRNO.ENFILE
+    if (isTableNearlyFull(inodes)) return -ERRNO.ENFILE
     const flags = request.u32(0)
     const mode = request.u32(4)
     // A file of that name that the kernel did not know of: it is to look again, and open that.

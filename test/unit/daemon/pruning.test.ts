@@ -1,7 +1,7 @@
 /** When the table of inodes is nearly full: who gets what is left, and what the kernel is asked to forget. */
 import { expect, test } from 'vitest'
 import { InodeKey, InodeTable, nodeidOf } from '../../../src/daemon/inode-table.ts'
-import { isNearlyFull, Pruning } from '../../../src/daemon/pruning.ts'
+import { isTableNearlyFull, Pruning } from '../../../src/daemon/pruning.ts'
 
 function acquire(table: InodeTable, number: number): number {
   const key = new InodeKey()
@@ -12,7 +12,7 @@ function acquire(table: InodeTable, number: number): number {
 test('the last slots are for look-ups', () => {
   const table = new InodeTable(InodeTable.allocate(2048))
   for (let number = 0; number < 2048; number++) {
-    expect(isNearlyFull(table)).toBe(number >= 2046)
+    expect(isTableNearlyFull(table)).toBe(number >= 2046)
     expect(acquire(table, number)).toBe(number)
   }
   expect(acquire(table, 2048)).toBe(-1)
