@@ -116,8 +116,6 @@ export const LK_FLOCK = 1 << 0
 export const FSYNC_FDATASYNC = 1 << 0
 
 export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8, PRUNE: 9 } as const
-/** From then on what the kernel writes back of a mapping keeps its page until it is written (Linux 6.16). */
-export const MINOR_VERSION_WRITEBACK = 44
 /** Flag of INVAL_ENTRY: whoever uses the name next asks, and nothing is taken from those who use it now. */
 export const EXPIRE_ONLY = 1
 /** From then on the kernel knows INC_EPOCH (Linux 6.16). */

@@ -45,12 +45,7 @@ export function libc<Args extends unknown[], Result = number>(
   return library.func(name, result, args) as unknown as NativeFunction<Args, Result>
 }
 
-/** errno of the last failed call on this thread (koffi keeps one per thread and call). */
-export function lastErrno(): number {
-  return koffi.errno()
-}
-
-/** A C result as "value or -errno": nothing is allocated, nothing thrown. */
+/** A C result as "value or -errno", which koffi keeps per thread and call: nothing is allocated, nothing thrown. */
 export function errnoOf(result: number): number {
   return result === -1 ? -koffi.errno() : result
 }

@@ -16,7 +16,6 @@ import { check, cString, errnoOf, libc, type Pointer } from './native.ts'
 export const AT_FDCWD = -100
 export const AT_SYMLINK_NOFOLLOW = 0x100
 export const AT_EMPTY_PATH = 0x1000
-export const AT_STATX_DONT_SYNC = 0x4000
 
 export const STATX_BASIC_STATS = 0x7ff
 export const STATX_BTIME = 0x800
