@@ -44,6 +44,17 @@ export class MemoryCgroup implements AsyncDisposable {
     return Number(field.exec(text)?.[1])
   }
 
+  /** Has the kernel evict what it can of the pages that are charged to it. */
+  reclaim(): void {
+    const [control, wanted] = this.#isSecondVersion ? ['memory.reclaim', '4M'] : ['memory.force_empty', '0']
+    try {
+      fs.writeFileSync(`${this.#directory}/${control}`, wanted)
+    } catch (error) {
+      // It could not evict all that it was asked for.
+      if (!['EAGAIN', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await eventually(() => fs.rmdirSync(this.#directory))
   }

@@ -9,8 +9,10 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { describe } from 'vitest'
+import { describe, test } from 'vitest'
 import { isKernelOlder } from '../../src/linux/kernel-version.ts'
+import { readNodes } from '../../src/linux/numa.ts'
+import { whyNoMemoryCgroups } from './cgroups.ts'
 import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
 
@@ -55,6 +57,13 @@ const NEEDS = {
     provided: false,
     reason: () => (fs.existsSync('/sys/devices/system/node/node1') ? undefined : 'one NUMA node only'),
   },
+  'one-node': {
+    provided: false,
+    reason: () =>
+      readNodes().filter(({ bytes }) => bytes > 0).length > 1 ? 'several NUMA nodes have memory' : undefined,
+  },
+  /** See cgroups.ts. */
+  'memory-cgroup': { provided: false, reason: whyNoMemoryCgroups },
 } as const satisfies Record<string, Need>
 
 /** A row of the table above, or a program that must be on the PATH, e.g. `program:bindfs`. */
@@ -85,6 +94,13 @@ export function describeWith(requirements: readonly Requirement[], name: string,
   const missing = requires(...requirements)
   if (missing.length === 0) describe(name, body)
   else describe.skip(`${name} [needs ${missing.join('; ')}]`, body)
+}
+
+/** Likewise `test`. */
+export function testWith(requirements: readonly Requirement[], name: string, body: () => void | Promise<void>): void {
+  const missing = requires(...requirements)
+  if (missing.length === 0) test(name, body)
+  else test.skip(`${name} [needs ${missing.join('; ')}]`, body)
 }
 
 /** Where a program lies, searching the administrator's directories too: they are often not on a user's PATH. */

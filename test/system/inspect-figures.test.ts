@@ -2,7 +2,7 @@
  * Trees whose truth is known by construction: `samepage inspect` has to find it to the page. Everything is in pages of
  * 4096 bytes here; `K` clones and what of them is in memory are chosen so that no two figures coincide.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -12,10 +12,11 @@ import { CacheStat } from '../../src/linux/cachestat.ts'
 import { cloneFile, cloneRange, dedupeRange } from '../../src/linux/clone.ts'
 import { close, fadvise, O_RDWR, O_TMPFILE, open, POSIX_FADV_DONTNEED, pread } from '../../src/linux/file.ts'
 import { residentPages } from '../../src/linux/mincore.ts'
+import { memoryCgroup } from '../support/cgroups.ts'
 import { clone, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
 import { inspect, inspectResident, type Residency } from '../support/inspect.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
-import { describeWith } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 /** The sums of a report in pages. */
 function pagesOf({ totals }: Report): Record<string, number> {
@@ -308,19 +309,16 @@ for (const kind of ['xfs', 'btrfs'] as const) {
       })
     })
 
-    test('files in memory whose pages were evicted were read all the same', () => {
+    testWith(['memory-cgroup'], 'files in memory whose pages were evicted were read all the same', async () => {
       fresh()
-      const group = memoryGroup()
-      if (group === undefined) return
       writeSynced(at('base'), noise(64 * PAGE, 18))
       clone(at('base'), at('clone'))
       run('sync', '-f', tree)
       inspectResident({ [at('base')]: [] }, [tree])
-      try {
-        execFileSync('sh', ['-c', `echo $$ > ${group.path}/cgroup.procs && cat ${at('base')} > /dev/null`])
+      {
+        await using group = memoryCgroup('inspect')
+        group.run('cat', at('base'))
         group.reclaim()
-      } finally {
-        group.remove()
       }
       const figures = pagesOf(inspectResident({ [at('clone')]: [[0, 64]] }, [tree]))
       // The kernel decides how many it evicts, and says so: those it remembers count as read, but not as in memory.
@@ -426,34 +424,4 @@ function dirtyPages(file: string): number {
     expect(stat.read(fd)).toBe(0)
     return stat.dirty + stat.writeback
   })
-}
-
-/** A memory cgroup that can be told to reclaim; undefined where there is none. */
-function memoryGroup(): { path: string; reclaim(): void; remove(): void } | undefined {
-  const name = `samepage-test-${process.pid}`
-  for (const [parent, control] of [
-    ['/sys/fs/cgroup', 'memory.reclaim'],
-    ['/sys/fs/cgroup/memory', 'memory.force_empty'],
-  ] as const) {
-    const directory = `${parent}/${name}`
-    try {
-      fs.mkdirSync(directory)
-    } catch {
-      continue
-    }
-    const remove = () => fs.rmdirSync(directory)
-    if (!fs.existsSync(`${directory}/${control}`)) {
-      remove()
-      continue
-    }
-    const reclaim = () => {
-      try {
-        fs.writeFileSync(`${directory}/${control}`, control === 'memory.reclaim' ? '4M' : '0')
-      } catch {
-        // It could not reclaim all that it was asked for.
-      }
-    }
-    return { path: directory, reclaim, remove }
-  }
-  return undefined
 }

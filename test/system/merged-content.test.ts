@@ -6,7 +6,6 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
-import { readNodes } from '../../src/linux/numa.ts'
 import { startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { forgetCached, MEBIBYTE, noise, overwrite, PAGE, withFd, writeSynced } from '../support/files.ts'
@@ -14,7 +13,7 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { arenasOf } from '../support/mappings.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
-import { describeWith } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 import { digest } from '../support/seen.ts'
 
 const SIZE = 8 * MEBIBYTE
@@ -97,8 +96,7 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
       expect((await fromArena()) - before).toBe(2 * MEBIBYTE)
     })
 
-    test('--numa on a machine of one node changes nothing, and is not spoken of', async () => {
-      if (readNodes().filter(({ bytes }) => bytes > 0).length > 1) return
+    testWith(['one-node'], '--numa on a machine of one node changes nothing, and is not spoken of', async () => {
       for (const numa of ['replicate', 'inode']) {
         await using other = await mounted(filesystem.path, { args: [...MERGE, '--numa', numa] })
         const bytes = await settled('one node', noise(MEBIBYTE, 20))
