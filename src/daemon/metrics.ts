@@ -27,7 +27,7 @@ export class Metrics {
     )
     gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', residentBytes)
-    gauge('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
+    counter('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
     if (watch !== undefined) {
       counter('watch_events', 'Changes on the source’s file system by others than the daemon', () => watch.events)
       counter('watch_overflows', 'Times that the queue of changes ran over', () => watch.overflows)

@@ -296,6 +296,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount --metrics', () => 
     expect(value('native_cached_bytes')).toBe(24 * MEBIBYTE - 4096)
     expect(value('requests_total', '{operation="open"}')).toBe(3)
     expect(families.get('samepage_requests_total')?.type).toBe('counter')
+    expect(value('worker_restarts_total')).toBe(0)
     for (const [name, { help, type }] of families) {
       expect(name).toMatch(/^samepage_/)
       expect(help).not.toBe('')
