@@ -74,7 +74,7 @@ export const RECALL_MUTANTS: readonly Mutant[] = [
     'who opens a file that a cache attends is passed through',
     CACHES,
     'this.#records.addFile(shown.number)',
-    '0',
+    'true',
   ),
   instead(
     'a file that is not attended though it is open',

@@ -8,14 +8,15 @@ import type { GrantReaders, Timers } from '../../cache/grants/grant-authority.ts
 import { RECALL_MS } from '../../exclusive/messages.ts'
 import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
+import { Tally } from './tally.ts'
 
 /** Files that one connection may have open: more than a cache can. */
 const ATTENDED_MAX = 8192
-/** All connections of one user, if that is not root. */
-const ATTENDED_OF_USER_MAX = 65_536
+/** Different ones that all connections of one user may, if that is not root: others are to have some, too. */
+const FILES_OF_USER_MAX = 65_536
 
 /** A cache has a file open. */
-interface Attendant {
+export interface Attendant {
   readonly connection: GrantPeer
   /** The connection's name for it. */
   readonly id: number
@@ -25,8 +26,6 @@ interface Attendant {
 /** A file that caches have open. */
 interface CachedFile {
   readonly shown: GrantFile
-  /** In the granted ranges: who opens it is served by the daemon. */
-  readonly record: number
   readonly attendants: Set<Attendant>
 }
 
@@ -132,6 +131,8 @@ export class AttachedCaches {
   readonly #files = new Map<string, CachedFile>()
   /** By connection, and its name for the file. */
   readonly #attendants = new Map<GrantPeer, Map<number, Attendant>>()
+  /** Different ones, by user. */
+  readonly #filesOf = new Tally<number>()
   readonly #recalls = new Map<number, Recall>()
   #lastRecall = 0
 
@@ -148,22 +149,24 @@ export class AttachedCaches {
     return this.#attendants.has(connection)
   }
 
-  /** `shown` passes to it. False: there is no room, or the connection has given that name, or attends the file, already, or too many. */
-  attend(connection: GrantPeer, id: number, shown: GrantFile): boolean {
+  /** `shown` passes to it. 'wrong': the connection has given that name, or attends the file, already. 'full': it has too many, or its user, or all together have. */
+  attend(connection: GrantPeer, id: number, shown: GrantFile): Attendant | 'wrong' | 'full' {
     const own = this.#attendants.get(connection) ?? new Map<number, Attendant>()
-    const isWrong = own.has(id) || this.#attends(connection, shown.key) || !this.#hasRoom(connection, own.size)
-    const file = isWrong ? undefined : this.#fileOf(shown)
+    const isWrong = own.has(id) || this.#attends(connection, shown.key)
+    const file = isWrong || !this.#hasRoom(connection, own.size, shown.key) ? undefined : this.#fileOf(shown)
     if (file === undefined) {
       shown.release()
-      return false
+      return isWrong ? 'wrong' : 'full'
     }
     const attendant = { connection, id, file }
+    const { uid } = connection.peer
+    if (!isOfUser(file, uid)) this.#filesOf.add(uid)
     own.set(id, attendant)
     this.#attendants.set(connection, own)
     connection.isCaching = true
     file.attendants.add(attendant)
     for (const recall of this.#recalls.values()) if (recall.range.key === shown.key) recall.tell(attendant)
-    return true
+    return attendant
   }
 
   leave(connection: GrantPeer, id: number): void {
@@ -174,10 +177,11 @@ export class AttachedCaches {
     if (own.size === 0) this.#attendants.delete(connection)
     const { file } = attendant
     file.attendants.delete(attendant)
+    if (!isOfUser(file, connection.peer.uid)) this.#filesOf.take(connection.peer.uid)
     for (const recall of this.#recalls.values()) recall.gone(attendant)
     if (file.attendants.size > 0) return
     this.#files.delete(file.shown.key)
-    this.#records.removeFile(file.record)
+    this.#records.removeFile(file.shown.number)
     file.shown.release()
   }
 
@@ -207,11 +211,9 @@ export class AttachedCaches {
     return false
   }
 
-  #hasRoom({ peer: { uid } }: GrantPeer, count: number): boolean {
-    if (count >= ATTENDED_MAX || uid === 0) return count < ATTENDED_MAX
-    let ofUser = 0
-    for (const [{ peer }, attended] of this.#attendants) if (peer.uid === uid) ofUser += attended.size
-    return ofUser < ATTENDED_OF_USER_MAX
+  #hasRoom({ peer: { uid } }: GrantPeer, count: number, key: string): boolean {
+    if (count >= ATTENDED_MAX) return false
+    return uid === 0 || this.#filesOf.of(uid) < FILES_OF_USER_MAX || isOfUser(this.#files.get(key), uid)
   }
 
   #fileOf(shown: GrantFile): CachedFile | undefined {
@@ -220,10 +222,15 @@ export class AttachedCaches {
       shown.release()
       return known
     }
-    const record = this.#records.addFile(shown.number)
-    if (record < 0) return undefined
-    const file = { shown, record, attendants: new Set<Attendant>() }
+    if (!this.#records.addFile(shown.number)) return undefined
+    const file = { shown, attendants: new Set<Attendant>() }
     this.#files.set(shown.key, file)
     return file
   }
+}
+
+/** Whether one of the user's connections attends the file. */
+function isOfUser(file: CachedFile | undefined, uid: number): boolean {
+  for (const { connection } of file?.attendants ?? []) if (connection.peer.uid === uid) return true
+  return false
 }

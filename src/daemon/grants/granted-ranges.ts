@@ -5,18 +5,19 @@
  * ```
  * header  8 words   @0 used        records up to the last that is in use; 0: there are none
  *                   @1 served      1: there is a thread for grants
- *                   @2 cached      the same as @0, of files that attached caches have open
  * record 12 words   @0 state       FREE → TAKEN → FREE                         written by the grants' thread, all of it
  *                   @1 fs  @2 inoLow  @3 inoHigh   the inode
  *                   @4 flags       who passes: a bit for each {@link TOUCHER}
  *                   @6 start  @8 end   bytes, as floats
- * file    4 words   @0 state  @1 … as above: whoever opens it is served by the daemon, so that it can be granted
  * ```
+ * Behind them: the files that attached caches have open ({@link AttendedFiles}).
+ *
  * A record is written before its state is. A worker may still see a part of what stood there before: so the thread lets all requests end that
  * were in hand before it relies on a change (see {@link Crew.inHand}). A worker has stored that it is busy, and loaded with order after
  * that, before it looks here; so a plain load will do.
  */
 import { type InodeTable, SLOT } from '../inode-table.ts'
+import { AttendedFiles } from './attended-files.ts'
 
 const FREE = 0
 /** Who opens the file is served by the daemon, and requests that touch the range, where it has one, are handed to the grants' thread, too. */
@@ -32,11 +33,9 @@ const passes = (who: Toucher): number => 1 << who
 const HEADER_WORDS = 8
 const RECORD_WORDS = 12
 const RECORDS_MAX = 1024
-const FILE_WORDS = 4
-const FILES_MAX = 16_384
+const FILES_AT = (HEADER_WORDS + RECORDS_MAX * RECORD_WORDS) * 4
 const USED = 0
 const SERVED = 1
-const CACHED = 2
 const STATE = 0
 const FS = 1
 const INO_LOW = 2
@@ -56,15 +55,19 @@ export interface InodeNumber {
 export class GrantedRanges {
   readonly #words: Int32Array
   readonly #floats: Float64Array
+  readonly #attended: AttendedFiles
   readonly #inodes: Pick<InodeTable, 'get'>
 
   static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer((HEADER_WORDS + RECORDS_MAX * RECORD_WORDS + FILES_MAX * FILE_WORDS) * 4)
+    const buffer = new SharedArrayBuffer(FILES_AT + AttendedFiles.WORDS * 4)
+    AttendedFiles.begin(new Int32Array(buffer, FILES_AT))
+    return buffer
   }
 
   constructor(buffer: SharedArrayBuffer, inodes: Pick<InodeTable, 'get'>) {
     this.#words = new Int32Array(buffer)
     this.#floats = new Float64Array(buffer)
+    this.#attended = new AttendedFiles(new Int32Array(buffer, FILES_AT))
     this.#inodes = inodes
   }
 
@@ -77,10 +80,12 @@ export class GrantedRanges {
   hasFile(slot: number): boolean {
     const used = this.#words[USED]!
     for (let i = 0; i < used; i++) if (this.#words[at(i) + STATE] !== FREE && this.#isOf(at(i), slot)) return true
-    const cached = this.#words[CACHED]!
-    for (let i = 0; i < cached; i++)
-      if (this.#words[fileAt(i) + STATE] !== FREE && this.#isOf(fileAt(i), slot)) return true
-    return false
+    const inodes = this.#inodes
+    return this.#attended.has(
+      inodes.get(slot, SLOT.FS),
+      inodes.get(slot, SLOT.INO_LOW),
+      inodes.get(slot, SLOT.INO_HIGH),
+    )
   }
 
   /** Whether there is somebody to hand anything over to. */
@@ -104,24 +109,23 @@ export class GrantedRanges {
 
   /** A record of bytes [start, end) of an inode, or -1 where there is none left. */
   add(inode: InodeNumber, start: number, end: number): number {
-    const i = this.#free(RECORDS_MAX, at)
+    const i = this.#free()
     if (i < 0) return -1
     const record = at(i)
-    this.#setInode(record, inode)
+    this.#words[record + FS] = inode.fs
+    this.#words[record + INO_LOW] = inode.inoLow
+    this.#words[record + INO_HIGH] = inode.inoHigh
     this.#words[record + FLAGS] = passes(TOUCHER.MAPPING)
     this.#floats[record / 2 + START] = start
     this.#floats[record / 2 + END] = end
-    this.#use(i, at, USED)
+    Atomics.store(this.#words, record + STATE, TAKEN)
+    if (i >= this.#words[USED]!) Atomics.store(this.#words, USED, i + 1)
     return i
   }
 
-  /** A record of an inode that an attached cache has open, or -1 where there is none left. */
-  addFile(inode: InodeNumber): number {
-    const i = this.#free(FILES_MAX, fileAt)
-    if (i < 0) return -1
-    this.#setInode(fileAt(i), inode)
-    this.#use(i, fileAt, CACHED)
-    return i
+  /** An inode that attached caches have open, and had not until now; false where there is no room. */
+  addFile({ fs, inoLow, inoHigh }: InodeNumber): boolean {
+    return this.#attended.add(fs, inoLow, inoHigh)
   }
 
   /** Says who is let pass without being handed over. */
@@ -137,34 +141,19 @@ export class GrantedRanges {
   }
 
   remove(i: number): void {
-    this.#release(i, at, USED)
-  }
-
-  removeFile(i: number): void {
-    this.#release(i, fileAt, CACHED)
-  }
-
-  #free(max: number, at: (i: number) => number): number {
-    for (let i = 0; i < max; i++) if (this.#words[at(i) + STATE] === FREE) return i
-    return -1
-  }
-
-  #setInode(record: number, { fs, inoLow, inoHigh }: InodeNumber): void {
-    this.#words[record + FS] = fs
-    this.#words[record + INO_LOW] = inoLow
-    this.#words[record + INO_HIGH] = inoHigh
-  }
-
-  #use(i: number, at: (i: number) => number, used: number): void {
-    Atomics.store(this.#words, at(i) + STATE, TAKEN)
-    if (i >= this.#words[used]!) Atomics.store(this.#words, used, i + 1)
-  }
-
-  #release(i: number, at: (i: number) => number, used: number): void {
     Atomics.store(this.#words, at(i) + STATE, FREE)
-    let last = this.#words[used]!
+    let last = this.#words[USED]!
     while (last > 0 && this.#words[at(last - 1) + STATE] === FREE) last--
-    Atomics.store(this.#words, used, last)
+    Atomics.store(this.#words, USED, last)
+  }
+
+  removeFile({ fs, inoLow, inoHigh }: InodeNumber): void {
+    this.#attended.remove(fs, inoLow, inoHigh)
+  }
+
+  #free(): number {
+    for (let i = 0; i < RECORDS_MAX; i++) if (this.#words[at(i) + STATE] === FREE) return i
+    return -1
   }
 
   #isOf(record: number, slot: number): boolean {
@@ -178,4 +167,3 @@ export class GrantedRanges {
 }
 
 const at = (i: number): number => HEADER_WORDS + i * RECORD_WORDS
-const fileAt = (i: number): number => HEADER_WORDS + RECORDS_MAX * RECORD_WORDS + i * FILE_WORDS

@@ -11,6 +11,7 @@ import { AttachedCaches } from './attached-caches.ts'
 import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
 import { type GrantCounts, Holding, type HoldingParts, type HoldingReport } from './holding.ts'
+import { Tally } from './tally.ts'
 
 /** So many one connection may hold or want at a time. */
 const HOLDINGS_MAX = 64
@@ -131,8 +132,16 @@ export class Holdings {
    * now on is served by the daemon. Where somebody else is in the way that is for who wants a grant to hear.
    */
   async #attend(connection: GrantPeer, id: number, shown: GrantFile): Promise<void> {
-    if (this.#attending.of(connection) >= UNANSWERED_MAX || !this.#caches.attend(connection, id, shown.share())) {
+    const isHasty = this.#attending.of(connection) >= UNANSWERED_MAX
+    const attendant = isHasty ? 'wrong' : this.#caches.attend(connection, id, shown.share())
+    if (attendant === 'wrong') {
       connection.cutOff()
+      return
+    }
+    if (attendant === 'full') {
+      // What it attends already it may keep: others can have taken the room.
+      const why = 'so many files are open in caches that are attached to the mount that it takes no more'
+      connection.send({ type: 'refused', id, code: 'ENFILE', message: why })
       return
     }
     const file = shown.share()
@@ -193,25 +202,6 @@ export class Holdings {
       if (this.#caches.has(connection)) continue
       else if (touches.some((touch) => overlaps(pages, touch)) && isOf(connection.peer.pid)) return holder
     return undefined
-  }
-}
-
-/** How many each has. */
-class Tally<T> {
-  readonly #counts = new Map<T, number>()
-
-  of(it: T): number {
-    return this.#counts.get(it) ?? 0
-  }
-
-  add(it: T): void {
-    this.#counts.set(it, this.of(it) + 1)
-  }
-
-  take(it: T): void {
-    const rest = this.of(it) - 1
-    if (rest > 0) this.#counts.set(it, rest)
-    else this.#counts.delete(it)
   }
 }
 

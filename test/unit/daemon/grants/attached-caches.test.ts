@@ -30,7 +30,7 @@ function file(): GrantFile {
 beforeEach(() => {
   timers = new VirtualTimers()
   records = shared = 0
-  const granted = { addFile: () => records++, removeFile: () => records-- } as unknown as GrantedRanges
+  const granted = { addFile: () => ++records > 0, removeFile: () => records-- } as unknown as GrantedRanges
   caches = new AttachedCaches(granted, timers)
 })
 
@@ -41,7 +41,7 @@ async function now<T>(promise: Promise<T>): Promise<T | 'pending'> {
 
 test('all who have the file open are waited for, and told when the grant has ended', async () => {
   const [a, b] = [connect(), connect()]
-  for (const each of [a, b]) expect(caches.attend(each, 1, file())).toBe(true)
+  for (const each of [a, b]) expect(caches.attend(each, 1, file())).toMatchObject({ id: 1 })
   expect(a.isCaching).toBe(true)
   const { recall, silent } = caches.recall(RANGE, 'wait')
   expect(a.sent).toEqual([{ type: 'recall', id: 1, turn: 1, file: 1, start: 0, end: 4096, readers: 'wait' }])

@@ -1,8 +1,9 @@
 import { beforeEach, expect, test } from 'vitest'
 import { GrantTable } from '../../../../src/cache/grants/grant-table.ts'
 import type { GrantFile, GrantPeer } from '../../../../src/daemon/grants/grant-file.ts'
-import type { GrantedRanges } from '../../../../src/daemon/grants/granted-ranges.ts'
+import { GrantedRanges } from '../../../../src/daemon/grants/granted-ranges.ts'
 import { Holdings } from '../../../../src/daemon/grants/holdings.ts'
+import { SLOT } from '../../../../src/daemon/inode-table.ts'
 import type { FromMount } from '../../../../src/exclusive/messages.ts'
 import { VirtualTimers } from '../../../../src/sim/virtual-timers.ts'
 
@@ -32,6 +33,7 @@ class FakeConnection {
 }
 
 let holdings: Holdings
+let granted: GrantedRanges
 let connections: number
 /** Users of files. */
 let shared: number
@@ -46,23 +48,26 @@ beforeEach(() => {
   connections = shared = forgotten = 0
   publish = () => 0
   answered = Promise.resolve()
-  const records = { addFile: () => 0, removeFile: () => {}, add: () => 0, remove: () => {}, setPassing: () => {} }
+  granted = new GrantedRanges(GrantedRanges.allocate(), { get: (slot, field) => (field === SLOT.INO_LOW ? slot : 0) })
   const timers = new VirtualTimers()
   holdings = new Holdings({
     table: new GrantTable(timers),
     timers,
-    granted: records as unknown as GrantedRanges,
+    granted,
     answered: () => answered,
   })
 })
 
 const connect = (uid = 1000) => new FakeConnection(uid, `${++connections}`) as FakeConnection & GrantPeer
 
+/** Of the files 'f', 'f1', 'f2', … */
+const slotOf = (key: string) => Number(key.slice(1))
+
 function file(key: string): GrantFile {
   shared++
   return {
     key,
-    number: { fs: 0, inoLow: 1, inoHigh: 0 },
+    number: { fs: 0, inoLow: slotOf(key), inoHigh: 0 },
     path: key,
     size: () => SIZE,
     share: () => file(key),
@@ -95,17 +100,69 @@ test('a file is attended once: whoever says so under name after name is cut off'
   expect(shared).toBe(0)
 })
 
+/** Attends files f`first`, … as often as a connection may, and waits for the answers. */
+async function attendMany(connection: FakeConnection & GrantPeer, first: number): Promise<void> {
+  for (let i = 0; i < 8192; i++) attend(connection, i, `f${first + i}`)
+  await soon()
+  expect(connection.sent.filter(({ type }) => type === 'attended')).toHaveLength(8192)
+}
+
+const FULL = expect.objectContaining({ type: 'refused', id: 9000, code: 'ENFILE' })
+
 test('one user cannot have files without end, by however many connections; root and others can go on', async () => {
   const mine: (FakeConnection & GrantPeer)[] = []
-  const fill = (connection: FakeConnection & GrantPeer) => {
-    for (let i = 1; i <= 8192; i++) attend(connection, i, `f${i}`)
+  for (let i = 0; i < 8; i++) {
+    mine.push(connect())
+    await attendMany(mine[i]!, 1 + i * 8192)
   }
-  for (let i = 0; i < 8; i++) mine.push(connect())
-  mine.forEach(fill)
-  expect(mine.some(({ isCut }) => isCut)).toBe(false)
+  expect(granted.hasFile(1 + 7 * 8192)).toBe(true)
   const [late, other, root] = [connect(), connect(1001), connect(0)]
-  for (const each of [late, other, root]) attend(each, 1, 'f1')
-  expect([late, other, root].map(({ isCut }) => isCut)).toEqual([true, false, false])
+  for (const each of [late, other, root]) attend(each, 9000, 'f70000')
+  // One that the user has already is none more.
+  attend(late, 9001, 'f1')
+  await soon()
+  expect([late, other, root].map(({ sent }) => sent)).toEqual([
+    [FULL, { type: 'attended', id: 9001 }],
+    [{ type: 'attended', id: 9000 }],
+    [{ type: 'attended', id: 9000 }],
+  ])
+  // Closed by one of two who have it, a file is still the user's.
+  holdings.message(late, { type: 'leave', id: 9001 })
+  attend(late, 9000, 'f70000')
+  holdings.message(mine[7]!, { type: 'leave', id: 0 })
+  attend(late, 9002, 'f70000')
+  await soon()
+  expect(late.sent.slice(2)).toEqual([FULL, { type: 'attended', id: 9002 }])
+  for (const each of [...mine, late, other, root]) {
+    expect(each.isCut).toBe(false)
+    holdings.closed(each)
+  }
+  expect([shared, granted.hasFile(1)]).toEqual([0, false])
+})
+
+test('a connection that attends too many files is told so, and keeps those that it has', async () => {
+  const one = connect(0)
+  await attendMany(one, 1)
+  attend(one, 9000, 'f9000')
+  await soon()
+  expect([one.sent.at(-1), one.isCut, granted.hasFile(9000)]).toEqual([FULL, false, false])
+  // That it leaves what it was refused is no mistake.
+  holdings.message(one, { type: 'leave', id: 9000 })
+  holdings.message(one, { type: 'leave', id: 0 })
+  attend(one, 9001, 'f9000')
+  await soon()
+  expect(one.sent.at(-1)).toEqual({ type: 'attended', id: 9001 })
+})
+
+test('where others have taken all the room, who attends a file is told so, and keeps those that he has', async () => {
+  const one = connect()
+  attend(one, 1, 'f1')
+  granted.addFile = () => false
+  attend(one, 9000, 'f2')
+  await soon()
+  expect([one.sent, one.isCut]).toEqual([[FULL, { type: 'attended', id: 1 }], false])
+  holdings.closed(one)
+  expect(shared).toBe(0)
 })
 
 test('who attends and leaves without waiting for an answer is cut off', async () => {
