@@ -170,12 +170,17 @@ export class AttachedCaches {
   }
 
   leave(connection: GrantPeer, id: number): void {
+    const attendant = this.#attendants.get(connection)?.get(id)
+    if (attendant !== undefined) this.end(attendant)
+  }
+
+  /** No-op where it has left; by the same name it may attend again since. */
+  end(attendant: Attendant): void {
+    const { connection, id, file } = attendant
     const own = this.#attendants.get(connection)
-    const attendant = own?.get(id)
-    if (own === undefined || attendant === undefined) return
+    if (own?.get(id) !== attendant) return
     own.delete(id)
     if (own.size === 0) this.#attendants.delete(connection)
-    const { file } = attendant
     file.attendants.delete(attendant)
     if (!isOfUser(file, connection.peer.uid)) this.#filesOf.take(connection.peer.uid)
     for (const recall of this.#recalls.values()) recall.gone(attendant)

@@ -149,11 +149,15 @@ export class Holdings {
     try {
       await this.#parts.answered()
       await file.inTheWay()
+      connection.send({ type: 'attended', id })
+    } catch (error) {
+      // Who keeps what he reads has to know that nobody is passed through, so he is not to open it.
+      this.#caches.end(attendant)
+      connection.send({ type: 'refused', id, code: codeOf(error), message: String(error) })
     } finally {
       this.#attending.take(connection)
       file.release()
     }
-    connection.send({ type: 'attended', id })
   }
 
   closed(connection: GrantPeer): void {
@@ -209,5 +213,7 @@ export class Holdings {
 export function pagesOf(file: string, start: number, end: number): PageRange {
   return { file, from: Math.floor(start / PAGE_BYTES), to: Math.ceil(end / PAGE_BYTES) }
 }
+
+const codeOf = (error: unknown): string => (error as { code?: string } | undefined)?.code ?? 'EIO'
 
 const overlaps = (a: PageRange, b: PageRange): boolean => a.file === b.file && a.from < b.to && b.from < a.to

@@ -39,6 +39,8 @@ let connections: number
 let shared: number
 /** What becomes of a publish. */
 let publish: () => number
+/** What {@link GrantFile.inTheWay} of files answers. */
+let inTheWay: () => Promise<undefined>
 /** How often the kernel was to believe nothing any more. */
 let forgotten: number
 /** What {@link Holdings} waits for before it answers who attends. */
@@ -47,6 +49,7 @@ let answered: Promise<void>
 beforeEach(() => {
   connections = shared = forgotten = 0
   publish = () => 0
+  inTheWay = async () => undefined
   answered = Promise.resolve()
   granted = new GrantedRanges(GrantedRanges.allocate(), { get: (slot, field) => (field === SLOT.INO_LOW ? slot : 0) })
   const timers = new VirtualTimers()
@@ -72,7 +75,7 @@ function file(key: string): GrantFile {
     size: () => SIZE,
     share: () => file(key),
     release: () => shared--,
-    inTheWay: async () => undefined,
+    inTheWay,
     copy: (start: number, length: number) => ({ start, length, memory: 0, publish: () => publish(), close: () => {} }),
     forgetCopies: async () => void forgotten++,
   } as unknown as GrantFile
@@ -180,6 +183,33 @@ test('who attends and leaves without waiting for an answer is cut off', async ()
   await soon()
   holdings.closed(hasty)
   expect(shared).toBe(0)
+})
+
+test('where nobody can be looked for who is in the way, who attends is told so, and may try again', async () => {
+  const one = connect()
+  inTheWay = () => Promise.reject(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' }))
+  attend(one, 1, 'f1')
+  await soon()
+  expect(one.sent).toEqual([expect.objectContaining({ type: 'refused', id: 1, code: 'EMFILE' })])
+  expect([granted.hasFile(1), holdings.report().caches]).toEqual([false, 0])
+  inTheWay = async () => undefined
+  attend(one, 2, 'f1')
+  await soon()
+  expect(one.sent.at(-1)).toEqual({ type: 'attended', id: 2 })
+  holdings.closed(one)
+  expect(shared).toBe(0)
+})
+
+test('a file that is left and attended again by the same name while that is being found out is attended', async () => {
+  const one = connect()
+  inTheWay = () => Promise.reject(new Error('a defect'))
+  attend(one, 1, 'f1')
+  holdings.message(one, { type: 'leave', id: 1 })
+  inTheWay = async () => undefined
+  attend(one, 1, 'f1')
+  await soon()
+  expect(one.sent.map(({ type }) => type).sort()).toEqual(['attended', 'refused'])
+  expect(granted.hasFile(1)).toBe(true)
 })
 
 test('who asks for more ranges than 64 at a time is told so, and holders go on', async () => {
