@@ -96,12 +96,12 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   ): boolean {
     walk.start(runs, offset, size)
     let length = 0
+    let ownLength = 0
     while (walk.next()) {
       if (walk.home === OWN) {
-        const read = pread(ownFd, reply.payload.subarray(walk.done), walk.length, walk.offset)
-        if (read < walk.length) return false
-        stats.addFromFiles(worker, read)
-      } else stats.addFromHomes(worker, walk.length)
+        if (pread(ownFd, reply.payload.subarray(walk.done), walk.length, walk.offset) < walk.length) return false
+        ownLength += walk.length
+      }
       length += walk.length
     }
     let error = spliced.begin(request.uniqueLow, request.uniqueHigh, length)
@@ -115,8 +115,11 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       return false
     }
     const sent = spliced.send()
-    // ENOENT: the reader is gone. Any other error: the answer has to be given in another way.
-    return sent === 0 || sent === -ERRNO.ENOENT
+    // ENOENT: the reader is gone. Any other error: the answer has to be given in another way, which counts what it reads.
+    if (sent !== 0 && sent !== -ERRNO.ENOENT) return false
+    stats.addFromFiles(worker, ownLength)
+    stats.addFromHomes(worker, length - ownLength)
+    return true
   }
 
   function fromFile(fd: number, size: number, offset: number, fills: boolean, reply: Reply): number {
