@@ -140,7 +140,17 @@ async function main(): Promise<void> {
   const reads =
     arena &&
     contents &&
-    new HandedReads({ arena: arena.shared, contents, inodes, serving, contentOf: (map) => keeper.contentOf(map) })
+    new HandedReads({
+      arena: arena.shared,
+      contents,
+      inodes,
+      serving,
+      contentOf: (map) => keeper.contentOf(map),
+      failed(error) {
+        const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+        process.stderr.write(`samepage: reading into memory failed: ${why}\n`)
+      },
+    })
   const space = new Space(shared.space)
   const lockRequests = new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks)
   const monitor = {

@@ -15,6 +15,7 @@ import { PieceWalk } from '../../cache/resolve.ts'
 import { ARENA, RunMap } from '../../cache/run-map.ts'
 import { Reply } from '../../fuse/messages.ts'
 import { OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
+import { errorCode } from '../../homes/failures.ts'
 import type { PageSource } from '../../library/page-source.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, fadvise, O_NONBLOCK, O_RDONLY, POSIX_FADV_DONTNEED, reopen } from '../../linux/file.ts'
@@ -47,6 +48,8 @@ export interface HandedReadsParts {
   readonly inodes: InodeTable
   readonly serving: ServingState
   readonly contentOf: (map: number) => MappedContent | undefined
+  /** Is told of a defect of ours. */
+  readonly failed: (error: unknown) => void
 }
 
 export class HandedReads {
@@ -83,6 +86,7 @@ export class HandedReads {
         result = await this.#fill(request, mapped, reply)
       } else close(request.loadFd)
     } catch (error) {
+      if (errorCode(error) === undefined) this.#parts.failed(error)
       result = (error as { errno?: number }).errno ?? -ERRNO.EIO
     }
     // Whoever waits may be gone: then this fails, and nobody misses it.
@@ -96,7 +100,8 @@ export class HandedReads {
     const source = new OpenedSource(this.#parts, slot, map, mapped, loadFd, isDirect)
     try {
       await this.#parts.contents.load(mapped.content, source, first, count, count, near)
-    } catch {
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error
     } finally {
       source.close(first, count)
     }
@@ -119,7 +124,9 @@ export class HandedReads {
           0,
           near,
         )
-    } catch {
+    } catch (error) {
+      // Nobody waits who could be answered.
+      if (errorCode(error) === undefined) this.#parts.failed(error)
     } finally {
       source.close(page, count)
     }
