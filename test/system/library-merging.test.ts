@@ -250,7 +250,11 @@ test('a page that is written leaves the others as they are; pages that are writt
   withSet({ merge: { cpu: 0.5 } }, async (cache, files, set) => {
     await set.readAll(files)
     const random = new Random(testSeed())
-    const equal = set.contents[0]!.subarray(0, PAGE)
+    // Of a content that others have; not zeros, for they take a frame where they are written, and none where they are loaded.
+    const content = set.contents[0]!
+    let first = 0
+    while (content[first] === 0) first++
+    const equal = Buffer.from(content.subarray(first - (first % PAGE), first - (first % PAGE) + PAGE))
     for (let i = 0; i < 300; i++) {
       const file = random.below(files.length - 1)
       const page = random.below(400)
