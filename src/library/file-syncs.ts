@@ -28,14 +28,12 @@ export class FileSyncs {
     return { losses: this.#losses }
   }
 
-  /** Rejects with the system's error, also where it was told to another user since this one was told last. One after the other: the error of one may be that of the next. */
+  /** Rejects with the system's error, also where it was told to another user since this one was told last. */
   async sync(fd: number, dataOnly: boolean, user: Heard): Promise<void> {
-    const turn = this.#turn.then(() => this.write(fd, dataOnly)).finally(() => this.#tell(user))
-    this.#turn = turn.catch(() => {})
-    await turn
+    await this.write(fd, dataOnly).finally(() => this.#tell(user))
   }
 
-  /** The same, blocking. */
+  /** The same, blocking. What one that is under way meets the next one tells. */
   syncSync(fd: number, dataOnly: boolean, user: Heard): void {
     try {
       if (dataOnly) fs.fdatasyncSync(fd)
@@ -47,11 +45,12 @@ export class FileSyncs {
     }
   }
 
-  /** For who is no user: rejects with the system's error, of which the users hear later. */
-  async write(fd: number, dataOnly: boolean): Promise<void> {
-    await (dataOnly ? fdatasync : fsync)(fd).catch((error: unknown) => {
-      throw this.#noted(error)
-    })
+  /** For who is no user: rejects with the system's error, of which the users hear later. One after the other: the error of one may be that of the next. */
+  write(fd: number, dataOnly: boolean): Promise<void> {
+    const call = dataOnly ? fdatasync : fsync
+    const turn = this.#turn.then(() => call(fd)).catch((error: unknown) => Promise.reject(this.#noted(error)))
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 
   #noted(error: unknown): unknown {

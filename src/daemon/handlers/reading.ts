@@ -134,8 +134,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     if (mapped === undefined || mapped.content !== undefined) return lseek(fd, offset, whence)
     const error = stat.ofFd(fd)
     if (error < 0) return error
-    const own = mapped.own?.isEmpty === false ? mapped.own : undefined
-    return seekMapped({ runs: mapped.runs, own, ownFd: fd, homeFd }, stat.size, offset, whence)
+    return seekMapped({ runs: mapped.runs, own: writtenOf(mapped), ownFd: fd, homeFd }, stat.size, offset, whence)
   }
 
   function position(result: number, reply: Reply): number {
@@ -193,14 +192,14 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const map = inodes.get(slot, SLOT.MAP)
       if (map !== 0) {
         const mapped = maps.get(map)
-        const { runs, own } = mapped
+        const { runs } = mapped
         const fd = handle - 1
         // Without the arena the file itself has all that is held there.
         if (mapped.content !== undefined)
           return arena === undefined
             ? fromFile(fd, size, offset, fills, reply)
             : arena.read({ slot, map, mapped, fd, offset, size, fills }, request, reply)
-        const written = own?.isEmpty === false ? own : undefined
+        const written = writtenOf(mapped)
         if (written === undefined) readahead.reading(slot, runs, fd, offset, size)
         if (direct !== undefined && mapped.direct !== undefined)
           return direct.serve(fd, size, request, reply, (reply) =>
@@ -254,6 +253,9 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     FSYNC: () => -ERRNO.ENOSYS,
   }
 }
+
+/** The pages that are the file's own since its map was made, if there are any. */
+const writtenOf = ({ own }: MappedFile): OwnPages | undefined => (own?.isEmpty === false ? own : undefined)
 
 function arenaReads(
   arena: ArenaMemory,
