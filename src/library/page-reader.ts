@@ -23,6 +23,8 @@ export class PageReader {
   readonly arena: Arena
   readonly direct: DirectReader | undefined
   readonly #shortcuts: Shortcuts | undefined
+  /** Nobody reads it: without a place to be kept in the byte would not be fetched. */
+  fetched = 0
 
   /** `shortcuts`: on the keeper's thread. `direct`: where pages can be on devices. */
   constructor(lookup: Lookup, arena: Arena, shortcuts?: Shortcuts, direct?: DirectReader) {
@@ -64,6 +66,7 @@ export class PageReader {
       const frame = this.find(layout, page)
       if (frame >= 0) {
         const { generation } = this.lookup
+        this.fetched = this.arena.byteAt(frame, within)
         copyBytes(this.arena.bytes(frame), within, target, at + done, count)
         // Given to another page meanwhile: look again.
         if (!this.lookup.isStill(frame, generation)) continue
