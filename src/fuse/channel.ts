@@ -1,6 +1,6 @@
 /**
- * What carries requests from the kernel and answers back to it. Two implementations are possible: the device
- * (here), and io_uring queues (later); the server above knows only this interface.
+ * What carries requests from the kernel and answers back to it: the device. The server above knows the interface only. docs/ARCHITECTURE.md says why
+ * io_uring queues are not another one.
  */
 import { ERRNO } from '../linux/errors.ts'
 import { read, schedYield, waitReadable, write } from '../linux/fuse-device.ts'
