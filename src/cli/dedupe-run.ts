@@ -1,11 +1,11 @@
 /** What `samepage dedupe` does: looks where it may, shows progress, prints. */
 
-import { UserError } from '../daemon/mounting.ts'
 import { type DedupeProgress, type DedupeResult, dedupe, MemoryShortError } from '../dedupe/dedupe.ts'
 import { whyRefused } from '../dedupe/refused.ts'
 import { printableName } from '../inspect/names.ts'
 import { errnoName, SystemError } from '../linux/errors.ts'
 import { formatBytes } from '../util/human.ts'
+import { UserError } from '../util/user-error.ts'
 import { failure, type Refused, toJson, toText } from './dedupe-text.ts'
 import { describeError, EXIT } from './output.ts'
 import { type Progress, progress } from './progress.ts'

@@ -2,11 +2,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { UserError } from '../daemon/mounting.ts'
 import { FS_TYPE } from '../exclusive/mounts.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
 import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { runtimeDirectory } from '../util/runtime-directory.ts'
+import { UserError } from '../util/user-error.ts'
 import { hasDied } from './mountpoint.ts'
 
 /** Resolves both to absolute paths without symlinks, or throws a {@link UserError} that says what to do. */

@@ -1,7 +1,7 @@
 /** From what a user calls a mountpoint to its path in the list of mounts. The mount itself is not touched: it may be dead, or hang. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { UserError } from '../daemon/mounting.ts'
+import { UserError } from '../util/user-error.ts'
 
 const SYMLINKS_MAX = 40
 

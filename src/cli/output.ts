@@ -1,8 +1,8 @@
 /** How commands speak: sizes and times for people, errors in one line with what to do. */
 import { getSystemErrorMap } from 'node:util'
 import { CommanderError } from 'commander'
-import { UserError } from '../daemon/mounting.ts'
 import { SystemError } from '../linux/errors.ts'
+import { UserError } from '../util/user-error.ts'
 
 export { formatBytes, formatSeconds } from '../util/human.ts'
 

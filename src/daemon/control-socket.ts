@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
 import { isTrusted, runtimeDirectory } from '../util/runtime-directory.ts'
-import { UserError } from './mounting.ts'
+import { UserError } from '../util/user-error.ts'
 
 /**
  * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks). The

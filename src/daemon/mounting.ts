@@ -11,6 +11,7 @@ import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
+import { UserError } from '../util/user-error.ts'
 
 export interface MountOptions {
   /** Shown as the mount's source. */
@@ -36,14 +37,6 @@ const FUSE_DEVICE = (10 << 8) | 229
 
 const PATIENCE_MS = 1000
 const PATIENCE_STEP_MS = 20
-
-/** An error whose message is for the user as it stands. */
-export class UserError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'UserError'
-  }
-}
 
 /** Mounts. Throws a {@link UserError} that says what to do, or a SystemError. */
 export async function mountFuse(options: MountOptions): Promise<Mounted> {

@@ -1,7 +1,7 @@
 /** The mount's NUMA node (`--node`): where the serving process runs and takes its memory from. */
 import { allowedCpus, readCpuNodes, readNodes } from '../../linux/numa.ts'
 import { preferMemoryOf, runOnCpus } from '../../linux/page-placement.ts'
-import { UserError } from '../mounting.ts'
+import { UserError } from '../../util/user-error.ts'
 
 /** Throws a {@link UserError} where the machine has no such node, or none with memory that this process may have. */
 export function checkNode(number: number): void {
