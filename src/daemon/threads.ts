@@ -56,7 +56,7 @@ export class Threads {
   readonly #deaths: number[] = []
   #restarts = 0
 
-  /** `watchFd`: what `openWatch` gave, or -1 where changes below are not watched for. `placing`: undefined where it does not matter on which NUMA node pages lie. */
+  /** `watchFd`: what `watchSource` gave, or -1 where changes below are not watched for. `placing`: undefined where it does not matter on which NUMA node pages lie. */
   constructor(
     fuseFd: number,
     watchFd: number,

@@ -9,6 +9,7 @@ import { FAN, markFilesystem, openEventGroup } from '../linux/fanotify.ts'
 import { close, O_DIRECTORY, O_RDONLY } from '../linux/file.ts'
 import { BTRFS_TOP_HANDLE, HANDLE_ROOM, handleInode, nameToHandle, openByHandle } from '../linux/handle.ts'
 import { cString } from '../linux/native.ts'
+import type { OpenedSource } from './source.ts'
 
 /** What changes names or inodes. */
 const WATCHED =
@@ -22,6 +23,14 @@ const WATCHED =
   FAN.DELETE_SELF |
   FAN.MOVE_SELF |
   FAN.ONDIR
+
+/** Begins to watch the source: a descriptor to read events from. Throws what to tell the user where it cannot be had. */
+export function watchSource({ source, directoryFd, filesystem }: OpenedSource): number {
+  // Events name files by handle: without those nobody knows whose they are.
+  const watchFd = source.handleMountFd < 0 ? -ERRNO.EPERM : openWatch(directoryFd)
+  if (watchFd >= 0) return watchFd
+  throw new Error(`--watch cannot be had on this ${filesystem.kind}: ${whyNotWatched(watchFd)}`)
+}
 
 /**
  * Begins to watch the file system of the directory open as `directoryFd` (not O_PATH): a descriptor to read events from, or -errno, which

@@ -1,0 +1,108 @@
+/** What the keeper's thread works with, made from what all threads share: its view of the tables, and who answers what workers hand over. */
+import { Statx } from '../../linux/statx.ts'
+import { HandedReads } from '../content/handed-reads.ts'
+import { FilesystemTable } from '../filesystem-table.ts'
+import { GrantedRanges } from '../grants/granted-ranges.ts'
+import { HomeTable } from '../home-table.ts'
+import { InodeFiles } from '../inode-files.ts'
+import { InodeTable } from '../inode-table.ts'
+import { LockCounts } from '../locks/lock-counts.ts'
+import { LockRequests } from '../locks/lock-requests.ts'
+import { LinuxLocksBelow } from '../locks/locks-below.ts'
+import { ServingState } from '../serving.ts'
+import type { SharedState, ToWorker } from '../shared-state.ts'
+import { type MountKeeper, openSharing } from '../sharing.ts'
+import { Space } from '../space.ts'
+import { WarmFiles } from '../warm-files.ts'
+import { homesMax, type MountParts } from './allocate-shared.ts'
+import type { OwnMemory } from './own-memory.ts'
+
+export interface KeeperContext {
+  readonly shared: SharedState
+  readonly memory: OwnMemory
+  readonly inodes: InodeTable
+  readonly homes: HomeTable
+  readonly files: InodeFiles
+  readonly warm: WarmFiles
+  readonly space: Space
+  readonly keeper: MountKeeper
+  /** Undefined where nothing is merged. */
+  readonly reads: HandedReads | undefined
+  readonly lockRequests: LockRequests
+}
+
+/** The source's root is an inode from then on. `toWorkers`: to every thread that knows run maps. */
+export function keeperContext(
+  parts: MountParts,
+  shared: SharedState,
+  toWorkers: (message: ToWorker) => void,
+): KeeperContext {
+  const { start, source, memory } = parts
+  const inodes = new InodeTable(shared.inodes)
+  const filesystems = new FilesystemTable(shared.filesystems)
+  const serving = new ServingState(inodes)
+  const homes = new HomeTable(shared.homes)
+  const locks = new LockCounts(shared.locks)
+  const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
+  const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit)
+  const root = new Statx()
+  root.ofFd(shared.source.rootFd)
+  files.addRoot(root, shared.source.handleMountFd >= 0)
+
+  const keeper = openSharing({
+    inodes,
+    filesystems,
+    serving,
+    homes,
+    locks,
+    warm,
+    granted: new GrantedRanges(shared.granted, inodes),
+    options: shared.options,
+    start,
+    source,
+    homesMax: homesMax(parts),
+    fuseFd: start.fuseFd,
+    contents: memory.contents,
+    opened: memory.arena?.opened,
+    direct: memory.direct,
+    toWorkers,
+  })
+  return {
+    shared,
+    memory,
+    inodes,
+    homes,
+    files,
+    warm,
+    space: new Space(shared.space),
+    keeper,
+    reads: handedReads(memory, inodes, serving, keeper),
+    lockRequests: new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks),
+  }
+}
+
+function handedReads(
+  { arena, contents }: OwnMemory,
+  inodes: InodeTable,
+  serving: ServingState,
+  keeper: MountKeeper,
+): HandedReads | undefined {
+  if (arena === undefined || contents === undefined) return undefined
+  return new HandedReads({
+    arena: arena.shared,
+    contents,
+    inodes,
+    serving,
+    contentOf: (map) => keeper.contentOf(map),
+    failed(error) {
+      const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      process.stderr.write(`samepage: reading into memory failed: ${why}\n`)
+    },
+  })
+}
+
+/** Gives back what nobody needs, and tells the workers who wait for that. */
+export async function makeSpace({ warm, keeper, space }: KeeperContext): Promise<void> {
+  await warm.coolAll()
+  await keeper.families.dropUnused().finally(() => space.made())
+}
