@@ -32,7 +32,8 @@ import { type InodeTable, SLOT } from './inode-table.ts'
 import { type KnownMap, mapMessage, wholeIn } from './known-map.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
-import { flagsBelow, isWriting, Opening, passesArena, UNDECIDED } from './opening.ts'
+import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
+import { Opening, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
@@ -101,17 +102,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     this.#parts = parts
     this.#decided = new DecidedFiles(parts.inodes)
     const maps = { homesOf: (map: number) => this.#refsOf(map), discard: (map: number) => this.#unmap(map) }
-    this.#opening = new Opening(
-      parts.inodes,
-      parts.serving,
-      parts.homes,
-      parts.options,
-      maps,
-      parts.locks,
-      parts.warm,
-      parts.granted,
-      parts.fuseFd,
-    )
+    this.#opening = new Opening({ ...parts, maps })
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
   }
 

@@ -7,90 +7,22 @@ import type { Reply } from '../fuse/messages.ts'
 import { expireAllNames, invalidateInode } from '../fuse/notify.ts'
 import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
-import {
-  close,
-  fadvise,
-  O_ACCMODE,
-  O_APPEND,
-  O_DIRECT,
-  O_DSYNC,
-  O_NONBLOCK,
-  O_RDONLY,
-  O_RDWR,
-  O_SYNC,
-  POSIX_FADV_RANDOM,
-  reopen,
-} from '../linux/file.ts'
-import { backingClose, backingOpen, schedYield } from '../linux/fuse-device.ts'
+import { close, fadvise, O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, POSIX_FADV_RANDOM, reopen } from '../linux/file.ts'
+import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { asNobody } from '../linux/identity.ts'
 import { STATX_ATTR, type Statx } from '../linux/statx.ts'
-import { CTIME_GRANULE_MS } from '../util/ctime.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
-import type { InodeFiles } from './inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
+import { isWriting, passesArena } from './open-flags.ts'
+import { marksOf, SYNC_ONLY, syncHandle } from './open-handle.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
 
 /** What {@link Opening.join} could not answer: the file has to be decided on. */
 export const UNDECIDED = 1
-
-/** A ctime may be that much too early on kernels before 6.13. */
-const CTIME_GRANULARITY_SECONDS = CTIME_GRANULE_MS / 1000
-
-/** After so long the kernel has been told of a change below that is watched for: ten times what it takes. */
-const NOTICED_SECONDS = 1
-
-/** Leases of ours last for microseconds: see linux/lease.ts. */
-const LEASE_TRIES = 50
-const GRANT_TRIES = 1000
-
-export const isWriting = (flags: number): boolean => (flags & O_ACCMODE) !== O_RDONLY
-
-/**
- * Who opens a file like this is passed through, where nobody has it open, and the file shares nothing by address: writers, for what shares by content may change with any write, and
- * who wants no cache.
- */
-export const passesArena = (flags: number): boolean => isWriting(flags) || (flags & O_DIRECT) !== 0
-
-/** The flags with which a file is opened below for a client that gave `flags`. */
-export function flagsBelow(flags: number): number {
-  // Who finds a lease waits elsewhere: see handlers/leased.ts.
-  return (isWriting(flags) ? flags & (O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC) : 0) | O_NONBLOCK
-}
-
-/** Set in the upper half of the handle of an open file that is for reading and writing: the kernel vouches for that. */
-export const OPEN_BOTH_WAYS = 0x8000_0000
-/** The same: it was opened with O_NONBLOCK, and waits for nobody's grant. */
-export const OPEN_IMPATIENT = 0x4000_0000
-
-/** The same: it was opened with O_APPEND, and whatever is written to it by its descriptor goes to the end of the file. */
-export const OPEN_APPENDING = 0x2000_0000
-
-/** The same: it was opened with O_DSYNC, and with O_SYNC, so each write by its descriptor is on the disk when it returns. */
-export const OPEN_DSYNC = 0x1000_0000
-export const OPEN_SYNC = 0x0800_0000
-
-/**
- * Set in the lower half of the handle of an open file that is passed through: there is a descriptor, which has been there for as long, so that fsync(2) by this open file, too, hears of
- * what could not be written back. It is for nothing else.
- */
-const SYNC_ONLY = 0x4000_0000
-
-/** What the lower half of a handle says: the descriptor with which the open file is read and written here, plus 1; 0: none. */
-export const ownHandle = (handle: number): number => ((handle & SYNC_ONLY) === 0 ? handle : 0)
-
-/** The same, of the one by which it is synced. */
-export const syncHandle = (handle: number): number => handle & ~SYNC_ONLY
-
-const marksOf = (flags: number): number =>
-  ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |
-  ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0) |
-  ((flags & O_APPEND) !== 0 ? OPEN_APPENDING : 0) |
-  ((flags & O_DSYNC) !== 0 ? OPEN_DSYNC : 0) |
-  ((flags & O_SYNC) === O_SYNC ? OPEN_SYNC : 0)
 
 /** Set in what {@link Opening.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
@@ -102,6 +34,19 @@ export interface Maps {
   discard(map: number): void
 }
 
+export interface OpeningParts {
+  readonly inodes: InodeTable
+  readonly serving: ServingState
+  readonly homes: HomeTable
+  readonly options: ServingOptions
+  readonly maps: Maps
+  readonly locks: LockCounts
+  readonly warm: WarmFiles
+  readonly granted: GrantedRanges
+  /** Any descriptor of the connection will do for backing ids. */
+  readonly fuseFd: number
+}
+
 export class Opening {
   readonly #inodes: InodeTable
   readonly #serving: ServingState
@@ -111,22 +56,11 @@ export class Opening {
   readonly #locks: LockCounts
   readonly #warm: WarmFiles
   readonly #granted: GrantedRanges
-  /** Any descriptor of the connection will do for backing ids. */
   readonly #fuseFd: number
   /** The longest that a table of descriptors may get before none are kept of what is passed through: without them more can be open. */
   readonly #syncedMax: number
 
-  constructor(
-    inodes: InodeTable,
-    serving: ServingState,
-    homes: HomeTable,
-    options: ServingOptions,
-    maps: Maps,
-    locks: LockCounts,
-    warm: WarmFiles,
-    granted: GrantedRanges,
-    fuseFd: number,
-  ) {
+  constructor({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd }: OpeningParts) {
     this.#inodes = inodes
     this.#serving = serving
     this.#homes = homes
@@ -177,86 +111,56 @@ export class Opening {
   }
 
   /**
-   * Opens the slot's file as the client asked and stats it: a descriptor, or -errno. ESTALE makes the kernel look the name up again: where the file
-   * has been deleted or replaced below. Who comes by way of an open file (/proc/self/fd, /proc/self/exe) has no name to look up, and asks again:
-   * then he gets it, as long as it is open. So does whoever asks once the kernel believes no name any more that the file had. `pid`: the client's thread.
-   */
-  openBelow(files: InodeFiles, slot: number, flags: number, pid: number, stat: Statx): number {
-    if (isWriting(flags) && !this.#options.writable) return -ERRNO.EROFS
-    // The kernel opens what it passes through without asking whether the file is immutable: here it is asked.
-    let fd = files.openForClient(slot, flagsBelow(flags))
-    // Who grants the file looks whether anybody has it open: see isOpenElsewhere.
-    for (let tries = 0; fd === -ERRNO.EAGAIN && tries < (this.isGranted(slot) ? GRANT_TRIES : LEASE_TRIES); tries++) {
-      schedYield()
-      fd = files.openForClient(slot, flagsBelow(flags))
-    }
-    if (fd < 0) return fd
-    const error = stat.ofFd(fd)
-    if (error === 0 && stat.nlink > 0) return fd
-    const isOpen = error === 0 && this.#inodes.get(slot, SLOT.OPENS) > 0
-    if (isOpen && (this.#isNamelessFor(stat) || this.#asksAgain(slot, pid))) return fd
-    close(fd)
-    return error < 0 ? error : -ERRNO.ESTALE
-  }
-
-  /** Whether the thread was told ESTALE the last time, and has found no other file by a name; else it is told so now. Who cannot be seen from here has pid 0. */
-  #asksAgain(slot: number, pid: number): boolean {
-    const { words } = this.#inodes
-    const refused = this.#inodes.at(slot) + SLOT.REFUSED
-    const again = Atomics.compareExchange(words, refused, pid + 1, 0) === pid + 1
-    if (!again) Atomics.store(words, refused, pid + 1)
-    return again
-  }
-
-  /** Whether a deleted file has been so, since its ctime at the latest, for longer than the kernel believes names. */
-  #isNamelessFor(stat: Statx): boolean {
-    const nameless = Date.now() / 1000 - (stat.ctimeSec + stat.ctimeNsec / 1e9)
-    const { watch, timeoutSeconds } = this.#options
-    return nameless > (watch ? Math.min(timeoutSeconds, NOTICED_SECONDS) : timeoutSeconds) + CTIME_GRANULARITY_SECONDS
-  }
-
-  /**
    * Under the slot's lock: joins what is being served, or starts serving as remembered. `stat` is the file now, `fd` a descriptor of it that passes to
    * the open file or is closed. Returns payload bytes, -ESTALE, or {@link UNDECIDED} (then `fd` stays the caller's). `flags`: the client's. `looked`:
    * what others may have changed in a written file has been looked for since the client asked.
    */
   join(slot: number, fd: number, stat: Statx, flags: number, reply: Reply, looked = false): number {
-    const kind = this.#serving.kind(slot)
-    const opens = this.#inodes.get(slot, SLOT.OPENS)
-    if (opens > 0) {
-      let joins = this.#canJoin(slot, stat, flags)
-      if (!joins && this.#mustJoin(kind)) {
-        this.#serving.markWritten(slot)
-        joins = true
-      }
-      if (joins) {
-        if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
-        return this.open(slot, fd, flags, reply, stat)
-      }
-      this.#sendOn(slot, stat, flags)
-      close(fd)
-      return -ERRNO.ESTALE
-    }
+    if (this.#inodes.get(slot, SLOT.OPENS) > 0) return this.#joinOthers(slot, fd, stat, flags, reply, looked)
     // By another name, whose look-up the kernel still believes. All opens are to meet where the inode is found now.
     if (this.#inodes.isUnhashed(slot)) {
       close(fd)
       return -ERRNO.ESTALE
     }
+    return this.#beginAsKnown(slot, stat, flags) ? this.open(slot, fd, flags, reply, stat) : UNDECIDED
+  }
+
+  /** {@link join} where somebody has the file open. */
+  #joinOthers(slot: number, fd: number, stat: Statx, flags: number, reply: Reply, looked: boolean): number {
+    let joins = this.#canJoin(slot, stat, flags)
+    if (!joins && this.#mustJoin(this.#serving.kind(slot))) {
+      this.#serving.markWritten(slot)
+      joins = true
+    }
+    if (joins) {
+      if (!looked && this.dueLook(slot, fd, stat) > 0) return UNDECIDED
+      return this.open(slot, fd, flags, reply, stat)
+    }
+    this.#sendOn(slot, stat, flags)
+    close(fd)
+    return -ERRNO.ESTALE
+  }
+
+  /** Where nobody has the file open: whether it can be served as was decided, or as needs no thought. Its homes are held then. */
+  #beginAsKnown(slot: number, stat: Statx, flags: number): boolean {
+    const { sharing, merge, minShareBytes, minWriteShareBytes } = this.#options
     // Native speed is worth more than the memory that a small file shares. Larger ones are written through the daemon, and what is not written stays shared.
-    const isSmallForWriting = isWriting(flags) && stat.size < this.#options.minWriteShareBytes
+    const isSmallForWriting = isWriting(flags) && stat.size < minWriteShareBytes
     if (isSmallForWriting || (passesArena(flags) && this.isInArena(slot))) {
       this.decide(slot, SERVED.PRIVATE, stat, false, 0)
-    } else if (
-      !this.#serving.isRemembered(slot, Date.now() / 1000) ||
-      !this.#serving.matches(slot, stat) ||
-      (kind === SERVED.PRISTINE && (isWriting(flags) || this.isGranted(slot))) ||
-      (this.isInArena(slot) && this.isGranted(slot))
-    ) {
-      const { sharing, merge, minShareBytes } = this.#options
-      if (stat.size >= minShareBytes && (sharing || (merge && !passesArena(flags)))) return UNDECIDED
-      this.decide(slot, SERVED.PRIVATE, stat, true, 0)
-    } else if (!this.#acquireHomes(slot)) return UNDECIDED
-    return this.open(slot, fd, flags, reply, stat)
+      return true
+    }
+    if (this.#isDecidedFor(slot, stat, flags)) return this.#acquireHomes(slot)
+    if (stat.size >= minShareBytes && (sharing || (merge && !passesArena(flags)))) return false
+    this.decide(slot, SERVED.PRIVATE, stat, true, 0)
+    return true
+  }
+
+  /** Whether what was decided holds for the file as it is, and for who opens it. */
+  #isDecidedFor(slot: number, stat: Statx, flags: number): boolean {
+    if (!this.#serving.isRemembered(slot, Date.now() / 1000) || !this.#serving.matches(slot, stat)) return false
+    if (this.#serving.kind(slot) === SERVED.PRISTINE && (isWriting(flags) || this.isGranted(slot))) return false
+    return !(this.isInArena(slot) && this.isGranted(slot))
   }
 
   /**
@@ -356,30 +260,38 @@ export class Opening {
     // The kernel does not know that the file may be appended to and nothing else, and lets who is passed through map it for storing, and take O_APPEND away: the daemon's descriptor does not.
     const isHeldBack = isWriting(flags) && (stat.attributesLow & STATX_ATTR.APPEND) !== 0
     const backing = isHeldBack ? 0 : this.#backing(slot)
-    if (isWriting(flags)) {
-      this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) + 1)
-      this.#serving.markWritten(slot)
-      // Of who is passed through, and can map nothing, the kernel hears each write.
-      if (backing <= 0 || (flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
-    }
-    // The file handle: a descriptor, plus 1, or 0 in the lower half, see ownHandle; what the locks of this open file are known by in the upper.
+    if (isWriting(flags)) this.#countWriter(slot, flags, backing)
     reply.zero(at, OPEN_OUT_BYTES)
     reply.setU32(at + 4, this.#locks.nextOpen() | marksOf(flags))
-    if (backing > 0) {
-      this.#inodes.set(slot, SLOT.PASSED, 1)
-      if (isWriting(flags) && fd <= this.#syncedMax) reply.setU32(at, (fd + 1) | SYNC_ONLY)
-      else if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
-      reply.setU32(at + 8, FOPEN.PASSTHROUGH)
-      reply.setU32(at + 12, backing)
-      return OPEN_OUT_BYTES
-    }
+    if (backing > 0) this.#openPassed(slot, fd, flags, backing, reply, at)
+    else this.#openServed(slot, fd, kind, reply, at)
+    return OPEN_OUT_BYTES
+  }
+
+  #countWriter(slot: number, flags: number, backing: number): void {
+    this.#inodes.set(slot, SLOT.WRITERS, this.#inodes.get(slot, SLOT.WRITERS) + 1)
+    this.#serving.markWritten(slot)
+    // Of who is passed through, and can map nothing, the kernel hears each write.
+    if (backing <= 0 || (flags & O_ACCMODE) === O_RDWR) this.#inodes.set(slot, SLOT.STORABLE, 1)
+  }
+
+  /** The kernel reads and writes by itself. */
+  #openPassed(slot: number, fd: number, flags: number, backing: number, reply: Reply, at: number): void {
+    this.#inodes.set(slot, SLOT.PASSED, 1)
+    if (isWriting(flags) && fd <= this.#syncedMax) reply.setU32(at, (fd + 1) | SYNC_ONLY)
+    else if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
+    reply.setU32(at + 8, FOPEN.PASSTHROUGH)
+    reply.setU32(at + 12, backing)
+  }
+
+  /** Each read and write comes to the daemon, or, where the kernel keeps a copy, what that lacks. */
+  #openServed(slot: number, fd: number, kind: number, reply: Reply, at: number): void {
     // Own pages are read through this descriptor: readahead would drag their shared neighbours into the file's cache.
     if (kind === SERVED.MAPPED) fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
     reply.setU32(at, fd + 1)
     const isCached = this.isCachedByKernel(kind) && !(this.#options.directIoMmap && this.isInArena(slot))
     if (!isCached || this.isGranted(slot))
       reply.setU32(at + 8, FOPEN.DIRECT_IO | (this.#options.passthrough ? FOPEN.PARALLEL_DIRECT_WRITES : 0))
-    return OPEN_OUT_BYTES
   }
 
   /**

@@ -4,7 +4,7 @@ import type { Request } from '../../fuse/messages.ts'
 import { FATTR, OPCODE_ROWS, type OpcodeName, READ_LOCKOWNER, WRITE_CACHE } from '../../fuse/protocol.ts'
 import { O_NONBLOCK } from '../../linux/file.ts'
 import { slotOf } from '../inode-table.ts'
-import { OPEN_IMPATIENT } from '../opening.ts'
+import { OPEN_IMPATIENT } from '../open-handle.ts'
 
 /** Is told of bytes [start, end) of the file in a slot; says whether it has heard enough. */
 export type Tell = (slot: number, start: number, end: number, writes: boolean) => boolean

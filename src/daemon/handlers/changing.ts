@@ -9,7 +9,7 @@ import { removexattr, setxattr } from '../../linux/xattr.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
-import { ownHandle } from '../opening.ts'
+import { ownHandle } from '../open-handle.ts'
 import { type Context, setAttr, setValidity, slotOf, withPinned } from './context.ts'
 import { changeNothing, chownAndDropSetId, hasSetId } from './set-id.ts'
 

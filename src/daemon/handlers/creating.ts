@@ -9,7 +9,7 @@ import { linkFd, mkdirat, mknodat, renameat2, rmdirat, symlinkat, unlinkat } fro
 import { cString } from '../../linux/native.ts'
 import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
-import { flagsBelow } from '../opening.ts'
+import { flagsBelow } from '../open-flags.ts'
 import { isTableNearlyFull } from '../pruning.ts'
 import { SERVED } from '../serving.ts'
 import { freeSlot } from './attributes.ts'

@@ -17,7 +17,10 @@ import { NearArenaReads } from '../content/near-arena-reads.ts'
 import { DirectReading } from '../dax/direct-reading.ts'
 import { SLOT } from '../inode-table.ts'
 import { NearServing } from '../near/near-serving.ts'
-import { isWriting, ownHandle, RELEASED, UNDECIDED } from '../opening.ts'
+import { isWriting } from '../open-flags.ts'
+import { ownHandle } from '../open-handle.ts'
+import { RELEASED, UNDECIDED } from '../opening.ts'
+import { OpeningBelow } from '../opening-below.ts'
 import { OwnReadahead } from '../readahead.ts'
 import type { MappedFile } from '../run-maps.ts'
 import { seekMapped } from '../seeking.ts'
@@ -30,6 +33,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   const { inodes, files, homes, locks, maps, opening, options, serving, stat, stats, worker } = context
 
   const homeFd = (home: number): number => homes.fd(home)
+  const below = new OpeningBelow(context)
   const walk = new PieceWalk()
   const readahead = new OwnReadahead(inodes)
   const spliced = new SplicedReply(context.fuseFd, options.maxReadBytes)
@@ -149,7 +153,7 @@ export function readingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       const flags = request.u32(0)
       const opened = opening.openWarm(slot, flags, stat, reply)
       if (opened !== UNDECIDED) return opened
-      let fd = opening.openBelow(files, slot, flags, request.pid, stat)
+      let fd = below.open(slot, flags, request.pid, stat)
       if (fd < 0) return fd
       near?.opened(fd, request.pid)
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.

@@ -32,6 +32,7 @@ export interface ThreadContext {
 /** `port`: to the keeper's thread. */
 export function threadContext(shared: SharedState, port: MessagePort, own: OwnContext): ThreadContext {
   const { fuseFd } = own
+  const { options } = shared
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
   const homes = new HomeTable(shared.homes)
@@ -56,12 +57,22 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
     stats: new RequestStats(shared.stats),
     tellKeeper,
     files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
-    opening: new Opening(inodes, serving, homes, shared.options, maps.asMaps(tellKeeper), locks, warm, granted, fuseFd),
+    opening: new Opening({
+      inodes,
+      serving,
+      homes,
+      options,
+      maps: maps.asMaps(tellKeeper),
+      locks,
+      warm,
+      granted,
+      fuseFd,
+    }),
     warm,
     listings: new Listings(inodes),
     granted,
     source: shared.source,
-    options: shared.options,
+    options,
     advice: new LookupAdvice(),
     stat: newStat(),
   }

@@ -8,7 +8,7 @@ import { ERRNO } from '../../linux/errors.ts'
 import { close, O_APPEND, O_DIRECTORY, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle, syncHandle } from '../opening.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle, syncHandle } from '../open-handle.ts'
 import { type Context, slotOf } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 

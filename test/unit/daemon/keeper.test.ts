@@ -76,7 +76,7 @@ function keeperOf(files: number, contentsMax = files, serve?: () => Promise<neve
     familiesFor: () => ({ serve }) as never,
   } satisfies Parts)
   const maps = { homesOf: () => [], discard: () => {} }
-  const opening = new Opening(inodes, serving, homes, options, maps, locks, warm, granted, fuseFd)
+  const opening = new Opening({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd })
   const descriptors = new Map<number, number>()
   let unique = 0
   return {

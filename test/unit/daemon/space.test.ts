@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { isRepeatable } from '../../../src/daemon/handlers/writing.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/opening.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/open-handle.ts'
 import { retryWithSpace, Space } from '../../../src/daemon/space.ts'
 import { Reply, Request } from '../../../src/fuse/messages.ts'
 import { IN_HEADER_BYTES } from '../../../src/fuse/protocol.ts'
