@@ -24,6 +24,9 @@ export interface MappedFile {
   readonly bytes: number
 }
 
+/** The pages that are the file's own since its map was made, if there are any. */
+export const writtenOf = ({ own }: MappedFile): OwnPages | undefined => (own?.isEmpty === false ? own : undefined)
+
 export class RunMaps {
   readonly #port: MessagePort
   readonly #maps = new Map<number, MappedFile>()

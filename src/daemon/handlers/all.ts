@@ -4,24 +4,37 @@ import type { Handler } from '../../fuse/server.ts'
 import { syncfs } from '../../linux/change.ts'
 import { close, O_DIRECTORY, O_RDONLY, reopen } from '../../linux/file.ts'
 import { Credentials } from '../credentials.ts'
+import { NearServing } from '../near/near-serving.ts'
 import { retryWithSpace, type Space } from '../space.ts'
 import { attributeHandlers } from './attributes.ts'
 import { changingHandlers } from './changing.ts'
 import type { Context } from './context.ts'
 import { creatingHandlers } from './creating.ts'
+import { creatingOpenHandlers } from './creating-open.ts'
 import { directoryHandlers } from './directories.ts'
 import { lockingHandlers } from './locking.ts'
+import { lookupHandlers } from './lookup.ts'
+import { openingHandlers } from './opening.ts'
 import { toldToOtherNodeid } from './other-nodeid.ts'
 import { readingHandlers } from './reading.ts'
 import { refusalHandlers } from './refusals.ts'
-import { isRepeatable, writingHandlers } from './writing.ts'
+import { isRepeatable } from './repeatable.ts'
+import { seekingHandlers } from './seeking.ts'
+import { syncingHandlers } from './syncing.ts'
+import { writingHandlers } from './writing.ts'
+import { xattrHandlers } from './xattrs.ts'
 
 export function allHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
+  const near = context.arena?.near && new NearServing(context.arena.near, context.fuseFd)
   return {
     ...refusalHandlers(context),
+    ...lookupHandlers(context),
     ...attributeHandlers(context),
+    ...xattrHandlers(context),
     ...directoryHandlers(context),
-    ...readingHandlers(context),
+    ...openingHandlers(context, near),
+    ...readingHandlers(context, near),
+    ...seekingHandlers(context),
     ...(context.options.writable ? changeHandlers(context, space) : {}),
   }
 }
@@ -29,7 +42,12 @@ export function allHandlers(context: Context, space: Space): Partial<Record<Opco
 function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
   const credentials = new Credentials(context.options)
   const changing = { ...changingHandlers(context, credentials), ...writingHandlers(context, credentials) }
-  const handlers = { ...creatingHandlers(context, credentials), ...toldToOtherNodeid(changing, context) }
+  const handlers = {
+    ...creatingHandlers(context, credentials),
+    ...creatingOpenHandlers(context, credentials),
+    ...syncingHandlers(context),
+    ...toldToOtherNodeid(changing, context),
+  }
   const retried = Object.entries(handlers).map(
     ([name, handler]) =>
       [name, retryWithSpace(handler, () => makeSpace(context, space), isRepeatable(name as OpcodeName))] as const,

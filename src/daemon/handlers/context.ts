@@ -3,6 +3,8 @@
 import type { Reply } from '../../fuse/messages.ts'
 import { invalidateInode } from '../../fuse/notify.ts'
 import { ENTRY_OUT_BYTES } from '../../fuse/protocol.ts'
+import { ERRNO } from '../../linux/errors.ts'
+import { close } from '../../linux/file.ts'
 import { Statx } from '../../linux/statx.ts'
 import type { ArenaMemory } from '../content/mount-arena.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
@@ -92,6 +94,38 @@ export function withPinned(context: Context, slot: number, call: (fd: number) =>
     return call(fd)
   } finally {
     files.unpin(slot, fd)
+  }
+}
+
+/** The same; where the inode has no descriptor because it is hidden, the answer is `hidden`. */
+export function withShown(
+  context: Context,
+  nodeid: number,
+  call: (fd: number) => number,
+  hidden: number = -ERRNO.ENODATA,
+): number {
+  const slot = slotOf(nodeid)
+  return context.files.isHidden(slot) ? hidden : withPinned(context, slot, call)
+}
+
+/**
+ * Runs `call` with the open file `handle`, or, of a file that is passed through and has no descriptor here, with one that is opened with `flags` for the
+ * occasion.
+ */
+export function withOpen(
+  { files }: Context,
+  slot: number,
+  handle: number,
+  flags: number,
+  call: (fd: number) => number,
+): number {
+  if (handle > 0) return call(handle - 1)
+  const fd = files.open(slot, flags)
+  if (fd < 0) return fd
+  try {
+    return call(fd)
+  } finally {
+    close(fd)
   }
 }
 

@@ -36,6 +36,10 @@ export function refusalHandlers(context: Context): Partial<Record<OpcodeName, Ha
     GETLK: () => -ERRNO.ENOSYS,
     SETLK: () => -ERRNO.ENOSYS,
     SETLKW: () => -ERRNO.ENOSYS,
+    /** Nothing to flush: nobody writes. ENOSYS tells the kernel not to ask again. */
+    FLUSH: () => -ERRNO.ENOSYS,
+    FSYNC: () => -ERRNO.ENOSYS,
+    FSYNCDIR: () => -ERRNO.ENOSYS,
     SYNCFS: () => -ERRNO.ENOSYS,
     DESTROY: () => 0,
     INTERRUPT(request) {

@@ -1,15 +1,15 @@
-/** WRITE, FALLOCATE, COPY_FILE_RANGE, FSYNC: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
+/** WRITE, FALLOCATE, COPY_FILE_RANGE: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
 
 import type { Reply, Request } from '../../fuse/messages.ts'
-import { FSYNC_FDATASYNC, type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
+import { type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
-import { copyFileRange, fallocate, fdatasync, fsync, pwrite, syncfs } from '../../linux/change.ts'
+import { copyFileRange, fallocate, fdatasync, fsync, pwrite } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_APPEND, O_DIRECTORY, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
+import { O_APPEND, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle, syncHandle } from '../open-handle.ts'
-import { type Context, slotOf } from './context.ts'
+import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle } from '../open-handle.ts'
+import { type Context, slotOf, withOpen } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
 /** As much as one copy_file_range(2) moves. */
@@ -20,56 +20,15 @@ export function copyTargetOf(request: Request): number {
   return request.u64(16)
 }
 
-/**
- * Which requests may be handled once more when there was no space. Not those that wait for the disk: a descriptor is told once of what could not be written back, so the second time all would
- * seem well; and what a synchronous write appends may be there already.
- */
-export function isRepeatable(name: OpcodeName): (request: Request) => boolean {
-  switch (name) {
-    case 'FSYNC':
-    case 'FSYNCDIR':
-    case 'SYNCFS':
-      return () => false
-    case 'WRITE':
-      return (request) => (request.u32(32) & O_DSYNC) === 0 && !isSynchronous(request.u32(4))
-    case 'COPY_FILE_RANGE':
-      return (request) => !isSynchronous(request.u32(28))
-    default:
-      return () => true
-  }
-}
-
-/** `marks`: the upper half of the handle of an open file. */
-const isSynchronous = (marks: number): boolean => (marks & (OPEN_DSYNC | OPEN_SYNC)) !== 0
-
 export function writingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
-  const { files } = context
-
-  /** Runs `call` with the open file `handle`, or, of a file that is passed through and has no descriptor here, one for the occasion. */
-  function withOpen(slot: number, handle: number, flags: number, call: (fd: number) => number): number {
-    if (handle > 0) return call(handle - 1)
-    const fd = files.open(slot, flags)
-    if (fd < 0) return fd
-    try {
-      return call(fd)
-    } finally {
-      close(fd)
-    }
-  }
-
-  function sync(request: Request, flags: number): number {
-    const call = request.u32(8) & FSYNC_FDATASYNC ? fdatasync : fsync
-    return withOpen(slotOf(request.nodeid), syncHandle(request.u32(0)), flags, call)
-  }
-
   function copy(request: Request): number {
     const from = slotOf(request.nodeid)
     const to = slotOf(copyTargetOf(request))
     const fromOffset = request.long(8)
     const toOffset = request.long(32)
     const length = Math.min(request.u64(40), COPY_BYTES_MAX)
-    return withOpen(from, ownHandle(request.u32(0)), O_RDONLY | O_NONBLOCK, (fromFd) =>
-      withOpen(to, ownHandle(request.u32(24)), O_WRONLY, (toFd) =>
+    return withOpen(context, from, ownHandle(request.u32(0)), O_RDONLY | O_NONBLOCK, (fromFd) =>
+      withOpen(context, to, ownHandle(request.u32(24)), O_WRONLY, (toFd) =>
         changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
           credentials.writing(request, () => copyFileRange(fromFd, fromOffset, toFd, toOffset, length)),
         ),
@@ -102,19 +61,25 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       // kernel tells no flags.
       const appends = (flags & O_APPEND) !== 0
       const isElsewhere = appends !== ((marks & OPEN_APPENDING) !== 0)
-      const length = withOpen(slot, isElsewhere ? 0 : handle, O_WRONLY | (flags & (O_APPEND | O_SYNC)), (fd) => {
-        // The end may lie before where the kernel takes it to be.
-        const start =
-          appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
-        const put = () =>
-          changeData(context, slot, fd, start, Number(offset) + data.length, () => {
-            const count = credentials.writing(request, () => pwrite(fd, data, data.length, offset))
-            return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
-          })
-        return request.u32(20) & WRITE_KILL_SUIDGID
-          ? changeAndDropSetId(credentials, request, fd, context.stat, put)
-          : put()
-      })
+      const length = withOpen(
+        context,
+        slot,
+        isElsewhere ? 0 : handle,
+        O_WRONLY | (flags & (O_APPEND | O_SYNC)),
+        (fd) => {
+          // The end may lie before where the kernel takes it to be.
+          const start =
+            appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
+          const put = () =>
+            changeData(context, slot, fd, start, Number(offset) + data.length, () => {
+              const count = credentials.writing(request, () => pwrite(fd, data, data.length, offset))
+              return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
+            })
+          return request.u32(20) & WRITE_KILL_SUIDGID
+            ? changeAndDropSetId(credentials, request, fd, context.stat, put)
+            : put()
+        },
+      )
       return written(length, reply)
     },
 
@@ -122,7 +87,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const offset = request.long(8)
       const length = request.long(16)
       const slot = slotOf(request.nodeid)
-      return withOpen(slot, ownHandle(request.u32(0)), O_WRONLY, (fd) =>
+      return withOpen(context, slot, ownHandle(request.u32(0)), O_WRONLY, (fd) =>
         changeData(context, slot, fd, Number(offset), Number(offset) + Number(length), () =>
           credentials.writing(request, () => fallocate(fd, request.u32(24), offset, length)),
         ),
@@ -130,9 +95,5 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     },
 
     COPY_FILE_RANGE: (request, reply) => written(copy(request), reply),
-
-    FSYNC: (request) => sync(request, O_RDONLY | O_NONBLOCK),
-    FSYNCDIR: (request) => sync(request, O_DIRECTORY),
-    SYNCFS: () => syncfs(context.source.handleMountFd >= 0 ? context.source.handleMountFd : context.source.rootFd),
   }
 }

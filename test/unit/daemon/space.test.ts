@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { isRepeatable } from '../../../src/daemon/handlers/writing.ts'
+import { isRepeatable } from '../../../src/daemon/handlers/repeatable.ts'
 import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/open-handle.ts'
 import { retryWithSpace, Space } from '../../../src/daemon/space.ts'
 import { Reply, Request } from '../../../src/fuse/messages.ts'

@@ -53,7 +53,7 @@ function read(ownFd: number, fuseFd: number) {
   request.words[body] = ownFd + 1
   request.words[body + 4] = SIZE
   const reply = new Reply(OUT_HEADER_BYTES + SIZE)
-  const result = readingHandlers(context).READ!(request, reply)
+  const result = readingHandlers(context, undefined).READ!(request, reply)
   return { result, counted: [stats.bytesFromHomes, stats.bytesFromFiles] }
 }
 

@@ -1,0 +1,65 @@
+/** OPEN, RELEASE of regular files, by ../opening-below.ts and ../opening.ts. */
+import { invalidateInode } from '../../fuse/notify.ts'
+import type { OpcodeName } from '../../fuse/protocol.ts'
+import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { close, O_ACCMODE, O_NONBLOCK, O_RDWR } from '../../linux/file.ts'
+import { SLOT } from '../inode-table.ts'
+import type { NearServing } from '../near/near-serving.ts'
+import { isWriting } from '../open-flags.ts'
+import { RELEASED, UNDECIDED } from '../opening.ts'
+import { OpeningBelow } from '../opening-below.ts'
+import { type Context, nodeidOf, slotOf } from './context.ts'
+import { lockKeyOf } from './locking.ts'
+import { freeSlot } from './lookup.ts'
+
+/** `near`: where memory is near somebody. */
+export function openingHandlers(context: Context, near: NearServing | undefined): Partial<Record<OpcodeName, Handler>> {
+  const { inodes, files, locks, opening, stat } = context
+  const below = new OpeningBelow(context)
+
+  return {
+    OPEN(request, reply) {
+      const slot = slotOf(request.nodeid)
+      const flags = request.u32(0)
+      const opened = opening.openWarm(slot, flags, stat, reply)
+      if (opened !== UNDECIDED) return opened
+      let fd = below.open(slot, flags, request.pid, stat)
+      if (fd < 0) return fd
+      near?.opened(fd, request.pid)
+      // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
+      // Also where stores through a mapping that is passed through are going to change them without a word.
+      if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
+        invalidateInode(context.fuseFd, request.nodeid, -1, 0)
+      const lock = inodes.lockOf(slot)
+      lock.lock()
+      let result: number
+      try {
+        result = opening.join(slot, fd, stat, flags, reply)
+      } finally {
+        lock.unlock()
+      }
+      if (result !== UNDECIDED) return result
+      if (isWriting(flags)) {
+        // What is open for writing proves nothing.
+        close(fd)
+        fd = files.open(slot, O_NONBLOCK)
+        if (fd < 0) return fd
+        near?.opened(fd, request.pid)
+      }
+      const { uniqueLow, uniqueHigh } = request
+      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
+      return NO_REPLY
+    },
+
+    RELEASE(request) {
+      const slot = slotOf(request.nodeid)
+      if (locks.mayHaveLocks(inodes.get(slot, SLOT.INO_LOW)))
+        context.tellKeeper({ type: 'released', key: lockKeyOf(inodes, slot), open: request.u32(4) })
+      const released = opening.release(slot, request.u32(0), request.u32(8))
+      // The copy that the kernel made for mappings of this file is no longer needed: all of its memory goes.
+      if (released & RELEASED.COPIED) context.invalidate({ nodeid: nodeidOf(slot), offset: 0 })
+      if (released & RELEASED.UNUSED) freeSlot(context, slot)
+      return 0
+    },
+  }
+}
