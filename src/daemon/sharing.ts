@@ -3,8 +3,9 @@
  */
 
 import { Families } from '../homes/families.ts'
-import type { HomeStorage, SourceFile } from '../homes/home-storage.ts'
+import type { SourceFile } from '../homes/home-storage.ts'
 import { type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
+import { ReopeningStorage } from '../homes/linux-reopening-storage.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { openByHandle } from '../linux/handle.ts'
@@ -64,7 +65,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
     parts.filesystems.isOfMount(inodes.get(slot, SLOT.FS), source.source.rootMountId)
       ? source.filesystem.identity
       : 'crossed'
-  const storage = new ReopeningStorage(inodes, source.source.handleMountFd, linuxStorage(parts))
+  const storage = new ReopeningStorage(linuxStorage(parts), reaching(inodes, source.source.handleMountFd))
   return new Keeper<ReachableFile, LinuxHome>({
     inodes,
     serving: parts.serving,
@@ -116,66 +117,20 @@ function reachable(inodes: InodeTable, slot: number, identity: string): Reachabl
   }
 }
 
-/**
- * Opens the file for the length of each call. No descriptor is kept of a file that nobody has open, and none that a call still uses
- * can be closed under it and given to another file.
- */
-class ReopeningStorage implements HomeStorage<ReachableFile, LinuxHome> {
-  readonly #inodes: InodeTable
-  readonly #mountFd: number
-  readonly #storage: LinuxHomeStorage
-  readonly #stat = new Statx()
-
-  constructor(inodes: InodeTable, mountFd: number, storage: LinuxHomeStorage) {
-    this.#inodes = inodes
-    this.#mountFd = mountFd
-    this.#storage = storage
-  }
-
-  stamp = this.#opened((file, fd) => this.#storage.stamp({ ...file, fd }))
-
-  extents = this.#opened((file, fd, start: number, length: number, limit: number) =>
-    this.#storage.extents({ ...file, fd }, start, length, limit),
-  )
-
-  createHome = this.#opened((file, fd) => this.#storage.createHome({ ...file, fd }))
-
-  isOpenForWriting = this.#opened((file, fd) => this.#storage.isOpenForWriting({ ...file, fd }))
-
-  reuseCounter = this.#opened((file, fd) => this.#storage.reuseCounter({ ...file, fd }))
-
-  homeExtents(...args: Parameters<LinuxHomeStorage['homeExtents']>) {
-    return this.#storage.homeExtents(...args)
-  }
-
-  dropHome(home: LinuxHome) {
-    return this.#storage.dropHome(home)
-  }
-
-  #opened<Rest extends unknown[], Result>(call: (file: ReachableFile, fd: number, ...rest: Rest) => Promise<Result>) {
-    return async (file: ReachableFile, ...rest: Rest): Promise<Result> => {
-      const fd = this.#open(file)
-      try {
-        return await call(file, fd, ...rest)
-      } finally {
-        close(fd)
-      }
-    }
-  }
-
-  /** Throws ESTALE where the file is gone, or cannot be reached any more. */
-  #open(file: ReachableFile): number {
+/** What gives a descriptor for reading, or throws: ESTALE where the file is gone, or cannot be reached any more. */
+function reaching(inodes: InodeTable, mountFd: number): (file: ReachableFile) => number {
+  const stat = new Statx()
+  return (file) => {
     if (file.handle.length > 0) {
-      const fd = openByHandle(this.#mountFd, file.handle, O_RDONLY | O_NONBLOCK)
+      const fd = openByHandle(mountFd, file.handle, O_RDONLY | O_NONBLOCK)
       if (fd < 0) throw new SystemError(-fd, 'open_by_handle_at')
       return fd
     }
-    const inodes = this.#inodes
     const isItsSlot = inodes.isInUse(file.slot) && inodes.get(file.slot, SLOT.GENERATION) === file.generation
     const fd = isItsSlot ? reopen(inodes.get(file.slot, SLOT.FD), O_RDONLY | O_NONBLOCK) : -ERRNO.ESTALE
     if (fd < 0) throw new SystemError(-fd, 'open')
     // The slot may have been given away while it was being opened.
-    if (this.#stat.ofFd(fd) === 0 && this.#stat.ino === file.ino) return fd
+    if (stat.ofFd(fd) === 0 && stat.ino === file.ino) return fd
     close(fd)
     throw new SystemError(ERRNO.ESTALE, 'open')
   }

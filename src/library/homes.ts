@@ -7,6 +7,7 @@ import path from 'node:path'
 import { Families, type FamiliesStatistics } from '../homes/families.ts'
 import type { HomeUsers, SourceFile } from '../homes/home-storage.ts'
 import { type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
+import { ReopeningStorage } from '../homes/linux-reopening-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open } from '../linux/file.ts'
@@ -46,18 +47,7 @@ export class Homes implements HomeUsers {
   /** `minShareBytes`: fewer shared bytes are not worth a home. */
   constructor(minShareBytes: number | undefined, events: HomesEvents) {
     this.#events = events
-    const storage = {
-      stamp: opened((file, fd) => this.#storage.stamp({ ...file, fd })),
-      extents: opened((file, fd, start: number, length: number, limit: number) =>
-        this.#storage.extents({ ...file, fd }, start, length, limit),
-      ),
-      createHome: opened((file, fd) => this.#storage.createHome({ ...file, fd })),
-      isOpenForWriting: opened((file, fd) => this.#storage.isOpenForWriting({ ...file, fd })),
-      reuseCounter: opened((file, fd) => this.#storage.reuseCounter({ ...file, fd })),
-      homeExtents: this.#storage.homeExtents.bind(this.#storage),
-      dropHome: this.#storage.dropHome.bind(this.#storage),
-    }
-    this.#families = new Families(storage, this, () => Date.now(), {
+    this.#families = new Families(new ReopeningStorage(this.#storage, openNamed), this, () => Date.now(), {
       ...(minShareBytes === undefined ? {} : { minShareBytes }),
       onForget: (key) => events.onForget(key),
     })
@@ -127,18 +117,15 @@ export class Homes implements HomeUsers {
   }
 }
 
-/** Opens the file by its name for the length of a call. Rejects with ESTALE where something else has the name now. */
-function opened<Rest extends unknown[], Result>(
-  call: (file: ReachableFile, fd: number, ...rest: Rest) => Promise<Result>,
-) {
-  return async (file: ReachableFile, ...rest: Rest): Promise<Result> => {
-    const fd = open(file.path, O_RDONLY | O_NONBLOCK)
-    try {
-      const { dev, ino } = fs.fstatSync(fd, { bigint: true })
-      if (dev !== file.dev || ino !== file.ino) throw new SystemError(ERRNO.ESTALE, 'open', file.path)
-      return await call(file, fd, ...rest)
-    } finally {
-      close(fd)
-    }
+/** A descriptor for reading of what has the file's name. Throws ESTALE where that is something else now. */
+function openNamed(file: ReachableFile): number {
+  const fd = open(file.path, O_RDONLY | O_NONBLOCK)
+  try {
+    const { dev, ino } = fs.fstatSync(fd, { bigint: true })
+    if (dev === file.dev && ino === file.ino) return fd
+    throw new SystemError(ERRNO.ESTALE, 'open', file.path)
+  } catch (error) {
+    close(fd)
+    throw error
   }
 }
