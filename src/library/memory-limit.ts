@@ -1,6 +1,10 @@
 /** The memory that an arena's pages, and what leads to them, may take: as it was said, or less while memory is short. */
+import { PAGE_BYTES } from '../cache/entry.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import type { Arena } from './arena.ts'
+
+/** The least that a cache can do something with. */
+export const MEMORY_MIN = 64 * PAGE_BYTES
 
 /** Context: the keeper's thread. */
 export class MemoryLimit {

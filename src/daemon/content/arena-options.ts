@@ -1,5 +1,4 @@
 /** What the user says about the memory of a mount's own. */
-import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { NumaMode } from '../../library/numa.ts'
 
 export interface ArenaOptions {
@@ -9,5 +8,4 @@ export interface ArenaOptions {
   readonly numa?: NumaMode
 }
 
-/** The least that a cache can do something with. */
-export const MEMORY_MIN = 64 * PAGE_BYTES
+export { MEMORY_MIN } from '../../library/memory-limit.ts'
