@@ -12,7 +12,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Programs of the system, the Debian package that brings each, and what they are wanted for. */
+/** Programs of the system (and a header), the Debian package that brings each, and what they are wanted for. */
 const PROGRAMS = [
   { program: 'mount', package: 'mount', purposes: ['test', 'demo', 'bench'] },
   { program: 'losetup', package: 'mount', purposes: ['test', 'demo', 'bench'] },
@@ -33,6 +33,7 @@ const PROGRAMS = [
   { program: 'chromium', package: 'chromium', purposes: ['test'] },
   { program: 'git', package: 'git', purposes: ['test', 'bench'] },
   { program: 'gcc', package: 'gcc', purposes: ['test'] },
+  { program: '/usr/include/linux/fuse.h', package: 'libc6-dev', purposes: ['test'] },
   { program: 'make', package: 'make', purposes: ['test'] },
   { program: 'qemu-system-x86_64', package: 'qemu-system-x86', purposes: ['test', 'bench'] },
   { program: 'qemu-io', package: 'qemu-utils', purposes: ['test'] },
@@ -153,6 +154,7 @@ function note(packages, why) {
 
 /** @param {string} program */
 function isOnPath(program) {
+  if (path.isAbsolute(program)) return fs.existsSync(program)
   const directories = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
   // Where Debian puts each version of PostgreSQL.
   const postgresql = '/usr/lib/postgresql'

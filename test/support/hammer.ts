@@ -1,17 +1,13 @@
 /**
  * Threads that work on one piece of shared memory at the same time, for tests of what must hold whoever comes first. They
- * run the compiled classes of dist/ (Node.js 20 does not take TypeScript), so those must be built: `npm run build`.
+ * run the compiled classes of dist/ (Node.js 20 does not take TypeScript), so those must be built: the need `build` of requires.ts.
  */
-import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { ROOT } from './sources.ts'
 
 const DIST = process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist')
-
-/** Why threads cannot be tested here, or undefined. */
-export const withoutThreads = fs.existsSync(path.join(DIST, 'daemon')) ? undefined : 'a build: npm run build'
 
 export interface Hammer {
   /** What each thread is told, one value per thread; all of them begin together. */

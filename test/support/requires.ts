@@ -15,6 +15,9 @@ import { readNodes } from '../../src/linux/numa.ts'
 import { whyNoMemoryCgroups } from './cgroups.ts'
 import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
+import { ROOT } from './sources.ts'
+
+const BUILT = process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist')
 
 interface Need {
   /** May `.ci/run` be expected to provide it? */
@@ -34,6 +37,10 @@ const NEEDS = {
   xfs: { provided: true, reason: () => withoutProgram('mkfs.xfs') ?? withoutFilesystem('xfs') },
   btrfs: { provided: true, reason: () => withoutProgram('mkfs.btrfs') ?? withoutFilesystem('btrfs') },
   ext4: { provided: true, reason: () => withoutProgram('mkfs.ext4') ?? withoutFilesystem('ext4') },
+  /** What tests with threads run: Node.js 20 does not take the TypeScript of src/. `npm test` has compiled it. */
+  build: { provided: true, reason: () => missingFile(path.join(BUILT, 'index.js')) },
+  /** The kernel's header of the FUSE protocol; Debian has it in libc6-dev's dependencies. */
+  'fuse-header': { provided: true, reason: () => missingFile('/usr/include/linux/fuse.h') },
   fuse: { provided: true, reason: () => (canOpen('/dev/fuse') ? undefined : '/dev/fuse cannot be opened') },
   'guest-kernel': { provided: process.arch === 'x64', reason: whyNoGuest },
   postgresql: {
@@ -66,8 +73,8 @@ const NEEDS = {
   'memory-cgroup': { provided: false, reason: whyNoMemoryCgroups },
 } as const satisfies Record<string, Need>
 
-/** A row of the table above, or a program that must be on the PATH, e.g. `program:bindfs`. */
-export type Requirement = keyof typeof NEEDS | `program:${string}`
+/** A row of the table above, a program that must be on the PATH, e.g. `program:bindfs`, or the oldest kernel that will do, e.g. `linux:6.13`. */
+export type Requirement = keyof typeof NEEDS | `program:${string}` | `linux:${number}.${number}`
 
 /**
  * The needs that this machine does not meet, each with its reason; empty where everything is there.
@@ -112,6 +119,8 @@ export function findProgram(name: string): string | undefined {
 function needOf(requirement: Requirement): Need {
   const program = requirement.startsWith('program:') ? requirement.slice('program:'.length) : undefined
   if (program !== undefined) return { provided: true, reason: () => withoutProgram(program) }
+  const kernel = /^linux:(\d+)\.(\d+)$/.exec(requirement)
+  if (kernel !== null) return { provided: false, reason: () => olderThan(Number(kernel[1]), Number(kernel[2])) }
   const need = NEEDS[requirement as keyof typeof NEEDS]
   if (need === undefined) throw new Error(`unknown requirement '${requirement}'`)
   return need
@@ -119,6 +128,10 @@ function needOf(requirement: Requirement): Need {
 
 function withoutProgram(name: string): string | undefined {
   return findProgram(name) === undefined ? `no program ${name}` : undefined
+}
+
+function missingFile(name: string): string | undefined {
+  return fs.existsSync(name) ? undefined : `no ${name}`
 }
 
 function withoutFilesystem(name: string): string | undefined {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
-import { describeWith, findProgram } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 import { samepage, samepageInShell } from '../support/samepage.ts'
 import { ROOT } from '../support/sources.ts'
 
@@ -83,7 +83,7 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
     expect(planOf('--domain', 'dir', at('x')).savedBytes).toBe(0)
   })
 
-  test.skipIf(findProgram('chattr') === undefined)('what it leaves alone is counted by reason', () => {
+  testWith(['program:chattr'], 'what it leaves alone is counted by reason', () => {
     newTree('a', 'busy', 'immutable')
     writeSynced(at('small'), noise(8 * PAGE, 1))
     const fd = fs.openSync(at('busy'), 'r+')

@@ -28,7 +28,7 @@ import {
   writeSynced,
 } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
-import { describeWith, requires } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 const SIZE = 512 * MEBIBYTE
 const ALL = Number.MAX_SAFE_INTEGER
@@ -385,7 +385,8 @@ for (const kind of ['xfs', 'btrfs'] as const) {
 }
 
 describeWith(['root', 'loop', 'xfs'], 'homes that stay where they are on XFS', () => {
-  test.skipIf(requires('program:xfs_fsr').length > 0)(
+  testWith(
+    ['program:xfs_fsr'],
     'attack: xfs_fsr finds unnamed files and moves them, but leaves homes alone',
     async () => {
       await using filesystem = await loopFilesystem('xfs', { size: SIZE })

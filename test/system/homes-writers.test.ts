@@ -9,13 +9,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { close, O_PATH, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../../src/linux/handle.ts'
-import { isKernelOlder } from '../../src/linux/kernel-version.ts'
 import { isOpenForWriting } from '../../src/linux/lease.ts'
 import { openReadOnlyTree } from '../../src/linux/mount-tree.ts'
 import { cString, libc, type Pointer } from '../../src/linux/native.ts'
 import { MEBIBYTE, noise, PAGE, run, stampOf, withFd, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
-import { describeWith } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 const mmap = libc<[address: Pointer, length: number, protection: number, flags: number, fd: number, offset: number]>(
   'mmap',
@@ -126,7 +125,7 @@ for (const kind of ['xfs', 'btrfs'] as const) {
       close(reader)
     })
 
-    test.skipIf(isKernelOlder(6, 13))('every write between two looks makes another ctime (Linux 6.13)', () => {
+    testWith(['linux:6.13'], 'every write between two looks makes another ctime', () => {
       writeSynced(at('stamped'), noise(PAGE, 5))
       const writer = fs.openSync(at('stamped'), 'r+')
       const stamps = new Set<string>()

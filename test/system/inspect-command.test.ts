@@ -9,7 +9,7 @@ import { residentPages } from '../../src/linux/mincore.ts'
 import { clone, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
 import { inspect, inspectResident, SAMEPAGE, samepage } from '../support/inspect.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
-import { describeWith, findProgram } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 const ESCAPE = '\x1b'
 
@@ -60,27 +60,24 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     expect(lines.some((line) => line !== line.trimEnd())).toBe(false)
   })
 
-  test.skipIf(findProgram('script') === undefined)(
-    'on a terminal: colours, unless NO_COLOR is set; and progress',
-    () => {
-      const onTerminal = (environment: Record<string, string>) =>
-        spawnSync(
-          'script',
-          ['--quiet', '--return', '--command', `${process.execPath} ${SAMEPAGE} inspect ${tree}`, '/dev/null'],
-          {
-            encoding: 'utf8',
-            env: { PATH: process.env.PATH, TERM: 'xterm-256color', ...environment },
-          },
-        )
-      const colored = onTerminal({})
-      expect(colored.status).toBe(0)
-      expect(colored.stdout).toContain(`${ESCAPE}[1mBy directory${ESCAPE}[22m`)
-      expect(colored.stdout).toMatch(/walking .*files, .*files\/s/)
-      const plain = onTerminal({ NO_COLOR: '1' })
-      expect(plain.stdout).toContain('By directory')
-      expect(plain.stdout).not.toContain(`${ESCAPE}[1m`)
-    },
-  )
+  testWith(['program:script'], 'on a terminal: colours, unless NO_COLOR is set; and progress', () => {
+    const onTerminal = (environment: Record<string, string>) =>
+      spawnSync(
+        'script',
+        ['--quiet', '--return', '--command', `${process.execPath} ${SAMEPAGE} inspect ${tree}`, '/dev/null'],
+        {
+          encoding: 'utf8',
+          env: { PATH: process.env.PATH, TERM: 'xterm-256color', ...environment },
+        },
+      )
+    const colored = onTerminal({})
+    expect(colored.status).toBe(0)
+    expect(colored.stdout).toContain(`${ESCAPE}[1mBy directory${ESCAPE}[22m`)
+    expect(colored.stdout).toMatch(/walking .*files, .*files\/s/)
+    const plain = onTerminal({ NO_COLOR: '1' })
+    expect(plain.stdout).toContain('By directory')
+    expect(plain.stdout).not.toContain(`${ESCAPE}[1m`)
+  })
 
   test('--json is documented field by field', () => {
     const documented = fs.readFileSync(path.join(import.meta.dirname, '../../docs/inspect.md'), 'utf8')

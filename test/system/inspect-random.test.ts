@@ -14,7 +14,7 @@ import { O_RDWR } from '../../src/linux/file.ts'
 import { noise, PAGE, run, withFd } from '../support/files.ts'
 import { inspect } from '../support/inspect.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
-import { describeWith, findProgram } from '../support/requires.ts'
+import { describeWith } from '../support/requires.ts'
 
 const FILES = 6
 const PAGES_MAX = 48
@@ -122,9 +122,8 @@ function truthOf(files: string[]): Truth {
   return { blocks, cachedPages, flaggedBlocks: flagged.size }
 }
 
-/** Pages in memory as fincore counts them; `otherwise` where the machine has no fincore. */
-function fincorePages(files: string[], otherwise: number): number {
-  if (findProgram('fincore') === undefined) return otherwise
+/** Pages in memory as fincore counts them. */
+function fincorePages(files: string[]): number {
   const counts = run('fincore', '--noheadings', '--bytes', '--output', 'PAGES', ...files)
   return counts.split('\n').reduce((sum, count) => sum + Number(count), 0)
 }
@@ -136,7 +135,7 @@ function sameMoment(tree: string, files: string[]): { truth: Truth; report: Repo
     const before = truthOf(files)
     const report = inspect(tree)
     const truth = truthOf(files)
-    const fincore = fincorePages(files, truth.cachedPages)
+    const fincore = fincorePages(files)
     if (isDeepStrictEqual(before, truth) && fincore === truth.cachedPages) return { truth, report }
     told.push(`${before.cachedPages} → ${truth.cachedPages} pages, fincore says ${fincore}`)
   }
@@ -145,7 +144,7 @@ function sameMoment(tree: string, files: string[]): { truth: Truth; report: Repo
 
 for (const kind of ['xfs', 'btrfs'] as const) {
   describeWith(
-    ['root', 'loop', 'cachestat', kind, 'program:xfs_io', 'program:filefrag'],
+    ['root', 'loop', 'cachestat', kind, 'program:xfs_io', 'program:filefrag', 'program:fincore'],
     `inspect, random, ${kind}`,
     () => {
       test('says what filefrag and mincore say', async () => {

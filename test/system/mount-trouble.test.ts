@@ -11,14 +11,13 @@ import { expect, test } from 'vitest'
 import { cloneFile } from '../../src/linux/clone.ts'
 import { ERRNO } from '../../src/linux/errors.ts'
 import { close, O_RDONLY, O_RDWR, open } from '../../src/linux/file.ts'
-import { isKernelOlder } from '../../src/linux/kernel-version.ts'
 import { type Client, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, forgetCached, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, type MountOptions, mounted } from '../support/mounted.ts'
 import { PYTHON, pythonProgram } from '../support/observe.ts'
-import { describeWith, findProgram } from '../support/requires.ts'
+import { describeWith, findProgram, testWith } from '../support/requires.ts'
 import { smallTmpfs } from '../support/small-tmpfs.ts'
 
 const SETTLED_MS = 60
@@ -447,7 +446,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'more inodes than there is room fo
     expect(fs.readFileSync(through('file7'), 'utf8')).toBe('')
   })
 
-  test.skipIf(isKernelOlder(6, 18))('have room when the kernel has been asked to forget some', async () => {
+  testWith(['linux:6.18'], 'have room when the kernel has been asked to forget some', async () => {
     await using filesystem = await loopFilesystem('xfs')
     fs.mkdirSync(`${filesystem.path}/directory`)
     for (let i = 0; i < COUNT; i++) fs.writeFileSync(`${filesystem.path}/directory/file${i}`, String(i))

@@ -33,7 +33,7 @@ import {
   writeSynced,
 } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
-import { describeWith, requires } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 const REFLINK_KINDS = ['xfs', 'btrfs'] as const
 const SIZE = 512 * MEBIBYTE
@@ -112,7 +112,7 @@ for (const kind of REFLINK_KINDS) {
       expect(lists).toEqual(expected)
     })
 
-    test.skipIf(requires('program:filefrag').length > 0)('random layouts agree with filefrag', () => {
+    testWith(['program:filefrag'], 'random layouts agree with filefrag', () => {
       const blocks = 64
       const step = fc.record({
         operation: fc.constantFrom('write', 'write', 'punch', 'allocate', 'cloneRange'),
@@ -230,7 +230,8 @@ for (const kind of REFLINK_KINDS) {
 }
 
 describeWith(['root', 'loop', 'xfs'], 'blocks that move on XFS', () => {
-  test.skipIf(requires('program:xfs_fsr').length > 0)(
+  testWith(
+    ['program:xfs_fsr'],
     'attack: xfs_fsr moves a file under the same size and content, and only FIEMAP tells',
     async () => {
       await using filesystem = await loopFilesystem('xfs', { size: SIZE })

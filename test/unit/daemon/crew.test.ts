@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Crew, WORKER_STATE } from '../../../src/daemon/crew.ts'
-import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
+import { hammer, testSeed } from '../../support/hammer.ts'
+import { describeWith } from '../../support/requires.ts'
 
 const { PARKED, RECEIVING, BUSY } = WORKER_STATE
 const newCrew = (size: number) => new Crew(Crew.allocate(size))
@@ -107,7 +108,7 @@ test('in any order: as many are in as are not parked, and somebody receives unle
   )
 })
 
-describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
+describeWith(['build'], 'threads', () => {
   test('serve all requests, however they park and are called in', async () => {
     const seed = testSeed()
     const workers = 4

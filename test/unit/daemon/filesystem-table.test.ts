@@ -1,9 +1,10 @@
 /** File systems and subvolumes: each found again, and inode numbers kept apart. */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { FilesystemTable } from '../../../src/daemon/filesystem-table.ts'
 import { Statx } from '../../../src/linux/statx.ts'
-import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
+import { hammer, testSeed } from '../../support/hammer.ts'
+import { describeWith } from '../../support/requires.ts'
 
 const STATX_MNT_ID = 0x1000
 
@@ -133,7 +134,7 @@ test('the check finds what is wrong', () => {
   }
 })
 
-describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
+describeWith(['build'], 'threads', () => {
   test('that see the same ones for the first time give each one index', async () => {
     const seed = testSeed()
     const buffer = FilesystemTable.allocate(300)

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { HANDLE_BYTES_MAX, InodeKey, InodeTable, KIND_ONCE, SLOT, SLOT_FLAG } from '../../../src/daemon/inode-table.ts'
-import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
+import { hammer, testSeed } from '../../support/hammer.ts'
+import { describeWith } from '../../support/requires.ts'
 
 /** Inode `number` of a file system in its `life`-th life: numbers are used again, with another handle. */
 interface Inode {
@@ -226,7 +227,7 @@ describe('one thread', () => {
   })
 })
 
-describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
+describeWith(['build'], 'threads', () => {
   test('that look up, open, close, replace and forget the same inodes lose none and share no slot', async () => {
     const seed = testSeed()
     const buffer = InodeTable.allocate(50_000)

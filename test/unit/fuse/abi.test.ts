@@ -6,9 +6,9 @@ import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import * as protocol from '../../../src/fuse/protocol.ts'
-import { findProgram } from '../../support/requires.ts'
+import { describeWith } from '../../support/requires.ts'
 
 /** struct of the header ← size here. */
 const SIZES: Record<string, number> = {
@@ -148,77 +148,70 @@ const CONSTANTS: Record<string, bigint> = Object.fromEntries([
   ...Object.entries(protocol.FOPEN).map(([name, value]) => [`FOPEN_${name}`, BigInt(value)]),
 ])
 
-const missing = ['gcc']
-  .filter((program) => findProgram(program) === undefined)
-  .concat(fs.existsSync('/usr/include/linux/fuse.h') ? [] : ['/usr/include/linux/fuse.h'])
+describeWith(['program:gcc', 'fuse-header'], "the kernel's header", () => {
+  const header = new Map<string, bigint>()
 
-describe.skipIf(missing.length > 0)(
-  missing.length > 0 ? `the kernel's header [needs ${missing}]` : "the kernel's header",
-  () => {
-    const header = new Map<string, bigint>()
-
-    beforeAll(() => {
-      const text = fs.readFileSync('/usr/include/linux/fuse.h', 'utf8')
-      const has = (word: string) => new RegExp(`\\b${word}\\b`).test(text)
-      const lines: string[] = []
-      const print = (name: string, expression: string) =>
-        lines.push(`printf("${name} %llu\\n", (unsigned long long)(${expression}));`)
-      const structs = [...Object.keys(SIZES), ...Object.values(BODIES).map(([struct]) => struct)]
-      for (const struct of new Set(structs))
-        if (struct.startsWith('fuse_') && has(`struct ${struct}`)) print(struct, `sizeof(struct ${struct})`)
-      print('FUSE_COMPAT_SETXATTR_IN_SIZE', 'FUSE_COMPAT_SETXATTR_IN_SIZE')
-      for (const place of Object.keys(OFFSETS)) {
-        const [struct, field] = place.split('.') as [string, string]
-        const body = new RegExp(`struct ${struct} \\{[^}]*\\b${field}\\b`)
-        if (body.test(text)) print(place, `offsetof(struct ${struct}, ${field})`)
-      }
-      for (const name of Object.keys(CONSTANTS)) if (has(name)) print(name, name)
-      for (const { name } of protocol.OPCODE_ROWS) if (has(`FUSE_${name}`)) print(`opcode ${name}`, `FUSE_${name}`)
-      for (const name of Object.keys(protocol.NOTIFY))
-        if (has(`FUSE_NOTIFY_${name}`)) print(`notify ${name}`, `FUSE_NOTIFY_${name}`)
-      print('minor', 'FUSE_KERNEL_MINOR_VERSION')
-
-      const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-abi-'))
-      try {
-        const program = path.join(directory, 'abi')
-        const source = `#include <linux/fuse.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n${lines.join('\n')}\nreturn 0;\n}\n`
-        fs.writeFileSync(`${program}.c`, source)
-        const compiled = spawnSync('gcc', ['-w', '-o', program, `${program}.c`], { encoding: 'utf8' })
-        expect(compiled.stderr).toBe('')
-        for (const line of spawnSync(program, { encoding: 'utf8' }).stdout.trim().split('\n')) {
-          const space = line.lastIndexOf(' ')
-          header.set(line.slice(0, space), BigInt(line.slice(space + 1)))
-        }
-      } finally {
-        fs.rmSync(directory, { recursive: true })
-      }
-      expect(header.size).toBeGreaterThan(150)
-    })
-
-    /** Compares what the header has of `ours`. */
-    function expectSame(ours: [string, number | bigint][]): void {
-      const known = ours.filter(([name]) => header.has(name))
-      expect(known.length).toBeGreaterThan(0)
-      expect(known.map(([name, value]) => `${name} ${value}`)).toEqual(
-        known.map(([name]) => `${name} ${header.get(name)}`),
-      )
+  beforeAll(() => {
+    const text = fs.readFileSync('/usr/include/linux/fuse.h', 'utf8')
+    const has = (word: string) => new RegExp(`\\b${word}\\b`).test(text)
+    const lines: string[] = []
+    const print = (name: string, expression: string) =>
+      lines.push(`printf("${name} %llu\\n", (unsigned long long)(${expression}));`)
+    const structs = [...Object.keys(SIZES), ...Object.values(BODIES).map(([struct]) => struct)]
+    for (const struct of new Set(structs))
+      if (struct.startsWith('fuse_') && has(`struct ${struct}`)) print(struct, `sizeof(struct ${struct})`)
+    print('FUSE_COMPAT_SETXATTR_IN_SIZE', 'FUSE_COMPAT_SETXATTR_IN_SIZE')
+    for (const place of Object.keys(OFFSETS)) {
+      const [struct, field] = place.split('.') as [string, string]
+      const body = new RegExp(`struct ${struct} \\{[^}]*\\b${field}\\b`)
+      if (body.test(text)) print(place, `offsetof(struct ${struct}, ${field})`)
     }
+    for (const name of Object.keys(CONSTANTS)) if (has(name)) print(name, name)
+    for (const { name } of protocol.OPCODE_ROWS) if (has(`FUSE_${name}`)) print(`opcode ${name}`, `FUSE_${name}`)
+    for (const name of Object.keys(protocol.NOTIFY))
+      if (has(`FUSE_NOTIFY_${name}`)) print(`notify ${name}`, `FUSE_NOTIFY_${name}`)
+    print('minor', 'FUSE_KERNEL_MINOR_VERSION')
 
-    test('sizes of structures', () => expectSame(Object.entries(SIZES)))
-    test('places of fields', () => expectSame(Object.entries(OFFSETS)))
-    test('flags and other constants', () => expectSame(Object.entries(CONSTANTS)))
-    test('numbers of opcodes and notifications', () => {
-      expectSame(protocol.OPCODE_ROWS.map(({ name, code }) => [`opcode ${name}`, code]))
-      expectSame(Object.entries(protocol.NOTIFY).map(([name, code]) => [`notify ${name}`, code]))
-    })
-
-    test('the shortest request of each opcode', () => {
-      for (const { name, bytesMin } of protocol.OPCODE_ROWS) {
-        const [struct, names] = BODIES[name]
-        // INIT's grew with the protocol: 16 bytes is what the first had, of which more is read only where it is there.
-        if (name === 'INIT' || (struct !== '' && !header.has(struct))) continue
-        expect(`${name} ${bytesMin}`).toBe(`${name} ${Number(struct === '' ? 0n : header.get(struct)) + names * 2}`)
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-abi-'))
+    try {
+      const program = path.join(directory, 'abi')
+      const source = `#include <linux/fuse.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n${lines.join('\n')}\nreturn 0;\n}\n`
+      fs.writeFileSync(`${program}.c`, source)
+      const compiled = spawnSync('gcc', ['-w', '-o', program, `${program}.c`], { encoding: 'utf8' })
+      expect(compiled.stderr).toBe('')
+      for (const line of spawnSync(program, { encoding: 'utf8' }).stdout.trim().split('\n')) {
+        const space = line.lastIndexOf(' ')
+        header.set(line.slice(0, space), BigInt(line.slice(space + 1)))
       }
-    })
-  },
-)
+    } finally {
+      fs.rmSync(directory, { recursive: true })
+    }
+    expect(header.size).toBeGreaterThan(150)
+  })
+
+  /** Compares what the header has of `ours`. */
+  function expectSame(ours: [string, number | bigint][]): void {
+    const known = ours.filter(([name]) => header.has(name))
+    expect(known.length).toBeGreaterThan(0)
+    expect(known.map(([name, value]) => `${name} ${value}`)).toEqual(
+      known.map(([name]) => `${name} ${header.get(name)}`),
+    )
+  }
+
+  test('sizes of structures', () => expectSame(Object.entries(SIZES)))
+  test('places of fields', () => expectSame(Object.entries(OFFSETS)))
+  test('flags and other constants', () => expectSame(Object.entries(CONSTANTS)))
+  test('numbers of opcodes and notifications', () => {
+    expectSame(protocol.OPCODE_ROWS.map(({ name, code }) => [`opcode ${name}`, code]))
+    expectSame(Object.entries(protocol.NOTIFY).map(([name, code]) => [`notify ${name}`, code]))
+  })
+
+  test('the shortest request of each opcode', () => {
+    for (const { name, bytesMin } of protocol.OPCODE_ROWS) {
+      const [struct, names] = BODIES[name]
+      // INIT's grew with the protocol: 16 bytes is what the first had, of which more is read only where it is there.
+      if (name === 'INIT' || (struct !== '' && !header.has(struct))) continue
+      expect(`${name} ${bytesMin}`).toBe(`${name} ${Number(struct === '' ? 0n : header.get(struct)) + names * 2}`)
+    }
+  })
+})

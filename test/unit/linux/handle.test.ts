@@ -11,6 +11,7 @@ import {
   openByHandle,
 } from '../../../src/linux/handle.ts'
 import { cString } from '../../../src/linux/native.ts'
+import { testWith } from '../../support/requires.ts'
 
 function handleOf(type: number, ...words: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.of(words.length * 4, type, ...words).buffer)
@@ -69,7 +70,7 @@ describe('handles of tmpfs', () => {
     expect(nameToHandle(dirFd, cString('none'), new Uint8Array(HANDLE_ROOM))).toBe(-ERRNO.ENOENT)
   })
 
-  it.skipIf(process.getuid?.() !== 0)('open the inode until it is gone', () => {
+  testWith(['root'], 'open the inode until it is gone', () => {
     const handle = new Uint8Array(HANDLE_ROOM)
     const size = nameToHandle(dirFd, cString('file'), handle)
     const mountFd = open(directory, O_RDONLY)

@@ -30,3 +30,9 @@ test('unless CI is told to do without it', () => {
 test('a misspelt requirement is an error everywhere', () => {
   expect(() => requires('xsf' as Requirement)).toThrow("unknown requirement 'xsf'")
 })
+
+test('a kernel that is too old is told, and never an error: no build machine can be expected to have another', () => {
+  vi.stubEnv('CI', 'true')
+  expect(requires('linux:2.6')).toEqual([])
+  expect(requires('linux:999.1')).toEqual([expect.stringMatching(/^linux:999\.1: Linux .* is older than 999\.1$/)])
+})

@@ -1,8 +1,9 @@
 /** A lock in shared memory: alone, and with real threads. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { SharedMutex } from '../../../src/util/shared-mutex.ts'
-import { hammer, testSeed, withoutThreads } from '../../support/hammer.ts'
+import { hammer, testSeed } from '../../support/hammer.ts'
+import { describeWith } from '../../support/requires.ts'
 
 test('the word says free, held, or held with somebody waiting', () => {
   const words = new Int32Array(new SharedArrayBuffer(16))
@@ -13,7 +14,7 @@ test('the word says free, held, or held with somebody waiting', () => {
   expect([...words]).toEqual([0, 0, 0, 0])
 })
 
-describe.skipIf(withoutThreads)(`threads${withoutThreads ? ` [needs ${withoutThreads}]` : ''}`, () => {
+describeWith(['build'], 'threads', () => {
   test('one at a time is inside, and none is left waiting', async () => {
     const seed = testSeed()
     const memory = new SharedArrayBuffer(64)
