@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import koffi from 'koffi'
 import { EntryKind } from '../../src/cache/entry.ts'
@@ -12,6 +11,7 @@ import { PageCache } from '../../src/library/page-cache.ts'
 import { mapFile, PROT, unmapFile } from '../../src/linux/mapping.ts'
 import { ExtentList } from '../../src/storage/extents.ts'
 import { readExtents } from '../../src/storage/read-extents.ts'
+import { settle } from '../support/settled.ts'
 import { PAGE, pageContent, readPages, writeFile } from './rig/cached.ts'
 import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
@@ -49,14 +49,14 @@ function readOften(cache: PageCache, file: CachedFile, count: number): void {
 /** A file that has a clone: before Linux 6.2 only such a one gets a home in mode auto. */
 async function clonedFile(path: string, file: number, pages = PAGES): Promise<string> {
   clone(writeFile(path, file, pages), `${path}-clone`)
-  await sleep(50)
+  await settle()
   return path
 }
 
 /** Writes a file, and waits until it can be told from a file that is being written. */
 async function settledFile(path: string, file: number, pages = PAGES): Promise<string> {
   writeFile(path, file, pages)
-  await sleep(50)
+  await settle()
   return path
 }
 
@@ -129,7 +129,7 @@ guestTest('a clone of pages on the device is its own where it is written, and no
   await using cache = await PageCache.create(options)
   await settledFile('/pmem/base', 3)
   clone('/pmem/base', '/pmem/clone')
-  await sleep(50)
+  await settle()
   await using base = await cache.open('/pmem/base')
   await using written = await cache.open('/pmem/clone', 'r+')
   readPages(written, 3, 0, PAGES)

@@ -10,6 +10,7 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StatusReport } from '../../src/daemon/status.ts'
 import { clonesKeepDax } from '../../src/linux/dax.ts'
+import { settle } from '../support/settled.ts'
 import { runAnywhere } from './rig/affinity.ts'
 import { PAGE, pageContent, writeFile } from './rig/cached.ts'
 import { cachedPages, clone, cloneOnDax } from './rig/files.ts'
@@ -19,8 +20,6 @@ import { type Mount, startMount, status } from './rig/mounts.ts'
 const SOURCE = '/pmem/dax-modes'
 const PAGES = 64
 const CLONES = ['original', 'a', 'b']
-/** A file that was changed just now does not share yet. */
-const SETTLED_MS = 100
 const TEST_MS_MAX = 300_000
 /** Of the clones' pages, those that are promoted when they are read over and over; the last ones take long to be sampled. */
 const PROMOTED_MIN = 48
@@ -95,7 +94,7 @@ async function withMount(args: readonly string[], body: (mount: Mount) => Promis
   try {
     makeFamily()
     writeFile(`${SOURCE}/alone`, 2, PAGES)
-    await sleep(SETTLED_MS)
+    await settle()
     const mount = await startMount(SOURCE, '/tmp/dax-modes', ['--no-passthrough', '--workers', '2', ...args])
     try {
       await body(mount)
@@ -167,7 +166,7 @@ async function write(mount: Mount): Promise<void> {
       fs.closeSync(writer)
     }
     for (const other of CLONES) if (other !== name) expectFile(mount, other, 1)
-    await sleep(SETTLED_MS)
+    await settle()
     assert.ok(fs.readFileSync(path).equals(wanted), `${name}, opened anew`)
     clone(`${SOURCE}/b`, `${SOURCE}/${name}`)
     await sleep(1100)
@@ -211,7 +210,7 @@ async function retire(mount: Mount): Promise<void> {
   const { directPages, promotedBytes } = (await status(mount.mountpoint)).dax!
   assert.deepEqual({ directPages, promotedBytes }, { directPages: 0, promotedBytes: 0 })
   makeFamily(5)
-  await sleep(SETTLED_MS)
+  await settle()
   for (let i = 0; i < 10; i++) for (const name of CLONES) expectFile(mount, name, 5)
   assert.equal((await status(mount.mountpoint)).dax!.homes, 1)
 }

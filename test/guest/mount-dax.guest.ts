@@ -1,7 +1,7 @@
 /** A mount of a directory on persistent memory: bytes, clones, and what is written through it. */
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { settle } from '../support/settled.ts'
 import { cachedPages, cloneOnDax } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
 import { startMount, status } from './rig/mounts.ts'
@@ -20,8 +20,7 @@ guestTest(
     fs.writeFileSync(`${SOURCE}/original`, content, { flush: true })
     fs.writeFileSync(`${SOURCE}/alone`, alone, { flush: true })
     for (const name of ['a', 'b']) cloneOnDax(`${SOURCE}/original`, `${SOURCE}/${name}`)
-    // A file that was changed just now does not share yet.
-    await sleep(100)
+    await settle()
     const mount = await startMount(SOURCE, MOUNTPOINT, ['--workers', '2'])
     try {
       for (const name of ['original', 'a', 'b'])

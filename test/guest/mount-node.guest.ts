@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { StatusReport } from '../../src/daemon/status.ts'
 import { close, O_RDONLY, open } from '../../src/linux/file.ts'
 import { type Placement, placePages } from '../../src/linux/page-placement.ts'
+import { settle } from '../support/settled.ts'
 import { runOn } from './rig/affinity.ts'
 import { clone } from './rig/files.ts'
 import { guestTest } from './rig/guest-test.ts'
@@ -24,7 +25,7 @@ guestTest(
       fs.writeFileSync(`${source}/image`, content)
       for (const name of ['a', 'b']) clone(`${source}/image`, `${source}/${name}`)
       execFileSync('sync')
-      await sleep(100)
+      await settle()
       const mounts = await Promise.all([1, 2].map((node) => mountOn(node, source)))
       try {
         runOn(0)

@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { settle } from '../support/settled.ts'
 import { runAnywhere } from './rig/affinity.ts'
 import { PAGE, pageContent, writeFile } from './rig/cached.ts'
 import { guestTest } from './rig/guest-test.ts'
@@ -16,8 +17,6 @@ import { type Mount, servingProcess, startMount, status, withXfs } from './rig/m
 
 const SOURCE = '/tmp/numa-source'
 const PAGES = 64
-/** A younger file is passed through. */
-const SETTLED_MS = 100
 const TEST_MS_MAX = 300_000
 const READERS = [0, 1, 2]
 
@@ -28,7 +27,7 @@ guestTest(
       for (const node of READERS) {
         writeFile(`${SOURCE}/of-${node}`, node, PAGES)
       }
-      await sleep(SETTLED_MS)
+      await settle()
       for (const node of READERS) readOn(node, mountpoint, `of-${node}`)
       for (const node of READERS) assert.deepEqual(placement(mountpoint, node), new Array(PAGES).fill([node]))
       const loaded = await status(mountpoint)
@@ -53,7 +52,7 @@ guestTest(
       for (const node of READERS) readOn(node, mountpoint, 'of-0')
       fs.closeSync(writer)
       fs.closeSync(reader)
-      await sleep(SETTLED_MS)
+      await settle()
       for (const node of READERS) readOn(node, mountpoint, 'of-0')
       const written = (await status(mountpoint)).numa!
       assert.ok(written.replicasCollapsed >= PAGES, `${written.replicasCollapsed} collapsed`)
@@ -65,7 +64,7 @@ guestTest(
 
       // Pages that are one for two files get replicas as others do.
       for (const name of ['one', 'two']) writeFile(`${SOURCE}/${name}`, 4, PAGES)
-      await sleep(SETTLED_MS)
+      await settle()
       for (const name of ['one', 'two']) readOn(0, mountpoint, name)
       const merged = await status(mountpoint)
       assert.equal(merged.merge!.pagesSharing, PAGES)
@@ -80,7 +79,7 @@ guestTest(
   (note) =>
     withNumaMount('inode', async ({ mountpoint }) => {
       writeFile(`${SOURCE}/file`, 5, PAGES)
-      await sleep(SETTLED_MS)
+      await settle()
       for (const node of READERS) {
         readOn(node, mountpoint, 'file')
         assert.deepEqual(placement(mountpoint, 5), new Array(PAGES).fill(READERS.slice(0, node + 1)))
@@ -103,7 +102,7 @@ guestTest(
       for (const node of READERS) readOn(node, mountpoint, 'file')
       fs.closeSync(writer)
       fs.closeSync(reader)
-      await sleep(SETTLED_MS)
+      await settle()
       for (const node of READERS) readOn(node, mountpoint, 'file')
     }),
   TEST_MS_MAX,

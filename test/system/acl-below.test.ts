@@ -1,12 +1,12 @@
 /** An access control list that a file is given below the mount holds in it, also under a name by which the kernel meets the file for the first time. */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
 import { run } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 /** As the kernel has it: owner rw-, user 1234 r--, group ---, mask r--, others ---. */
 const ACL = '02000000 01000600ffffffff 02000400d2040000 04000000ffffffff 10000400ffffffff 20000000ffffffff'.replaceAll(
@@ -22,7 +22,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an access cont
     await using xfs = await loopFilesystem('xfs')
     fs.chmodSync(xfs.path, 0o755)
     fs.writeFileSync(`${xfs.path}/file`, 'content', { mode: 0o600 })
-    await sleep(50)
+    await settle()
     await using mount = await mounted(xfs.path, { flags: { timeout: 100, allowOther: true } })
     await using root = startClient()
     await using user = startClient(['setpriv', '--reuid', '1234', '--regid', '1234', '--clear-groups'])

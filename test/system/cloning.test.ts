@@ -1,7 +1,6 @@
 /** cp(1) of a large image through the mount is a reflink below: at once, without memory, and the copy shares, dirty data included. */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
 import { isShareable } from '../../src/storage/extents.ts'
@@ -9,12 +8,12 @@ import { extentsOf, forgetCached, MEBIBYTE, noise, overwrite, run, withFd } from
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 10 * 2 ** 30
 /** Where the image has data: every 256 MiB some. */
 const STEP = 256 * MEBIBYTE
 const PIECE = 4 * MEBIBYTE
-const SETTLED_MS = 60
 
 for (const kind of ['xfs', 'btrfs'] as const)
   describeWith(['root', 'loop', 'fuse', kind], `a copy of an image of 10 GiB on ${kind}`, () => {
@@ -39,7 +38,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       expect(seconds).toBeLessThan(1)
 
       expect(sharedBytes(at('copy'))).toBeGreaterThanOrEqual((SIZE / STEP) * PIECE)
-      await sleep(SETTLED_MS)
+      await settle()
       for (const name of ['image', 'copy'])
         for (let i = 0; i * STEP < SIZE; i++) {
           const expected = noise(PIECE, i)

@@ -2,7 +2,6 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { DoctorReport } from '../../src/cli/doctor.ts'
 import { clone, writeSynced } from '../support/files.ts'
@@ -10,10 +9,9 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
 import { describeWith, requires } from '../support/requires.ts'
 import { type RunOptions, samepage } from '../support/samepage.ts'
+import { settle } from '../support/settled.ts'
 
 const MEBIBYTE = 2 ** 20
-/** A younger file is not looked at for what it shares. */
-const SETTLED_MS = 60
 
 interface Answer {
   readonly status: number | null
@@ -129,7 +127,7 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'samepage doctor as root'
     expect(traces(btrfs.path)).toEqual([])
     writeSynced(`${btrfs.path}/original`, Buffer.alloc(4 * MEBIBYTE, 'compressible '))
     clone(`${btrfs.path}/original`, `${btrfs.path}/clone`)
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(btrfs.path)
     for (const name of ['original', 'clone'])
       expect(fs.readFileSync(`${mount.path}/${name}`).equals(fs.readFileSync(`${btrfs.path}/${name}`))).toBe(true)

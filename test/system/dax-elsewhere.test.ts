@@ -1,6 +1,5 @@
 /** `--dax` on storage without DAX: accepted, said, and files are served as without it. What it does on persistent memory: test/guest/mount-dax-modes.guest.ts. */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -9,6 +8,7 @@ import { freePort } from '../support/ports.ts'
 import { parsePrometheus } from '../support/prometheus.ts'
 import { describeWith } from '../support/requires.ts'
 import { samepage } from '../support/samepage.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 2 * MEBIBYTE
 
@@ -27,7 +27,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs'], '--dax where there is none', () =>
     for (const name of ['clone', 'diverged']) clone(`${xfs.path}/original`, `${xfs.path}/${name}`)
     overwrite(`${xfs.path}/diverged`, 5 * PAGE, noise(PAGE, 3))
     noise(PAGE, 3).copy(changed, 5 * PAGE)
-    await sleep(100)
+    await settle()
     const address = `127.0.0.1:${await freePort()}`
     await using mount = await mounted(xfs.path, {
       flags: { passthrough: false, metrics: address },

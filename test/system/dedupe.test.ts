@@ -19,6 +19,7 @@ import { mounted, PROGRAM } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 import { samepage } from '../support/samepage.ts'
+import { settle } from '../support/settled.ts'
 
 const SEED = Number(process.env.SAMEPAGE_SEED ?? Date.now() % 1e6)
 
@@ -170,7 +171,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
 
       await filesystem.unmount()
       await filesystem.mount()
-      await sleep(60)
+      await settle()
       await using mount = await mounted(tree)
       const read = filesystem.bytesRead()
       for (const [name, held] of Object.entries(content))

@@ -1,7 +1,6 @@
 /** A virtual machine whose disk is a clone on the mount, with image locking: it boots, reads, writes, and shares memory with its like. */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
 import { clone, forgetCached, MEBIBYTE, PAGE, withFd } from '../support/files.ts'
@@ -9,9 +8,9 @@ import { inspectGuestDisk, startGuest, writeGuestDisk } from '../support/guest.t
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const DATA_BYTES = 32 * MEBIBYTE
-const SETTLED_MS = 60
 const PROGRAMS = ['qemu-system-x86_64', 'qemu-io', 'busybox', 'cpio', 'e2fsck'].map(
   (name) => `program:${name}` as const,
 )
@@ -23,7 +22,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'guest-kernel', ...PROGRAMS], 'a gu
     const digest = writeGuestDisk(at('original'), DATA_BYTES)
     for (const name of ['a', 'b']) clone(at('original'), at(name))
     for (const name of ['original', 'a', 'b']) forgetCached(at(name))
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(filesystem.path)
 
     const guests = ['a', 'b'].map((name) => startGuest(`${mount.path}/${name}`, cache))

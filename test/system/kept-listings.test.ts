@@ -15,9 +15,8 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { SETTLED_MS, settle } from '../support/settled.ts'
 
-/** After so long the next change of a directory has another ctime. */
-const SETTLED_MS = 60
 const NAMES = 300
 const HAMMER_MS = 4000
 
@@ -55,7 +54,7 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const)
       for (let i = 0; i < NAMES; i++) fs.writeFileSync(`${path}/file${i}`, '')
       fs.mkdirSync(`${path}/directory`)
       fs.symlinkSync('file1', `${path}/link`)
-      await sleep(SETTLED_MS)
+      await settle()
       return path
     }
 
@@ -112,7 +111,7 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const)
           if (!names.includes('directory')) fs.mkdirSync(`${below}/directory`)
           for (const name of ['linked', 'directory/moved', 'hidden'])
             fs.rmSync(`${below}/${name}`, { recursive: true, force: true })
-          await sleep(SETTLED_MS)
+          await settle()
           expect(list(mount.path)).toEqual(list(below))
           expect(list(mount.path)).toEqual(list(below))
           // Held open, and half read: by who has it open from before.
@@ -138,7 +137,7 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const)
         fs.writeFileSync(`${below}/change${change}`, '')
         if (change % 2 === 0) expect(list(mount.path)).toEqual(list(below))
         await eventually(async () => expect(await rewound()).toEqual(names()))
-        await sleep(SETTLED_MS)
+        await settle()
       }
       await client.run('os.close(directory)')
     })
@@ -188,15 +187,15 @@ for (const kind of ['xfs', 'btrfs', 'ext4'] as const)
         const below = await directory('subvolumes')
         await using mount = await mounted(below)
         for (let round = 0; round < 3; round++) {
-          await sleep(SETTLED_MS)
+          await settle()
           list(mount.path)
           run('btrfs', 'subvolume', 'create', `${below}/subvolume`)
           expect(list(mount.path)).toEqual(list(below))
-          await sleep(SETTLED_MS)
+          await settle()
           list(mount.path)
           run('btrfs', 'subvolume', 'snapshot', `${below}/subvolume`, `${below}/snapshot`)
           expect(list(mount.path)).toEqual(list(below))
-          await sleep(SETTLED_MS)
+          await settle()
           list(mount.path)
           run('btrfs', 'subvolume', 'delete', `${below}/subvolume`, `${below}/snapshot`)
           expect(list(mount.path)).toEqual(list(below))

@@ -15,6 +15,7 @@ import { PYTHON, pythonProgram } from '../support/observe.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 import { expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
+import { settle } from '../support/settled.ts'
 
 const WRITERS = 4
 /** For how long a program may go on when its mount has died. */
@@ -57,7 +58,7 @@ async function killWhileWriting(filesystem: LoopFilesystem, whom: string, passth
   writeSynced(`${filesystem.path}/original`, original)
   for (let writer = 0; writer < WRITERS; writer++)
     clone(`${filesystem.path}/original`, `${filesystem.path}/clone${writer}`)
-  await sleep(60)
+  await settle()
   const at = path.join(filesystem.directory, 'mnt')
   fs.mkdirSync(at)
   const flags = passthrough ? {} : { passthrough: false as const }

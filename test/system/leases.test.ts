@@ -9,6 +9,7 @@ import { clone, MEBIBYTE, noise, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const USER = 65_534
 const AS_USER = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups']
@@ -51,7 +52,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'leases below',
       else fs.writeFileSync(`${xfs.path}/${i}`, 'small')
       fs.chownSync(`${xfs.path}/${i}`, USER, USER)
     }
-    await sleep(60)
+    await settle()
     await using mount = await mounted(xfs.path, { flags: { ...flags, workers: WORKERS } })
     await using held = await holder(xfs.path, kind)
     const access = kind === 'F_RDLCK' ? 'os.O_WRONLY' : 'os.O_RDONLY'

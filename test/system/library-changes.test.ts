@@ -7,8 +7,8 @@ import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } f
 import { loopFilesystem } from '../support/loopfs.ts'
 import { arenasOf } from '../support/mappings.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
-const SETTLED_MS = 60
 const SIZE = MEBIBYTE + 1000
 const O_ACCMODE = 3
 
@@ -89,7 +89,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
           if (isClone) clone(`${filesystem.path}/original`, path)
           else writeSynced(path, content)
         run('sync', '-f', filesystem.path)
-        await sleep(SETTLED_MS)
+        await settle()
         await using cache = await PageCache.create({ memory: '64MiB', yieldUnderPressure: false })
         for (const [i, [name, change]] of Object.entries(CHANGES).entries()) {
           const path = paths[i]!
@@ -123,7 +123,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       for (const name of [path, `${path}.third`]) clone(`${path}.clone`, name)
       for (let page = 0; page < 400; page += 8) overwrite(path, page * PAGE, noise(PAGE, page + 1))
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       await using cache = await PageCache.create({
         memory: '64MiB',
         minShareBytes: 16 * KIBIBYTE,
@@ -160,7 +160,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       writeSynced(path, noise(SIZE, 3))
       clone(path, `${path}.clone`)
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
       await using kept = await cache.open(path)
       await using _other = await cache.open(`${path}.clone`)
@@ -173,7 +173,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       expectEqual(contentOf(kept), fs.readFileSync(path), 'written')
       expect(writersOf(path)).toBe(0)
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       const { bytesLoaded } = await openedAgain(cache, path)
       for (let i = 0; i < 3; i++) expect(await openedAgain(cache, path)).toEqual({ isHit: true, bytesLoaded })
       expect(cache.stats().sharedBytes).toBeGreaterThan(SIZE)
@@ -189,7 +189,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       writeSynced(path, noise(512 * KIBIBYTE, 3))
       clone(path, `${path}.clone`)
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
       await using _writer = await cache.open(path, 'r+')
       // How the first one is served is to be decided anew from now on.
@@ -213,7 +213,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
         if (isShared) clone(path, `${path}.clone`)
         else fs.rmSync(`${path}.clone`)
         run('sync', '-f', filesystem.path)
-        await sleep(SETTLED_MS)
+        await settle()
         await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
         await using file = await cache.open(path, 'r+')
         contentOf(file)
@@ -237,7 +237,7 @@ describeWith(['root', 'loop', 'xfs'], 'a cache that is closed', () => {
     const path = `${filesystem.path}/file`
     writeSynced(path, noise(8 * MEBIBYTE, 3))
     for (const name of ['a', 'b']) clone(path, `${path}.${name}`)
-    await sleep(SETTLED_MS)
+    await settle()
     const descriptors = () =>
       fs
         .readdirSync('/proc/self/fd')

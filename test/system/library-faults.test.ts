@@ -9,8 +9,8 @@ import { faults } from '../support/failing-fs.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
+import { SETTLED_MS, settle } from '../support/settled.ts'
 
-const SETTLED_MS = 60
 const SIZE = 300 * KIBIBYTE + 500
 
 afterEach(() => faults.heal())
@@ -110,7 +110,7 @@ describeWith(['root', 'loop', 'xfs'], 'calls that fail', () => {
     await using filesystem = await loopFilesystem('xfs')
     const path = `${filesystem.path}/file`
     writeSynced(path, noise(SIZE, 1))
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '1MiB', yieldUnderPressure: false })
     await using one = await cache.open(path)
     await using two = await cache.open(path)
@@ -162,7 +162,7 @@ describeWith(['root', 'loop', 'xfs'], 'an aborted read', () => {
     const path = `${filesystem.path}/file`
     const content = noise(4 * MEBIBYTE, 1)
     writeSynced(path, content)
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '8MiB', yieldUnderPressure: false })
     await using file = await cache.open(path)
     for (let i = 0; i < 50; i++) {
@@ -202,7 +202,7 @@ describeWith(['root', 'loop', 'xfs'], 'a device that fails', () => {
       clone(at('original'), at('pristine'))
       clone(at('original'), at('diverged'))
       overwrite(at('diverged'), MEBIBYTE, noise(PAGE, 4))
-      await sleep(SETTLED_MS)
+      await settle()
       run('sync', '-f', filesystem.path)
       run('sh', '-c', 'echo 3 > /proc/sys/vm/drop_caches')
       await using cache = await PageCache.create({ memory: '32MiB', direct, yieldUnderPressure: false })

@@ -13,9 +13,9 @@ import { clone, noise, PAGE, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20) / 2
-const SETTLED_MS = 60
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-grants-'))
 afterAll(() => fs.rmSync(directory, { recursive: true }))
@@ -202,7 +202,7 @@ describeWith(['root', 'loop', 'xfs'], 'grants on xfs', () => {
     const content = noise(256 * PAGE, 1)
     writeSynced(at('original'), content)
     for (const name of ['a', 'b']) clone(at('original'), at(name))
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '4MiB', yieldUnderPressure: false, minShareBytes: 4 * PAGE })
     await using a = await cache.open(at('a'), 'r+')
     await using b = await cache.open(at('b'), 'r+')

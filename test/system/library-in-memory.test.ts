@@ -1,13 +1,12 @@
 /** Files that lie in main memory: with `dax: 'direct'` the library makes no second copy of them. */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { PageCache } from '../../src/index.ts'
 import { MEBIBYTE, noise, PAGE, run } from '../support/files.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 4 * MEBIBYTE
-const SETTLED_MS = 60
 const HUGE_PAGES = '/proc/sys/vm/nr_hugepages'
 
 let directory: string
@@ -36,7 +35,7 @@ test('of tmpfs nothing is copied in mode direct, also while it is cut short; in 
   const path = `${directory}/file`
   const bytes = noise(SIZE, 1)
   fs.writeFileSync(path, bytes)
-  await sleep(SETTLED_MS)
+  await settle()
   await expectNoCopies(path, bytes)
   await using direct = await PageCache.create({ memory: '16MiB', dax: 'direct' })
   await using cached = await PageCache.create({ memory: '16MiB' })
@@ -70,7 +69,7 @@ with open("${mountpoint}/file", "w+b") as f:
     with mmap.mmap(f.fileno(), ${SIZE}) as m:
         m[:] = open("${directory}/bytes", "rb").read()`
       run('python3', '-c', program)
-      await sleep(SETTLED_MS)
+      await settle()
       await expectNoCopies(`${mountpoint}/file`, bytes)
     } finally {
       run('umount', mountpoint)

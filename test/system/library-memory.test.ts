@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
 import { PageCache, type PageCacheStats } from '../../src/index.ts'
@@ -15,9 +14,9 @@ import { loopFilesystem } from '../support/loopfs.ts'
 import { arenaBytes, arenasOf, splitHugePages } from '../support/mappings.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 import { ROOT } from '../support/sources.ts'
 
-const SETTLED_MS = 60
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-memory-'))
 fs.chmodSync(directory, 0o755)
 afterAll(() => fs.rmSync(directory, { recursive: true }))
@@ -281,7 +280,7 @@ describeWith(['root', 'loop', 'xfs'], 'the library elsewhere', () => {
     const paths = ['original', 'one', 'two', 'three'].map((name) => `${own}/${name}`)
     for (const path of paths.slice(1)) clone(paths[0]!, path)
     run('sync', '-f', filesystem.path)
-    await sleep(SETTLED_MS)
+    await settle()
     return { filesystem, own, paths }
   }
 
@@ -317,7 +316,7 @@ describeWith(['root', 'loop', 'xfs'], 'the library elsewhere', () => {
     await using _ = filesystem
     const user = { uid: 65_534, gid: 65_534 }
     for (const path of [own, ...paths]) fs.chownSync(path, user.uid, user.gid)
-    await sleep(SETTLED_MS)
+    await settle()
     const stats = inChild<PageCacheStats & { hasKoffi: boolean }>(EXERCISE, { paths, library: LIBRARY }, { user })
     expect(stats).toMatchObject({
       arena: 'mapped',

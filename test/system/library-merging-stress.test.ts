@@ -11,12 +11,12 @@ import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 import { stressReaders } from '../support/stressed-cache.ts'
 
 const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
 const FILES = 4
 const PAGES = 300
-const SETTLED_MS = 60
 
 /** Content of a page: one of sixteen, or zeros. Version 0 is the same in all files. Also part of the readers' source. */
 function contentOf(file: number, page: number, version: number): number {
@@ -82,7 +82,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         if (kind === 'xfs' && i > 0) clone(paths[0]!, it)
         else writeSynced(it, content)
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       const { PageCache } = await builtLibrary()
       await using cache = await PageCache.create({
         memory: '1MiB',

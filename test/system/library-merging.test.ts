@@ -11,8 +11,7 @@ import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
-
-const SETTLED_MS = 60
+import { settle } from '../support/settled.ts'
 
 /** Files whose pages are of a few contents, some of one of their own, some zeros; the last one ends within a page. */
 class DuplicateSet {
@@ -77,7 +76,7 @@ async function mergesAll(directories: readonly string[]): Promise<void> {
   const expected = set.expected()
   expect(expected.pagesSharing).toBeGreaterThan(1000)
   const { PageCache } = await builtLibrary()
-  await sleep(SETTLED_MS)
+  await settle()
   {
     await using cache = await PageCache.create({ ...OPTIONS, merge: 'content' })
     const files = await Promise.all(set.paths.map((it) => cache.open(it)))
@@ -140,7 +139,7 @@ describeWith(['root', 'loop', 'ext4', 'xfs'], 'equal pages on several file syste
       set.contents.push(Buffer.from(set.contents[i]!))
     }
     run('sync', '-f', xfs.path)
-    await sleep(SETTLED_MS)
+    await settle()
     const { PageCache } = await builtLibrary()
     await using cache = await PageCache.create({ ...OPTIONS, minShareBytes: 16 * KIBIBYTE, merge: 'content' })
     const files = await Promise.all(set.paths.map((it) => cache.open(it, 'r+')))
@@ -165,7 +164,7 @@ async function withSet(
   body: (cache: PageCache, files: CachedFile[], set: DuplicateSet) => Promise<void>,
 ): Promise<void> {
   const set = new DuplicateSet([fs.mkdtempSync(path.join(scratch, 'set-'))], testSeed())
-  await sleep(SETTLED_MS)
+  await settle()
   const { PageCache } = await builtLibrary()
   await using cache = await PageCache.create({ ...OPTIONS, ...options })
   const files = await Promise.all(set.paths.map((it) => cache.open(it, 'r+')))

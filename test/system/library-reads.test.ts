@@ -5,7 +5,6 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
 import { startClient } from '../support/client.ts'
@@ -15,11 +14,10 @@ import { makeBatch } from '../support/layouts.ts'
 import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const BATCH = 40
 const POOL = 20
-/** What was changed just now is not shared: it may be changed again within the same tick of the clock. */
-const SETTLED_MS = 60
 
 interface Variant {
   readonly name: string
@@ -110,7 +108,7 @@ for (const { name: variant, kind, options, files, shares } of VARIANTS) {
       for (let made = 0; made < files; made += BATCH) {
         // Some that were read before are other files now.
         makeBatch(random, filesystem.path, names, Math.min(BATCH, files - made), POOL)
-        await sleep(SETTLED_MS)
+        await settle()
         const batch = names.slice(-BATCH - POOL)
         for (let reads = 0; reads < batch.length; reads++) {
           const name = random.pick(batch)
@@ -165,7 +163,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       const half = SIZE / 2
       run('xfs_io', '-c', `reflink ${at('original')} ${half} ${8 * PAGE} ${half}`, at('shifted'))
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
 
       await using cache = await PageCache.create({ memory: '512MiB', yieldUnderPressure: false })
       const buffer = Buffer.alloc(MEBIBYTE)
@@ -220,7 +218,7 @@ describeWith(['root', 'loop', 'xfs'], 'positions far out', () => {
         size - 500,
       ]
       for (const [i, place] of places.entries()) if (place + 200 <= size) overwrite(path, place, noise(200, i + 1))
-      await sleep(SETTLED_MS)
+      await settle()
       await using file = await cache.open(path, 'r+')
       expect(file.size).toBe(size)
       const native = fs.openSync(path, 'r')
@@ -264,7 +262,7 @@ test('what does not fit into the cache is loaded once for one read, however it i
   try {
     const bytes = noise(48 * MEBIBYTE, 1)
     fs.writeFileSync(path.join(directory, 'file'), bytes)
-    await sleep(SETTLED_MS)
+    await settle()
     for (const memory of ['8MiB', '40MiB'])
       for (const way of ['read', 'readSync'] as const) {
         await using cache = await PageCache.create({ memory, yieldUnderPressure: false })
@@ -310,7 +308,7 @@ test('a view may be asked for as long as one likes, and ends where the file does
   try {
     const bytes = noise(100_000, 1)
     fs.writeFileSync(path.join(directory, 'file'), bytes)
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '4MiB', yieldUnderPressure: false })
     for (const way of ['view', 'viewSync'] as const) {
       await using file = await cache.open(path.join(directory, 'file'))

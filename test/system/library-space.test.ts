@@ -1,15 +1,14 @@
 /** Homes of the library give way where a file system is full: a write finds the space that only they hold. */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { PageCache } from '../../src/index.ts'
 import { clone, MEBIBYTE, noise, overwrite, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 import { smallTmpfs } from '../support/small-tmpfs.ts'
 
 const SIZE = 64 * MEBIBYTE
-const SETTLED_MS = 60
 
 describeWith(['root', 'loop', 'xfs'], 'a full file system', () => {
   test('has the space that closed files’ homes held, and what is open stays right', async () => {
@@ -18,7 +17,7 @@ describeWith(['root', 'loop', 'xfs'], 'a full file system', () => {
     writeSynced(original, noise(SIZE, 1))
     clone(original, `${xfs.path}/clone`)
     writeSynced(`${xfs.path}/log`, noise(4096, 2))
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '8MiB' })
     const first = Buffer.alloc(MEBIBYTE)
     {

@@ -10,13 +10,13 @@ import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 import { stressReaders } from '../support/stressed-cache.ts'
 
 const SECONDS = Number(process.env.SAMEPAGE_STRESS_SECONDS ?? 20)
 const FILES = 4
 const PAGES = 300
 const SECTOR_WORDS = 128
-const SETTLED_MS = 60
 
 /** Version 0 is what all clones have from the first file; later ones are a file's own. */
 function stamp(bytes: Uint8Array, file: number, page: number, version: number): void {
@@ -104,7 +104,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       writeSynced(paths[0]!, content)
       for (const path of paths.slice(1)) clone(paths[0]!, path)
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       const { PageCache } = await builtLibrary()
       await using cache = await PageCache.create({
         memory: '2MiB',

@@ -3,7 +3,6 @@
  * have the same bytes, and clones have theirs as they were.
  */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
@@ -11,8 +10,8 @@ import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
-const SETTLED_MS = 60
 /** Not a whole number of pages. */
 const SIZE = MEBIBYTE + 1234
 
@@ -103,7 +102,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         void row
       }
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       await using cache = await PageCache.create({ memory: '32MiB', yieldUnderPressure: false })
       for (const [i, { name, through, natively }] of ROWS.entries()) {
         await using writer = await cache.open(at(`clone${i}`), 'r+')
@@ -142,7 +141,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         if (kind === 'xfs') clone(at('original'), at(name))
         else fs.copyFileSync(at('original'), at(name))
       run('sync', '-f', filesystem.path)
-      await sleep(SETTLED_MS)
+      await settle()
       await using cache = await PageCache.create({
         memory: '700KiB',
         minShareBytes: 16 * KIBIBYTE,
@@ -182,7 +181,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         else if (what === 10) await file.sync()
         else if (what === 11 && random.below(4) === 0) {
           for (const open of [...files.values()].flat()) await open.close()
-          await sleep(SETTLED_MS)
+          await settle()
           await openAll()
         } else {
           const wanted = Buffer.alloc(length)
@@ -220,7 +219,7 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
     const PAGES = 40
     writeSynced(at('original'), noise(PAGES * PAGE, 1))
     clone(at('original'), at('clone'))
-    await sleep(SETTLED_MS)
+    await settle()
     for (const direct of [true, false]) {
       await using cache = await PageCache.create({
         memory: '1MiB',
@@ -275,7 +274,7 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
     const content = noise(40 * PAGE, 1)
     writeSynced(at('original'), content)
     clone(at('original'), at('clone'))
-    await sleep(SETTLED_MS)
+    await settle()
     await using cache = await PageCache.create({ memory: '1MiB', minShareBytes: PAGE, yieldUnderPressure: false })
     await using original = await cache.open(at('original'))
     await using file = await cache.open(at('clone'), 'r+')

@@ -3,7 +3,6 @@
  */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
 import { startClient } from '../support/client.ts'
@@ -15,10 +14,9 @@ import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith, testWith } from '../support/requires.ts'
 import { digest } from '../support/seen.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 8 * MEBIBYTE
-/** A younger file is passed through. */
-const SETTLED_MS = 60
 const SEED = Number(process.env.SAMEPAGE_SEED ?? Date.now() % 1e6)
 const MERGE = ['--merge', 'content', '--memory', '64MiB', '--merge-cpu', '100%']
 
@@ -38,7 +36,7 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
     /** A file that is old enough to be held in the arena, and its bytes. */
     async function settled(name: string, bytes: Buffer): Promise<Buffer> {
       writeSynced(`${filesystem.path}/${name}`, bytes)
-      await sleep(SETTLED_MS)
+      await settle()
       return bytes
     }
 
@@ -90,7 +88,7 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
       } finally {
         fs.closeSync(reader)
       }
-      await sleep(SETTLED_MS)
+      await settle()
       const before = await fromArena()
       expect(fs.readFileSync(`${mount.path}/written`).equals(bytes.subarray(0, 2 * MEBIBYTE))).toBe(true)
       expect((await fromArena()) - before).toBe(2 * MEBIBYTE)
@@ -169,14 +167,14 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
         } finally {
           fs.closeSync(reader)
         }
-        await sleep(SETTLED_MS)
+        await settle()
         expect(fs.readFileSync(through).equals(fs.readFileSync(below))).toBe(true)
       })
 
     test('files with equal times and sizes are kept apart', async () => {
       const names = Array.from({ length: 16 }, (_, i) => `alike ${i}`)
       for (const [i, name] of names.entries()) writeSynced(`${filesystem.path}/${name}`, noise(300_000, 20 + i))
-      await sleep(SETTLED_MS)
+      await settle()
       for (const [i, name] of names.entries())
         expect(fs.readFileSync(`${mount.path}/${name}`).equals(noise(300_000, 20 + i))).toBe(true)
     })
@@ -200,7 +198,7 @@ for (const kind of ['ext4', 'xfs', 'btrfs'] as const)
       expect(await client.value('digest(m[:])')).toBe(digest(bytes))
       fs.copyFileSync(process.execPath, `${filesystem.path}/node`)
       fs.chmodSync(`${filesystem.path}/node`, 0o755)
-      await sleep(SETTLED_MS)
+      await settle()
       expect(execFileSync(`${mount.path}/node`, ['-p', '6 * 7'], { encoding: 'utf8' })).toBe('42\n')
     })
   })
@@ -217,7 +215,7 @@ describeWith(['root', 'loop', 'fuse', 'ext4'], 'the arena behind a mount', () =>
     await using mount = await mounted(filesystem.path, { args: ['--merge', 'content', '--memory', '1MiB'] })
     const bytes = noise(SIZE, 60)
     writeSynced(`${filesystem.path}/large`, bytes)
-    await sleep(SETTLED_MS)
+    await settle()
     const fd = fs.openSync(`${mount.path}/large`, 'r')
     const page = Buffer.alloc(PAGE)
     for (let i = 0; i < 3000; i++) {
@@ -236,7 +234,7 @@ describeWith(['root', 'loop', 'fuse', 'ext4'], 'the arena behind a mount', () =>
     const bytes = noise(MEBIBYTE, 61)
     for (const directory of ['a', 'b']) fs.mkdirSync(`${filesystem.path}/${directory}`)
     for (const name of ['a/1', 'a/2', 'b/1']) writeSynced(`${filesystem.path}/${name}`, bytes)
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(filesystem.path, { args: [...MERGE, '--domain', 'dir'] })
     for (const name of ['a/1', 'a/2', 'b/1']) expect(fs.readFileSync(`${mount.path}/${name}`).equals(bytes)).toBe(true)
     await eventually(async () => expect((await mount.status()).merge!.pagesSharing).toBe(MEBIBYTE / PAGE))
@@ -256,7 +254,7 @@ describeWith(['root', 'loop', 'fuse', 'ext4'], 'the arena behind a mount', () =>
     const names = ['x', 'y', 'z']
     const truth = new Map(names.map((name) => [name, noise(MEBIBYTE, 70)]))
     for (const [name, bytes] of truth) writeSynced(`${filesystem.path}/${name}`, bytes)
-    await sleep(SETTLED_MS)
+    await settle()
     for (let round = 0; round < 8; round++) {
       // Readers first: so that the file is held in the arena while it is written.
       const readers = names.map((name) => fs.openSync(`${mount.path}/${name}`, 'r'))
@@ -284,7 +282,7 @@ describeWith(['root', 'loop', 'fuse', 'ext4'], 'the arena behind a mount', () =>
       }
       for (const reader of readers) fs.closeSync(reader)
       await client.run('[os.close(f) for f in fs]')
-      await sleep(SETTLED_MS)
+      await settle()
     }
     for (const [name, bytes] of truth) expect(fs.readFileSync(`${filesystem.path}/${name}`).equals(bytes)).toBe(true)
     expect((await mount.status()).bytesRead.fromArena).toBeGreaterThan(0)

@@ -12,10 +12,9 @@ import { clone, freeBytes, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from 
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 2 * MEBIBYTE
-/** A younger file is not looked at for what it shares. */
-const SETTLED_MS = 60
 /** For how long the kernel believes names and attributes. Enough for what is to happen at once to happen in. */
 const TIMEOUT_MS = 400
 
@@ -74,7 +73,7 @@ for (const kind of ['xfs', 'btrfs'] as const) {
                 files.push(file)
                 MAKE[served](file.below)
               }
-              await sleep(SETTLED_MS)
+              await settle()
               for (const file of files) await file.open()
               const { files: counts, homes } = await mount.status()
               expect(counts.open).toBe(files.length)
@@ -127,7 +126,7 @@ for (const kind of ['xfs', 'btrfs'] as const) {
           const before = freeBytes(filesystem.path)
           writeSynced(`${filesystem.path}/${names[0]}`, noise(32 * MEBIBYTE, 9))
           for (const name of names.slice(1)) clone(`${filesystem.path}/${names[0]}`, `${filesystem.path}/${name}`)
-          await sleep(SETTLED_MS)
+          await settle()
           for (const name of names) {
             await client.run('f = os.open(path, os.O_RDONLY); whole(f)', { path: `${mount.path}/${name}` })
             if (name !== names[0]) await client.run('os.close(f)')

@@ -1,15 +1,12 @@
 /** What many clients at once, mappings, tenants and few descriptors must not do to files that share memory. */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
-
-/** A ctime younger than this is not trusted. */
-const SETTLE_MS = 100
+import { settle } from '../support/settled.ts'
 
 /** Large enough for the base to get a home when it is opened first. */
 const BYTES = 2 * MEBIBYTE
@@ -23,7 +20,7 @@ async function makeDiverged(directory: string, count: number): Promise<void> {
       overwrite(`${directory}/clone${i}`, page * PAGE, Buffer.alloc(PAGE, `${i} `), false)
   }
   run('sync', '-f', directory)
-  await sleep(SETTLE_MS)
+  await settle()
 }
 
 describeWith(['root', 'loop', 'xfs', 'fuse'], 'files that share memory, under load', () => {
@@ -104,7 +101,7 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'domains', () => {
     clone(`${btrfs.path}/one/file`, `${btrfs.path}/one/clone`)
     clone(`${btrfs.path}/one/file`, `${btrfs.path}/two/file`)
     run('sync', '-f', btrfs.path)
-    await sleep(SETTLE_MS)
+    await settle()
     expect(fs.statSync(`${btrfs.path}/one`).ino).toBe(fs.statSync(`${btrfs.path}/two`).ino)
     await using mount = await mounted(btrfs.path, { flags: { domain: 'dir' } })
     for (const name of ['one/file', 'one/clone', 'two/file'])
@@ -118,7 +115,7 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'domains', () => {
     writeSynced(`${xfs.path}/one/file`, noise(BYTES, 1))
     for (const name of ['one/below/moved', 'two/file']) clone(`${xfs.path}/one/file`, `${xfs.path}/${name}`)
     run('sync', '-f', xfs.path)
-    await sleep(SETTLE_MS)
+    await settle()
     await using mount = await mounted(xfs.path, { flags: { domain: 'dir', timeout: 0 } })
     const read = (name: string) => fs.readFileSync(`${mount.path}/${name}`).equals(noise(BYTES, 1))
     for (const name of ['one/file', 'one/below/moved', 'two/file']) expect(read(name)).toBe(true)
@@ -140,7 +137,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'cachestat'], 'owners', () => {
     for (const name of ['own', 'other', 'given']) clone(`${xfs.path}/base`, `${xfs.path}/${name}`)
     for (const [name, uid] of Object.entries(owners)) fs.chownSync(`${xfs.path}/${name}`, uid, uid)
     run('sync', '-f', xfs.path)
-    await sleep(SETTLE_MS)
+    await settle()
     /** Copies in memory after all files have been read: a whole number, but for what the kernel may have taken back since. */
     const copies = async (mount: Mounted) => {
       for (const name of Object.keys(owners))
@@ -156,7 +153,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'cachestat'], 'owners', () => {
     await using mount = await mounted(xfs.path, { flags: { domain: 'uid', timeout: 0 } })
     expect(await copies(mount)).toBe(2)
     fs.chownSync(`${xfs.path}/given`, 1002, 1002)
-    await sleep(SETTLE_MS)
+    await settle()
     // The third owner's home is one of its own.
     expect(await copies(mount)).toBe(3)
     expect((await mount.status()).homes.homesMade).toBe(3)

@@ -18,9 +18,8 @@ import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, type MountOptions, mounted } from '../support/mounted.ts'
 import { PYTHON, pythonProgram } from '../support/observe.ts'
 import { describeWith, findProgram, testWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 import { smallTmpfs } from '../support/small-tmpfs.ts'
-
-const SETTLED_MS = 60
 
 /** A directory below the source whose files are served by another program, which can be stopped: then every request for them hangs. */
 class Nested implements AsyncDisposable {
@@ -240,7 +239,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
         clone(at('original'), at('diverged'))
         overwrite(at('diverged'), MEBIBYTE, noise(PAGE, 4))
         run('sync', '-f', filesystem.path)
-        await sleep(SETTLED_MS)
+        await settle()
         await using mount = await mounted(filesystem.path, passthrough ? {} : { flags: { passthrough: false } })
         await using client = startClient()
         await client.run('opened = {}')
@@ -290,7 +289,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'clients that a
     clone(at('original'), at('pristine'))
     clone(at('original'), at('diverged'))
     overwrite(at('diverged'), 50 * PAGE, noise(PAGE, 3))
-    await sleep(SETTLED_MS)
+    await settle()
     for (const passthrough of [true, false]) {
       await using mount = await mounted(filesystem.path, {
         flags: { timeout: 0, minShare: '64K', ...(passthrough ? {} : { passthrough: false }) },
@@ -355,7 +354,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'a file system that is full', () =
     fs.closeSync(fd)
     for (const name of ['scattered-clone', 'late']) clone(at('scattered'), at(name))
     run('sync', '-f', xfs.path)
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(xfs.path)
     const isSame = (name: string) => fs.readFileSync(`${mount.path}/${name}`).equals(fs.readFileSync(at(name)))
     for (const name of ['small', 'small-clone']) expect(isSame(name)).toBe(true)

@@ -3,13 +3,13 @@
  * attributes.
  */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 16 * MEBIBYTE
 
@@ -44,7 +44,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an inode with 
     clone(`${xfs.path}/original`, `${xfs.path}/read`)
     clone(`${xfs.path}/original`, `${xfs.path}/written`)
     overwrite(`${xfs.path}/written`, 7 * PAGE, noise(2 * PAGE, 3))
-    await sleep(100)
+    await settle()
     await using mount = await mounted(xfs.path, { flags: { minShare: '64K', timeout: 100 } })
     const at = (name: string) => `${mount.path}/${name}`
     await using older = startClient()
@@ -56,7 +56,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an inode with 
     expect((await mount.status()).files).toMatchObject({ pristine: 2, mapped: 1 })
     // Both are changed below, and so are served in another way from now on.
     for (const name of ['read', 'written']) overwrite(`${xfs.path}/${name}`, 99 * PAGE, noise(2 * PAGE, 3))
-    await sleep(100)
+    await settle()
     await using newer = startClient()
     await newer.run('h = os.open(r, os.O_RDONLY); i = os.open(w, os.O_RDONLY)', { r: at('read'), w: at('written') })
     expect((await mount.status()).files).toMatchObject({ pristine: 2, mapped: 2 })
@@ -78,7 +78,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an inode with 
     writeSynced(`${xfs.path}/original`, noise(SIZE, 1))
     clone(`${xfs.path}/original`, `${xfs.path}/diverged`)
     overwrite(`${xfs.path}/diverged`, 7 * PAGE, noise(2 * PAGE, 3))
-    await sleep(100)
+    await settle()
     await using mount = await mounted(xfs.path, { flags: { minShare: '64K' } })
     await using older = startClient()
     await older.run('o = os.open(original, os.O_RDONLY); f = os.open(path, os.O_RDONLY)', {
@@ -89,7 +89,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'an inode with 
     // Cut, and grown again: from the second page on it is one hole, natively and for who opens it now.
     fs.truncateSync(`${xfs.path}/diverged`, PAGE)
     fs.truncateSync(`${xfs.path}/diverged`, SIZE)
-    await sleep(100)
+    await settle()
     await using newer = startClient()
     await newer.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/diverged` })
     expect(await newer.value(`os.lseek(f, ${PAGE}, os.SEEK_DATA)`).catch(String)).toContain('ENXIO')

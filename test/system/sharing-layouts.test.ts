@@ -3,7 +3,6 @@
  * through the daemon, is the source, byte by byte. A failure names the seed; SAMEPAGE_SEED repeats it.
  */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { KIBIBYTE, MEBIBYTE, PAGE } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
@@ -12,11 +11,11 @@ import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const BATCH = 50
 /** Files that later ones are made of. */
 const POOL = 24
-const SETTLED_MS = 60
 
 interface Variant {
   readonly name: string
@@ -76,7 +75,7 @@ for (const { name: variant, kind, options, files, shares } of VARIANTS) {
       for (let made = 0; made < files; made += BATCH) {
         // Some that were read before are other files now.
         makeBatch(random, filesystem.path, names, Math.min(BATCH, files - made), POOL)
-        await sleep(SETTLED_MS)
+        await settle()
         const batch = names.slice(-BATCH - POOL)
         for (let reads = 0; reads < batch.length; reads++) {
           const name = random.pick(batch)

@@ -3,7 +3,6 @@
  * the device for it. Natively each clone would be cached and read for itself. And what must not come of sharing: a way to write.
  */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { cloneRange } from '../../src/linux/clone.ts'
 import { O_RDWR } from '../../src/linux/file.ts'
@@ -14,11 +13,11 @@ import { clone, freeBytes, MEBIBYTE, noise, overwrite, PAGE, run, withFd, writeS
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 const BYTES = 32 * MEBIBYTE
 const PAGES = BYTES / PAGE
 const CLONES = 6
-const SETTLED_MS = 60
 
 /** Pages of a file in the page cache, be it natively or through the mount. */
 function residentIn(file: string): number {
@@ -30,7 +29,7 @@ function residentIn(file: string): number {
 async function cool(filesystem: LoopFilesystem): Promise<void> {
   await filesystem.unmount()
   await filesystem.mount()
-  await sleep(SETTLED_MS)
+  await settle()
 }
 
 /** Reads without readahead of the reader's own: 1 MiB at a time. */
@@ -76,7 +75,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
 
           // One page rewritten below after that: one page more, and all else is still shared.
           overwrite(at('clone5'), 77 * PAGE, noise(PAGE, 3))
-          await sleep(SETTLED_MS)
+          await settle()
           fs.writeFileSync('/proc/sys/vm/drop_caches', '1')
           const content = fs.readFileSync(`${mount.path}/clone5`)
           expect(content.subarray(77 * PAGE, 78 * PAGE).equals(noise(PAGE, 3))).toBe(true)
@@ -146,7 +145,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       const content = noise(4 * MEBIBYTE, 1)
       writeSynced(at('original'), content)
       clone(at('original'), at('clone'))
-      await sleep(SETTLED_MS)
+      await settle()
       await using mount = await mounted(filesystem.path, { flags: { readOnly: true } })
       await using client = startClient()
       for (const name of ['original', 'clone'])
@@ -191,7 +190,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       const at = (name: string) => `${filesystem.path}/${name}`
       writeSynced(at('original'), noise(BYTES, 1))
       clone(at('original'), at('clone'))
-      await sleep(SETTLED_MS)
+      await settle()
       const free = freeBytes(filesystem.path)
       await using mount = await mounted(filesystem.path, { flags: { homeIdle: 1 } })
       for (const name of ['original', 'clone']) readWhole(`${mount.path}/${name}`)

@@ -1,6 +1,5 @@
 /** `--consistency strict`: who has a file open sees what others write through the mount at once, whatever has happened to the file between his open and theirs. */
 import fs from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from '../support/files.ts'
@@ -8,6 +7,7 @@ import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
 import { digest } from '../support/seen.ts'
+import { settle } from '../support/settled.ts'
 
 const SIZE = 9 * MEBIBYTE
 const [BELOW, WRITTEN, COPIED] = [10 * PAGE, 20 * PAGE, 30 * PAGE]
@@ -24,7 +24,7 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse', 'program:python3'], 'stric
       const content = noise(SIZE, 1)
       writeSynced(`${source.path}/original`, content)
       clone(`${source.path}/original`, `${source.path}/file`)
-      await sleep(100)
+      await settle()
       await using mount = await mounted(source.path, { args: ['--consistency', 'strict'] })
       const [below, above] = [`${source.path}/file`, `${mount.path}/file`]
       await using reader = startClient()

@@ -11,9 +11,7 @@ import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
-
-/** After so long a file is shared as it is. */
-const SETTLED_MS = 60
+import { settle } from '../support/settled.ts'
 
 /** Files named as truncate.py reads it: how it is served, how it is opened with O_TRUNC, and how somebody has it open already. */
 function makeFiles(directory: string): void {
@@ -54,7 +52,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
     writeSynced(`${xfs.path}/original`, noise(16 * MEBIBYTE, 1))
     clone(`${xfs.path}/original`, below)
     overwrite(below, 5 * PAGE, noise(PAGE, 2))
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(xfs.path)
     const path = `${mount.path}/clone`
     const expectSame = () => expect(fs.readFileSync(path).equals(fs.readFileSync(below))).toBe(true)
@@ -74,7 +72,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
     for (let page = 0; page < 8192; page += 8) overwrite(original, page * PAGE, noise(PAGE, page), false)
     clone(original, `${xfs.path}/other`)
     run('sync', '--file-system', xfs.path)
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(xfs.path)
     // The home is to be of another file: what is all of one is passed through to it, and is shown as it was opened.
     fs.readFileSync(`${mount.path}/original`)
@@ -86,7 +84,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'truncating', (
       const path = `${mount.path}/clone${round}`
       clone(original, below)
       overwrite(below, 0, noise(PAGE, round))
-      await sleep(SETTLED_MS)
+      await settle()
       const end = (round + 1) * MEBIBYTE
       const opened = opener.run('f = os.open(path, os.O_RDONLY)', { path })
       await sleep(round)

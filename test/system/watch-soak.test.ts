@@ -14,6 +14,7 @@ import { type MountFlags, mounted } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
 import { describeWith } from '../support/requires.ts'
 import { digest, seen } from '../support/seen.ts'
+import { settle } from '../support/settled.ts'
 
 const AN_HOUR = 3600
 const PATIENCE_MS = 30_000
@@ -189,7 +190,7 @@ describeWith(['root', 'loop', 'fuse', 'program:python3', 'xfs'], 'a queue that r
     clone(`${mapped}.original`, mapped)
     overwrite(mapped, 7 * PAGE, noise(PAGE, 3))
     for (let i = 0; i < 100; i++) fs.writeFileSync(`${source}/small${i}`, noise(100, i))
-    await sleep(60)
+    await settle()
 
     await using mount = await withShortQueues(16, () => mounted(source, { flags: { watch: true, timeout: AN_HOUR } }))
     await using client = startClient()

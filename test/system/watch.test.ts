@@ -17,9 +17,9 @@ import { pythonProgram } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 import { samepage } from '../support/samepage.ts'
 import { digest, seen, statOf } from '../support/seen.ts'
+import { settle } from '../support/settled.ts'
 
 const AN_HOUR = 3600
-const SETTLED_MS = 60
 
 /** Two files, one of which has two names, a directory with a file in it, a symlink, a FIFO. */
 function plant(directory: string): void {
@@ -87,7 +87,7 @@ const CHANGES_OF_SUBVOLUMES: Record<string, (directory: string) => void> = {
 /** What was watched so far, once nothing has been noticed for a while: changes are looked at twice. */
 async function quietWatch(mount: Mounted): Promise<StatusReport['watch']> {
   for (let before = (await mount.status()).watch; ; ) {
-    await sleep(SETTLED_MS)
+    await settle()
     const { watch } = await mount.status()
     if (isDeepStrictEqual(watch, before)) return watch
     before = watch
@@ -258,7 +258,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3'], 'files that are
             const name = `${way} ${served} ${change}`
             const below = `${filesystem.path}/${name}`
             MAKE[served](below)
-            await sleep(SETTLED_MS)
+            await settle()
             await using client = startClient()
             const before = fs.readFileSync(below)
             await client.run(
@@ -288,7 +288,7 @@ digest(memory)`,
       test('which were opened for writing and closed again, unchanged, still share', async () => {
         const below = `${filesystem.path}/${way} untouched`
         MAKE.mapped(below)
-        await sleep(SETTLED_MS)
+        await settle()
         await using client = startClient()
         const above = `${mount.path}/${way} untouched`
         await client.run('open(path + ".original", "rb").read(); f = os.open(path, os.O_RDONLY); whole(f)', {
@@ -332,7 +332,7 @@ describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3'], 'a watched moun
     const below = `${filesystem.path}/file`
     writeSynced(`${below}.original`, noise(16 * MEBIBYTE, 2))
     clone(`${below}.original`, below)
-    await sleep(SETTLED_MS)
+    await settle()
     await using mount = await mounted(filesystem.path, { flags: { watch: true, timeout: AN_HOUR } })
     await using client = startClient()
     await client.run(

@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import type { CachedFile } from '../../../src/library/cached-file.ts'
 import { nodesOfPages } from '../../../src/linux/numa.ts'
+import { SETTLED_MS } from '../../support/settled.ts'
 
 export const PAGE = 4096
 
@@ -11,9 +12,6 @@ export function pageContent(file: number, page: number): Buffer {
   bytes.writeUInt32LE(page + 1, 100)
   return bytes
 }
-
-/** After so long a file is at rest: what is read of it then holds for who opens it later. */
-const SETTLED_MS = 60
 
 /** Writes a file of `pages` pages, and waits until it is at rest; `file` tells its content from that of others. */
 export function writeFile(path: string, file: number, pages: number): string {
