@@ -5,64 +5,15 @@
  */
 
 import fs from 'node:fs'
-import { parseArgs } from 'node:util'
-import { type LoopKind, loopFilesystem } from '../test/support/loopfs.ts'
-import { mounted } from '../test/support/mounted.ts'
+import { loopFilesystem } from '../test/support/loopfs.ts'
+import { MountFailed, mounted } from '../test/support/mounted.ts'
 import { generate } from './generate.ts'
+import { type Options, parseOptions, USAGE, WrongUse } from './options.ts'
 import { type Failure, Player, printFailure, type Stage } from './player.ts'
 import { hasLooseTimes, type Op, printOp, type Recipe } from './program.ts'
 import { shrink } from './shrink.ts'
 
-const USAGE = `npm run torture -- [options]
-  --seed S          the first round's seed; round n has seed S + n (default 1)
-  --ops N           operations in all (default 20000)
-  --round N         operations a round, each in fresh directories (default 2000)
-  --fs xfs|btrfs    the file system below (default xfs)
-  --processes P     (default 3)
-  --users U         the first is root (default 3)
-  --read-only       everything that changes something happens below the mount, reading goes through it
-  --below           two more processes work below the mount
-  --native          no mount: natively against natively must find nothing
-  --by-daemon       nothing is passed through: the daemon reads and writes all
-  --strict          the mount is mounted with strict consistency: no reader may keep what it opened
-  --mount-args="…"  further arguments of samepage mount
-  --only 3,17,20    of the one round, only these operations
-  --failures N      go on until so many rounds have failed (default 1)
-  --no-shrink       print a failing round's last operations as they are
-  --fault lost-byte let the tree under test write wrong bytes: a test of the tester
-The program under test is dist/, or the build that SAMEPAGE_DIST names.`
-
-const { values } = parseArgs({
-  options: {
-    help: { type: 'boolean', default: false },
-    seed: { type: 'string', default: '1' },
-    ops: { type: 'string', default: '20000' },
-    round: { type: 'string', default: '2000' },
-    fs: { type: 'string', default: 'xfs' },
-    processes: { type: 'string', default: '3' },
-    users: { type: 'string', default: '3' },
-    'read-only': { type: 'boolean', default: false },
-    below: { type: 'boolean', default: false },
-    native: { type: 'boolean', default: false },
-    strict: { type: 'boolean', default: false },
-    'by-daemon': { type: 'boolean', default: false },
-    'mount-args': { type: 'string', default: '' },
-    only: { type: 'string' },
-    failures: { type: 'string', default: '1' },
-    'no-shrink': { type: 'boolean', default: false },
-    fault: { type: 'string', default: '' },
-  },
-})
-
-const numbers = {
-  seed: wholeNumber('seed', values.seed, 0),
-  ops: wholeNumber('ops', values.ops),
-  round: wholeNumber('round', values.round),
-  processes: wholeNumber('processes', values.processes),
-  users: wholeNumber('users', values.users),
-  failures: wholeNumber('failures', values.failures),
-  only: values.only?.split(',').map((text) => wholeNumber('only', text, 0)),
-}
+const options = optionsOrEnd()
 
 const TRIES_MAX = 400
 /** How often a failure may stay away before it counts as one that cannot be repeated. */
@@ -75,52 +26,63 @@ for (const [signal, number] of [
 ] as const)
   process.on(signal, () => process.exit(128 + number))
 
-if (values.help) console.log(USAGE)
-else process.exitCode = await main()
+if (options.help) console.log(USAGE)
+else process.exitCode = await main().catch(statusOfRefusal)
 
-function wholeNumber(name: string, text: string, least = 1): number {
-  if (/^\d{1,15}$/.test(text) && Number(text) >= least) return Number(text)
-  console.error(`--${name} ${text}: write a whole number of ${least} or more`)
-  process.exit(2)
+function optionsOrEnd(): Options {
+  try {
+    return parseOptions(process.argv.slice(2))
+  } catch (error) {
+    if (!(error instanceof WrongUse)) throw error
+    console.error(error.message)
+    process.exit(2)
+  }
+}
+
+/** What the mount takes as arguments only the mount knows. */
+function statusOfRefusal(error: unknown): number {
+  if (!(error instanceof MountFailed) || error.status !== 2) throw error
+  console.error(`--mount-args ${options.mountArgs}: ${error.stderr.trim()}`)
+  return 2
 }
 
 async function main(): Promise<number> {
-  await using filesystem = await loopFilesystem(values.fs as LoopKind, {
+  await using filesystem = await loopFilesystem(options.fs, {
     size: 4 * 2 ** 30,
     mount: ['noatime', 'nodev'],
   })
   for (const directory of ['source', 'twin']) fs.mkdirSync(`${filesystem.path}/${directory}`)
   const source = `${filesystem.path}/source`
-  await using mount = values.native ? undefined : await mounted(source, { args: mountArguments(), maySuffer: true })
+  await using mount = options.native ? undefined : await mounted(source, { args: mountArguments(), maySuffer: true })
   const stage: Stage = {
     source,
     mounted: mount?.path ?? source,
     twin: `${filesystem.path}/twin`,
-    processes: numbers.processes + belowProcesses(),
-    users: numbers.users,
+    processes: options.processes + belowProcesses(),
+    users: options.users,
     belowProcesses: belowProcesses(),
-    readOnly: values['read-only'],
+    readOnly: options.readOnly,
     // Strict or not, what changes below is seen by who opens the file after that.
-    closeToOpen: !values.native && !(values.strict && belowProcesses() === 0),
-    sharesAlike: !values['by-daemon'],
-    fault: values.fault,
+    closeToOpen: !options.native && !(options.strict && belowProcesses() === 0),
+    sharesAlike: !options.byDaemon,
+    fault: options.fault,
   }
   using player = new Player(stage)
   return (await rounds(player, stage)) === 0 ? 0 : 1
 }
 
 function belowProcesses(): number {
-  return values.below ? 2 : 0
+  return options.below ? 2 : 0
 }
 
 /** What changes below is to be seen at once, not when the kernel's memory of it has run out. */
 function mountArguments(): string[] {
-  const seesBelow = values['read-only'] || values.below
+  const seesBelow = options.readOnly || options.below
   return [
     ...(seesBelow ? ['--timeout', '0'] : []),
-    ...(values.strict ? ['--consistency', 'strict'] : []),
-    ...(values['by-daemon'] ? ['--no-passthrough'] : []),
-    ...values['mount-args'].split(' ').filter(Boolean),
+    ...(options.strict ? ['--consistency', 'strict'] : []),
+    ...(options.byDaemon ? ['--no-passthrough'] : []),
+    ...options.mountArgs.split(' ').filter(Boolean),
   ]
 }
 
@@ -129,26 +91,26 @@ async function rounds(player: Player, stage: Stage): Promise<number> {
   const start = performance.now()
   let failed = 0
   let progressAt = start
-  for (let seed = numbers.seed; ; seed++) {
+  for (let seed = options.seed; ; seed++) {
     const recipe: Recipe = {
       seed,
-      ops: Math.min(numbers.round, numbers.ops),
+      ops: Math.min(options.round, options.ops),
       processes: stage.processes,
       users: stage.users,
       readOnly: stage.readOnly,
       belowProcesses: stage.belowProcesses,
-      isNative: values.native,
-      byDaemon: values['by-daemon'],
+      isNative: options.native,
+      byDaemon: options.byDaemon,
     }
     const whole = generate(recipe)
-    const { only } = numbers
+    const { only } = options
     const program = only === undefined ? whole : whole.filter(({ index }) => only.includes(index))
     const failure = await player.play(program, hasLooseTimes(seed))
     if (failure !== undefined) {
       failed++
       await report(player, recipe, program, failure)
     }
-    const isLast = only !== undefined || player.performed >= numbers.ops || failed >= numbers.failures
+    const isLast = only !== undefined || player.performed >= options.ops || failed >= options.failures
     if (isLast || performance.now() - progressAt > 10_000) {
       progressAt = performance.now()
       const rate = Math.round(player.performed / ((progressAt - start) / 1000))
@@ -161,7 +123,7 @@ async function rounds(player: Player, stage: Stage): Promise<number> {
 async function report(player: Player, recipe: Recipe, program: readonly Op[], failure: Failure): Promise<void> {
   console.log(`\nseed ${recipe.seed}: ${printFailure(failure)}`)
   let shortest: readonly Op[] = upTo(program, failure)
-  if (!values['no-shrink']) {
+  if (!options.noShrink) {
     let last = failure
     const fails = async (part: readonly Op[]) => {
       const again = await player.play(part, hasLooseTimes(recipe.seed))
@@ -195,19 +157,20 @@ function upTo(program: readonly Op[], { op }: Failure): readonly Op[] {
 }
 
 function replayLine(recipe: Recipe, program: readonly Op[]): string {
-  const flags = (['read-only', 'below', 'native', 'strict', 'by-daemon'] as const)
-    .filter((name) => values[name])
-    .map((name) => `--${name}`)
-  const options = [
+  const { readOnly, below, native, strict, byDaemon } = options
+  const flags = Object.entries({ 'read-only': readOnly, below, native, strict, 'by-daemon': byDaemon })
+    .filter(([, isGiven]) => isGiven)
+    .map(([name]) => `--${name}`)
+  const settings = [
     ['seed', recipe.seed],
     ['ops', recipe.ops],
     ['round', recipe.ops],
-    ['fs', values.fs],
-    ['processes', values.processes],
-    ['users', values.users],
-    ...(values.fault === '' ? [] : [['fault', values.fault]]),
+    ['fs', options.fs],
+    ['processes', options.processes],
+    ['users', options.users],
+    ...(options.fault === '' ? [] : [['fault', options.fault]]),
     ['only', program.map(({ index }) => index).join(',')],
   ].map(([name, value]) => `--${name} ${value}`)
-  if (values['mount-args'] !== '') options.push(`--mount-args="${values['mount-args']}"`)
-  return `npm run torture -- ${[...options, ...flags].join(' ')}`
+  if (options.mountArgs !== '') settings.push(`--mount-args="${options.mountArgs}"`)
+  return `npm run torture -- ${[...settings, ...flags].join(' ')}`
 }

@@ -29,10 +29,15 @@ describeWith(['root', 'loop', 'xfs'], 'the torture test', () => {
     expect(status, output).toBe(0)
   })
 
-  test.each(['ops', 'round', 'seed', 'failures', 'only'])('refuses a --%s that is no number', (name) => {
-    const { status, output } = torture('--native', `--${name}`, '12x')
+  test.each([
+    ['--ops', '12x', /^--ops 12x: write a whole number of 1 or more\n$/],
+    ['--fs', 'foo', /^--fs foo: write xfs or btrfs\n$/],
+    ['--only', '7x', /^--only 7x: write a whole number from 0 to 1999\n$/],
+    ['--fsx', 'foo', /^Unknown option .*\n$/],
+  ])('refuses %s %s with a line and status 2', (name, value, message) => {
+    const { status, output } = torture('--native', name, value)
     expect(status, output).toBe(2)
-    expect(output).toMatch(/whole number/)
+    expect(output).toMatch(message)
   })
 
   test('finds a wrong byte, leaves few operations, and they fail again', () => {
@@ -47,6 +52,12 @@ describeWith(['root', 'loop', 'xfs'], 'the torture test', () => {
 })
 
 describeWith(['root', 'loop', 'fuse', 'xfs', 'btrfs'], 'the mount under torture', () => {
+  test('says what the mount says of arguments that it does not take', () => {
+    const { status, output } = torture('--ops', '10', '--mount-args=--min-share lots')
+    expect(status, output).toBe(2)
+    expect(output).toMatch(/^--mount-args --min-share lots: .*lots/)
+  })
+
   test.each([
     ['reads what is changed below it', '--read-only'],
     ['is written by some, while others write below it', '--below'],
