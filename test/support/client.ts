@@ -105,3 +105,11 @@ export class Client implements AsyncDisposable {
 export function startClient(wrapper: readonly string[] = []): Client {
   return new Client(wrapper)
 }
+
+/** A client that has the file open, as `f`. `flags`: such as `O_RDWR|O_DIRECT`. */
+export async function openedClient(path: string, flags = 'O_RDWR'): Promise<Client> {
+  const client = startClient()
+  const names = flags.split('|').map((flag) => `os.${flag}`)
+  await client.run(`f = os.open(path, ${names.join('|')})`, { path })
+  return client
+}

@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { cloneFile, cloneRange } from '../../src/linux/clone.ts'
-import { close, fadvise, O_RDONLY, O_RDWR, open, POSIX_FADV_DONTNEED } from '../../src/linux/file.ts'
+import { close, fadvise, O_NOATIME, O_RDONLY, O_RDWR, open, POSIX_FADV_DONTNEED } from '../../src/linux/file.ts'
+import { residentPages } from '../../src/linux/mincore.ts'
 import { Statx } from '../../src/linux/statx.ts'
 import { ExtentList } from '../../src/storage/extents.ts'
 import { readExtents } from '../../src/storage/read-extents.ts'
@@ -170,4 +171,36 @@ export function placeOf(image: string, page: Buffer): number {
     }
     throw new Error('the page is not in the image')
   })
+}
+
+/** What of `length` bytes from `offset` on the file has. */
+export function readAt(path: string, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  const fd = fs.openSync(path, 'r')
+  try {
+    return bytes.subarray(0, fs.readSync(fd, bytes, 0, length, offset))
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** Pages of a file in the page cache, natively or through a mount. Its time of access stays as it is. */
+export function residentIn(path: string): number {
+  const pages = Math.ceil(fs.statSync(path).size / PAGE)
+  return withFd(path, (fd) => residentPages(fd, 0, pages * PAGE, new Uint8Array(pages)), O_RDONLY | O_NOATIME)
+}
+
+/** Where the descriptors of this process lead that lead into the directory. */
+export function descriptorsInto(directory: string): string[] {
+  return fs
+    .readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        // Closed meanwhile: that of the list itself is.
+        return ''
+      }
+    })
+    .filter((target) => target.startsWith(directory))
 }

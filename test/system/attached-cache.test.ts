@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { attachedClient } from '../support/cache-client.ts'
 import { startClient } from '../support/client.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, soon } from '../support/eventually.ts'
 import { PAGE } from '../support/files.ts'
-import { finish, startHolder } from '../support/holder.ts'
+import { finish, startHolder, untilWaiting } from '../support/holder.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted, PROGRAM } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
@@ -17,16 +17,8 @@ import { samepage } from '../support/samepage.ts'
 const PAGES = 16
 const OLD = 'o'
 const NEW = 'N'
-const SETTLED_MS = 100
 
 const page = (letter: string, pages = 1) => letter.repeat(pages * PAGE)
-
-const waits = (mount: Mounted, count: number) =>
-  eventually(async () => expect((await mount.status()).grants?.waiting).toBe(count))
-
-/** What it settles with, or `waits` where it has not for a while. */
-const soon = (promise: Promise<unknown>): Promise<unknown> =>
-  Promise.race([promise.catch((error: Error) => error.message), sleep(SETTLED_MS).then(() => 'waits')])
 
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache attached to a mount', () => {
   let filesystem: Awaited<ReturnType<typeof loopFilesystem>>
@@ -65,9 +57,9 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache attach
     await writer.run('f = os.open(file, os.O_RDWR)', { file })
     expect(await reader.value('os.pread(f, 4096, 8192).decode()')).toBe(page(OLD))
     const read = reader.value('os.pread(f, 4096, 4096).decode()')
-    await waits(mount, 1)
+    await untilWaiting(mount, 1)
     const written = writer.run(`os.pwrite(f, b'w', 0)`)
-    await waits(mount, 2)
+    await untilWaiting(mount, 2)
     await cache.publish('grant', NEW)
     expect(await read).toBe(page(NEW))
     await written
@@ -250,7 +242,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a cache attach
     await using native = startClient()
     await native.run('f = os.open(file, os.O_RDONLY)', { file })
     const readNatively = native.value('os.pread(f, 4096, 0).decode()')
-    await waits(mount, 1)
+    await untilWaiting(mount, 1)
     expect(await soon(read)).toBe('waits')
     cache.kill('SIGKILL')
     expect(await read).toBe(page(OLD))

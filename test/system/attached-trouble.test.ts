@@ -2,11 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { attachedClient, type CacheClient } from '../support/cache-client.ts'
 import { startClient } from '../support/client.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, soon } from '../support/eventually.ts'
 import { PAGE } from '../support/files.ts'
 import { finish, startHolder } from '../support/holder.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -16,14 +15,9 @@ import { samepage } from '../support/samepage.ts'
 
 const OLD = 'o'
 const NEW = 'N'
-const SETTLED_MS = 100
 const MIB = 1 << 20
 
 const page = (letter: string, pages = 1) => letter.repeat(pages * PAGE)
-
-/** What it settles with, or `waits` where it has not for a while. */
-const soon = (promise: Promise<unknown>): Promise<unknown> =>
-  Promise.race([promise.catch((error: Error) => error.message), sleep(SETTLED_MS).then(() => 'waits')])
 
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'a publish without space', () => {
   const PAGES = (2 * MIB) / PAGE

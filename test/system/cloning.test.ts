@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { cachedPages } from '../../src/linux/cachestat.ts'
 import { isShareable } from '../../src/storage/extents.ts'
-import { extentsOf, forgetCached, MEBIBYTE, noise, overwrite, run, withFd } from '../support/files.ts'
+import { extentsOf, forgetCached, MEBIBYTE, noise, overwrite, readAt, run, withFd } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
@@ -76,12 +76,4 @@ function timed(work: () => void): number {
   const began = performance.now()
   work()
   return (performance.now() - began) / 1000
-}
-
-function readAt(file: string, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  const fd = fs.openSync(file, 'r')
-  fs.readSync(fd, bytes, 0, length, offset)
-  fs.closeSync(fd)
-  return bytes
 }

@@ -10,10 +10,20 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { dedupe as dedupePaths } from '../../src/dedupe/dedupe.ts'
-import { fadvise, O_NOATIME, O_RDONLY, POSIX_FADV_RANDOM } from '../../src/linux/file.ts'
-import { residentPages } from '../../src/linux/mincore.ts'
+import { fadvise, POSIX_FADV_RANDOM } from '../../src/linux/file.ts'
 import { isShareable } from '../../src/storage/extents.ts'
-import { clone, extentsOf, MEBIBYTE, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
+import {
+  clone,
+  extentsOf,
+  MEBIBYTE,
+  noise,
+  overwrite,
+  PAGE,
+  residentIn,
+  run,
+  withFd,
+  writeSynced,
+} from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
 import { Random } from '../support/random.ts'
@@ -59,12 +69,6 @@ function stateOf(directory: string): string[] {
     const digest = createHash('sha256').update(fs.readFileSync(file)).digest('hex')
     return [name, size, mode, uid, gid, mtimeNs, ctimeNs, digest].join(' ')
   })
-}
-
-/** Pages of a file that are in memory. */
-function residentIn(file: string): number {
-  const pages = Math.ceil(fs.statSync(file).size / PAGE)
-  return withFd(file, (fd) => residentPages(fd, 0, pages * PAGE, new Uint8Array(pages)), O_RDONLY | O_NOATIME)
 }
 
 /** How many pages of files below a directory lie at each address of the device, and whether the file system calls the place shared. */

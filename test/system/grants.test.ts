@@ -7,12 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { deviceOf, grantSocket } from '../../src/exclusive/mounts.ts'
 import { ROOT_DIRECTORY } from '../../src/util/runtime-directory.ts'
-import { type Client, startClient } from '../support/client.ts'
+import { type Client, openedClient, startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
-import { finish, startHolder } from '../support/holder.ts'
+import { finish, startHolder, untilWaiting } from '../support/holder.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
-import { type Mounted, mounted } from '../support/mounted.ts'
+import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
 import { samepage } from '../support/samepage.ts'
 
@@ -22,22 +22,6 @@ const NEW = 'N'
 
 const pageOf = (text: string) => text.repeat(PAGE / text.length)
 const fill = (holder: Client, pages = 1) => holder.run(`m[:${pages * PAGE}] = b'${NEW}' * ${pages * PAGE}`)
-
-/** As many requests of the kernel wait as there should be. */
-const waits = (mount: Mounted, count: number) =>
-  eventually(async () => expect((await mount.status()).grants?.waiting).toBe(count))
-
-async function opened(file: string, flags = 'O_RDWR'): Promise<Client> {
-  const client = startClient()
-  await client.run(
-    `f = os.open(file, ${flags
-      .split('|')
-      .map((flag) => `os.${flag}`)
-      .join('|')})`,
-    { file },
-  )
-  return client
-}
 
 for (const kind of ['xfs', 'ext4'] as const)
   describeWith(['root', 'loop', kind, 'fuse', 'program:python3'], `grants on ${kind}`, () => {
@@ -88,15 +72,15 @@ for (const kind of ['xfs', 'ext4'] as const)
       const file = `${mount.path}/f`
       const holder = await startHolder(file, '--range', '0-8KiB')
       await fill(holder, 2)
-      await using reader = await opened(file, 'O_RDONLY')
-      await using writer = await opened(file)
-      await using cutter = await opened(file)
+      await using reader = await openedClient(file, 'O_RDONLY')
+      await using writer = await openedClient(file)
+      await using cutter = await openedClient(file)
       expect(await reader.value(`os.pread(f, 4096, 8192).decode()`)).toBe(pageOf(OLD))
       await writer.run(`os.pwrite(f, b'w' * 4096, 3 * 4096)`)
       const read = reader.value<string>('os.pread(f, 3 * 4096, 4096).decode()')
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       const written = writer.run(`os.pwrite(f, b'later', 100)`)
-      await waits(mount, 2)
+      await untilWaiting(mount, 2)
       // Waits for the writer already in the kernel.
       const cut = cutter.run('os.ftruncate(f, 4097)')
       expect((await mount.status()).grants).toMatchObject({
@@ -117,24 +101,24 @@ for (const kind of ['xfs', 'ext4'] as const)
       await using mount = await mounted(below.path)
       const file = `${mount.path}/f`
       await using holder = await startHolder(file, '--range', '0-4KiB')
-      await using client = await opened(file, 'O_RDWR|O_NONBLOCK')
+      await using client = await openedClient(file, 'O_RDWR|O_NONBLOCK')
       await expect(client.run('os.pread(f, 1, 0)')).rejects.toThrow('EAGAIN')
       await expect(client.run(`os.pwrite(f, b'x', 4095)`)).rejects.toThrow('EAGAIN')
       expect(await client.value('os.pread(f, 1, 4096).decode()')).toBe(OLD)
-      await using patient = await opened(file)
+      await using patient = await openedClient(file)
       // Python goes on after a signal unless its handler raises.
       await patient.run(
         `signal.signal(signal.SIGUSR1, lambda *_: (_ for _ in ()).throw(InterruptedError(errno.EINTR, '')))`,
       )
       for (const call of ['os.pread(f, 1, 0)', `os.pwrite(f, b'x', 0)`, 'os.ftruncate(f, 0)']) {
         const waiting = expect(patient.run(call)).rejects.toThrow('EINTR')
-        await waits(mount, 1)
+        await untilWaiting(mount, 1)
         patient.kill('SIGUSR1')
         await waiting
       }
-      await using killed = await opened(file)
+      await using killed = await openedClient(file)
       const never = killed.run('os.pread(f, 1, 0)').catch(() => {})
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       killed.kill('SIGKILL')
       await killed.ended
       await never
@@ -152,11 +136,11 @@ for (const kind of ['xfs', 'ext4'] as const)
       const file = `${mount.path}/f`
       const holder = await startHolder(file, '--readers', 'last-published')
       await fill(holder, SIZE / PAGE)
-      await using client = await opened(file)
+      await using client = await openedClient(file)
       expect(await client.value('os.pread(f, 4096, 0).decode()')).toBe(pageOf(OLD))
       const write = client.run(`os.pwrite(f, b'x', 0)`)
-      await waits(mount, 1)
-      await using reader = await opened(file, 'O_RDONLY')
+      await untilWaiting(mount, 1)
+      await using reader = await openedClient(file, 'O_RDONLY')
       expect(await reader.value('os.pread(f, 4096, 0).decode()')).toBe(pageOf(OLD))
       expect(await finish(holder)).toBe(0)
       await write
@@ -169,13 +153,13 @@ for (const kind of ['xfs', 'ext4'] as const)
       await using mount = await mounted(below.path)
       const from = await startHolder(`${mount.path}/from`, '--range', '0-4KiB')
       const to = await startHolder(`${mount.path}/to`, '--range', '0-4KiB')
-      await using client = await opened(`${mount.path}/from`)
+      await using client = await openedClient(`${mount.path}/from`)
       await client.run('g = os.open(file, os.O_RDWR)', { file: `${mount.path}/to` })
       const copied = client.value('os.copy_file_range(f, g, 4096, 0, 0)')
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       await fill(from)
       expect(await finish(from)).toBe(0)
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       expect(await finish(to, 1)).toBe(1)
       expect(await copied).toBe(PAGE)
       expect(fs.readFileSync(`${below.path}/to`, 'latin1')).toBe(pageOf(NEW) + 't'.repeat(SIZE - PAGE))
@@ -189,9 +173,9 @@ for (const kind of ['xfs', 'ext4'] as const)
       const first = await startHolder(file)
       const second = startHolder(file)
       await eventually(async () => expect((await mount.status()).grants?.wanted).toBe(1))
-      await using writer = await opened(file)
+      await using writer = await openedClient(file)
       const written = writer.run(`os.pwrite(f, b'w', 0)`)
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       const third = startHolder(file)
       await eventually(async () => expect((await mount.status()).grants?.wanted).toBe(2))
       expect(await finish(first, 1)).toBe(1)
@@ -213,9 +197,9 @@ for (const kind of ['xfs', 'ext4'] as const)
       const file = `${mount.path}/f`
       const holder = await startHolder(file)
       await fill(holder)
-      await using reader = await opened(file, 'O_RDONLY')
+      await using reader = await openedClient(file, 'O_RDONLY')
       const read = reader.value('os.pread(f, 4096, 0).decode()')
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       holder.kill('SIGKILL')
       expect(await read).toBe(pageOf(OLD))
       await reader.run('os.close(f)')
@@ -286,7 +270,7 @@ for (const kind of ['xfs', 'ext4'] as const)
       fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
       await using mount = await mounted(below.path)
       const file = `${mount.path}/f`
-      await using reader = await opened(file, 'O_RDONLY')
+      await using reader = await openedClient(file, 'O_RDONLY')
       const refused = samepage(['exclusive', file, '--', 'cat'])
       expect(refused.status).toBe(122)
       expect(refused.stderr).toContain(`${reader.process.pid}`)
@@ -308,13 +292,13 @@ for (const kind of ['xfs', 'ext4'] as const)
       fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
       await using mount = await mounted(below.path, { flags: { passthrough: false } })
       const file = `${mount.path}/f`
-      await using reader = await opened(file, 'O_RDONLY')
+      await using reader = await openedClient(file, 'O_RDONLY')
       await reader.run('m = mmap.mmap(f, 0, prot=mmap.PROT_READ)')
       expect(await reader.value('m[:4096].decode()')).toBe(pageOf(OLD))
       const holder = await startHolder(file, '--range', '0-8KiB')
       await fill(holder, 2)
       expect(await reader.value('m[:8192].decode()')).toBe(pageOf(OLD).repeat(2))
-      await using storer = await opened(file)
+      await using storer = await openedClient(file)
       await storer.run(`m = mmap.mmap(f, 0); m[100:101] = b's'; m[3 * 4096:3 * 4096 + 1] = b's'`)
       await expect(storer.run('m.flush(0, 4096)')).rejects.toThrow('EIO')
       await storer.run('m.flush(3 * 4096, 4096); m.close()')
@@ -350,13 +334,13 @@ for (const kind of ['xfs', 'ext4'] as const)
       const readAll = 'os.pread(os.open(file, os.O_RDONLY), 12288, 0).decode()'
       await fill(second)
       const read = first.value(readAll, { file })
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       await expect(second.value(readAll, { file })).rejects.toThrow(/EDEADLO?C?K/)
-      await waits(mount, 1)
+      await untilWaiting(mount, 1)
       expect(await finish(second)).toBe(0)
       expect(await read).toBe(pageOf(OLD) + pageOf(OLD) + pageOf(NEW))
       expect(await finish(first)).toBe(0)
-      await waits(mount, 0)
+      await untilWaiting(mount, 0)
     })
 
     test('asynchronous direct reads that wait do not hold up page faults', async () => {
@@ -366,7 +350,7 @@ for (const kind of ['xfs', 'ext4'] as const)
       await using mount = await mounted(below.path, { flags: { passthrough: false } })
       const file = `${mount.path}/f`
       await using holder = await startHolder(file, '--range', '0-4KiB')
-      await using reader = await opened(file, 'O_RDONLY|O_DIRECT')
+      await using reader = await openedClient(file, 'O_RDONLY|O_DIRECT')
       const count = 200
       // struct iocb: data, key and flags, opcode (read) and priority, descriptor, buffer, bytes, offset, reserved …
       await reader.run(
@@ -381,8 +365,8 @@ asked = [ctypes.create_string_buffer(struct.pack('QQHhIQQQQQ', 0, 0, 0, 0, f, at
 assert syscall(submit, context, ctypes.c_long(count), (ctypes.c_void_p * count)(*map(ctypes.addressof, asked))) == count`,
         { count },
       )
-      await waits(mount, count)
-      await using mapper = await opened(`${mount.path}/other`, 'O_RDONLY')
+      await untilWaiting(mount, count)
+      await using mapper = await openedClient(`${mount.path}/other`, 'O_RDONLY')
       const faults = mapper.value<number>(
         'sum(1 for i in [mmap.mmap(f, 0, prot=mmap.PROT_READ)] for at in range(0, len(i), 4096 * 97) if i[at] >= 0)',
       )
@@ -390,7 +374,7 @@ assert syscall(submit, context, ctypes.c_long(count), (ctypes.c_void_p * count)(
       expect(await finish(holder)).toBe(0)
       expect(seen).toBe(Math.ceil((8 * MEBIBYTE) / PAGE / 97))
       await faults
-      await waits(mount, 0)
+      await untilWaiting(mount, 0)
     })
 
     test('one user’s connections leave enough for others', async () => {
@@ -443,8 +427,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'grants of clon
     writeSynced(`${xfs.path}/original`, content)
     for (const name of ['a', 'b']) clone(`${xfs.path}/original`, `${xfs.path}/${name}`)
     await using mount = await mounted(xfs.path)
-    await using sibling = await opened(`${mount.path}/b`, 'O_RDONLY')
-    await using own = await opened(`${mount.path}/a`)
+    await using sibling = await openedClient(`${mount.path}/b`, 'O_RDONLY')
+    await using own = await openedClient(`${mount.path}/a`)
     const holder = await startHolder(`${mount.path}/a`, '--range', '1MiB-3MiB')
     await holder.run(`m[:] = b'${NEW}' * len(m)`)
     expect(await sibling.value('digest(whole(f))')).toBe(

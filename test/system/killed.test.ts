@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { clone, MEBIBYTE, noise, writeSynced } from '../support/files.ts'
+import { clone, MEBIBYTE, noise, readAt, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { PYTHON, pythonProgram } from '../support/observe.ts'
@@ -94,12 +94,4 @@ async function killWhileWriting(filesystem: LoopFilesystem, whom: string, passth
   }
   expect(told).toBeGreaterThan(0)
   expect(fs.readFileSync(`${filesystem.path}/original`).equals(original)).toBe(true)
-}
-
-function readAt(file: string, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  const fd = fs.openSync(file, 'r')
-  const read = fs.readSync(fd, bytes, 0, length, offset)
-  fs.closeSync(fd)
-  return bytes.subarray(0, read)
 }

@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
+import { expectEqualBytes } from '../support/bytes.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { arenasOf } from '../support/mappings.ts'
@@ -15,12 +16,6 @@ const O_ACCMODE = 3
 function contentOf(file: CachedFile): Buffer {
   const buffer = Buffer.alloc(4 * MEBIBYTE)
   return buffer.subarray(0, file.readSync(buffer, { position: 0 }))
-}
-
-function expectEqual(got: Buffer, wanted: Buffer, what: string): void {
-  if (got.equals(wanted)) return
-  const at = got.findIndex((byte, i) => byte !== wanted[i])
-  throw new Error(`${what}: ${got.length} bytes instead of ${wanted.length}, the first other one at ${at}`)
 }
 
 /** Descriptors of this process by which the file can be written. */
@@ -42,7 +37,7 @@ async function openedAgain(cache: PageCache, path: string): Promise<{ isHit: boo
   await using file = await cache.open(path)
   const buffer = Buffer.alloc(4 * MEBIBYTE)
   const isHit = file.tryRead(buffer, { position: 0 }) !== undefined
-  expectEqual(contentOf(file), fs.readFileSync(path), 'opened again')
+  expectEqualBytes(contentOf(file), fs.readFileSync(path), 'opened again')
   return { isHit, bytesLoaded: cache.stats().bytesLoaded }
 }
 
@@ -97,22 +92,22 @@ for (const kind of ['xfs', 'btrfs'] as const)
           for (const isOpen of [false, true]) {
             const before = fs.readFileSync(path)
             const early = await cache.open(path)
-            expectEqual(contentOf(early), before, `${name}, before`)
+            expectEqualBytes(contentOf(early), before, `${name}, before`)
             if (!isOpen) await early.close()
             const { ino } = fs.statSync(path)
             change(path)
             const after = fs.readFileSync(path)
             await using late = await cache.open(path)
-            expectEqual(contentOf(late), after, `${name}, after`)
+            expectEqualBytes(contentOf(late), after, `${name}, after`)
             if (isOpen) {
               const isSame = fs.statSync(path).ino === ino && !name.startsWith('it is removed')
-              expectEqual(contentOf(early), isSame ? after : before, `${name}, open before`)
+              expectEqualBytes(contentOf(early), isSame ? after : before, `${name}, open before`)
               await early.close()
             }
           }
         }
         await using original = await cache.open(`${filesystem.path}/original`)
-        expectEqual(contentOf(original), content, 'the original')
+        expectEqualBytes(contentOf(original), content, 'the original')
         cache.checkInvariants()
       })
 
@@ -130,9 +125,9 @@ for (const kind of ['xfs', 'btrfs'] as const)
         yieldUnderPressure: false,
       })
       await using clones = await cache.open(`${path}.clone`)
-      expectEqual(contentOf(clones), fs.readFileSync(`${path}.clone`), 'the clone')
+      expectEqualBytes(contentOf(clones), fs.readFileSync(`${path}.clone`), 'the clone')
       await using early = await cache.open(path)
-      expectEqual(contentOf(early), fs.readFileSync(path), 'before')
+      expectEqualBytes(contentOf(early), fs.readFileSync(path), 'before')
       expect(cache.stats().homes).toBeGreaterThan(0)
       for (let page = 2; page < 400; page += 8) overwrite(path, page * PAGE, noise(PAGE, page + 1000))
       await using late = await cache.open(path)
@@ -143,14 +138,14 @@ for (const kind of ['xfs', 'btrfs'] as const)
       await late.advise('random')
       for (let page = 0; page < 400; page++) {
         late.readSync(buffer, { position: page * PAGE })
-        expectEqual(
+        expectEqualBytes(
           buffer,
           now.subarray(page * PAGE, (page + 1) * PAGE),
           `page ${page} of who opened it after the change`,
         )
       }
-      expectEqual(contentOf(early), fs.readFileSync(path), 'who opened it before')
-      expectEqual(contentOf(clones), fs.readFileSync(`${path}.clone`), 'the clone, after all')
+      expectEqualBytes(contentOf(early), fs.readFileSync(path), 'who opened it before')
+      expectEqualBytes(contentOf(clones), fs.readFileSync(`${path}.clone`), 'the clone, after all')
       cache.checkInvariants()
     })
 
@@ -170,7 +165,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
       // What is under way goes on to its end.
       await writer.close()
       await Promise.all([written, isSynced])
-      expectEqual(contentOf(kept), fs.readFileSync(path), 'written')
+      expectEqualBytes(contentOf(kept), fs.readFileSync(path), 'written')
       expect(writersOf(path)).toBe(0)
       run('sync', '-f', filesystem.path)
       await settle()
@@ -221,11 +216,11 @@ for (const kind of ['xfs', 'btrfs'] as const)
           fs.appendFileSync(path, noise(length, length))
           if (length === 3000) await file.write(noise(10, 1), { position: 100 })
           else file.writeSync(noise(10, 1), { position: 100 })
-          expectEqual(contentOf(file), fs.readFileSync(path), `shared ${isShared}, ${length} more`)
+          expectEqualBytes(contentOf(file), fs.readFileSync(path), `shared ${isShared}, ${length} more`)
         }
         fs.truncateSync(path, 20 * PAGE + 1)
         file.writeSync(noise(10, 2), { position: 0 })
-        expectEqual(contentOf(file), fs.readFileSync(path), `shared ${isShared}, shorter`)
+        expectEqualBytes(contentOf(file), fs.readFileSync(path), `shared ${isShared}, shorter`)
         cache.checkInvariants()
       }
     })

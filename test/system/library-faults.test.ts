@@ -6,28 +6,25 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
 import { faults } from '../support/failing-fs.ts'
-import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, placeOf, run, writeSynced } from '../support/files.ts'
-import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
+import {
+  clone,
+  descriptorsInto,
+  KIBIBYTE,
+  MEBIBYTE,
+  noise,
+  overwrite,
+  PAGE,
+  placeOf,
+  run,
+  writeSynced,
+} from '../support/files.ts'
+import { loopFilesystem } from '../support/loopfs.ts'
 import { describeWith } from '../support/requires.ts'
 import { SETTLED_MS, settle } from '../support/settled.ts'
 
 const SIZE = 300 * KIBIBYTE + 500
 
 afterEach(() => faults.heal())
-
-/** Descriptors of the file system's files, those of homes too. */
-function descriptors({ path }: LoopFilesystem): string[] {
-  return fs
-    .readdirSync('/proc/self/fd')
-    .map((fd) => {
-      try {
-        return fs.readlinkSync(`/proc/self/fd/${fd}`)
-      } catch {
-        return ''
-      }
-    })
-    .filter((target) => target.startsWith(path))
-}
 
 /** What a program does with a file, with every kind of call; errors that were planted end a step, others the test. */
 async function useFile(cache: PageCache, path: string): Promise<void> {
@@ -99,7 +96,7 @@ describeWith(['root', 'loop', 'xfs'], 'calls that fail', () => {
           expect(got.equals(wanted), `call ${nth}`).toBe(true)
         }
         await cache.close()
-        expect(descriptors(filesystem), `call ${nth}`).toEqual([])
+        expect(descriptorsInto(filesystem.path), `call ${nth}`).toEqual([])
         fs.unlinkSync(path)
         expect(nth).toBeLessThan(200)
       }

@@ -7,6 +7,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
+import { difference } from '../support/bytes.ts'
 import { startClient } from '../support/client.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
@@ -86,12 +87,6 @@ async function expectSame(random: Random, file: CachedFile, content: Buffer, wha
     if (got !== undefined && !got.equals(wanted))
       throw new Error(`${what}, ${way} of ${length} bytes at ${position}: ${difference(got, wanted)}`)
   }
-}
-
-function difference(got: Buffer, wanted: Buffer): string {
-  if (got.length !== wanted.length) return `${got.length} bytes instead of ${wanted.length}`
-  const at = got.findIndex((byte, i) => byte !== wanted[i])
-  return `byte ${at} is ${got[at]} instead of ${wanted[at]}`
 }
 
 for (const { name: variant, kind, options, files, shares } of VARIANTS) {

@@ -8,7 +8,7 @@ import { afterAll, expect, test } from 'vitest'
 import type { PageCache } from '../../src/index.ts'
 import { builtLibrary, cacheWorker, LIBRARY } from '../support/cache-worker.ts'
 import { eventually } from '../support/eventually.ts'
-import { MEBIBYTE, noise, PAGE } from '../support/files.ts'
+import { descriptorsInto, MEBIBYTE, noise, PAGE } from '../support/files.ts'
 import { arenaBytes } from '../support/mappings.ts'
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-threads-'))
@@ -20,17 +20,6 @@ fs.writeFileSync(FILE, CONTENT)
 
 async function create(memory = '8MiB'): Promise<PageCache> {
   return (await builtLibrary()).PageCache.create({ memory, yieldUnderPressure: false })
-}
-
-/** Descriptors of files in the directory. */
-function descriptors(): number {
-  return fs.readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return fs.readlinkSync(`/proc/self/fd/${fd}`).startsWith(directory)
-    } catch {
-      return false
-    }
-  }).length
 }
 
 for (const byMessage of [false, true])
@@ -165,7 +154,7 @@ test('a call whose arguments cannot be sent rejects, and does not keep its threa
 test('threads that are killed in the middle of hits, with files and views open, leave nothing', async () => {
   await using cache = await create('4MiB')
   await using file = await cache.open(FILE)
-  const before = descriptors()
+  const before = descriptorsInto(directory).length
   for (let round = 0; round < 12; round++) {
     const { worker, said, ended } = cacheWorker(
       cache,
@@ -196,7 +185,7 @@ test('threads that are killed in the middle of hits, with files and views open, 
     cache.resize('4MiB')
     cache.checkInvariants()
   }
-  await eventually(async () => expect(descriptors()).toBe(before))
+  await eventually(async () => expect(descriptorsInto(directory).length).toBe(before))
 })
 
 test('when the cache is closed under its threads they get errors, and never other bytes', async () => {
@@ -320,7 +309,7 @@ test('a read of more than 2 GiB, which one call of Node.js does not take, has al
 test.each(['process.exit()', 'throw new Error("it fails")', ''])(
   'a worker that made a cache, and ends without closing it, leaves nothing: %s',
   async (end) => {
-    const before = { descriptors: descriptors(), bytes: arenaBytes() }
+    const before = { descriptors: descriptorsInto(directory).length, bytes: arenaBytes() }
     const code = `
       import { parentPort, workerData } from 'node:worker_threads'
       const { PageCache } = await import(workerData.library)
@@ -339,12 +328,12 @@ test.each(['process.exit()', 'throw new Error("it fails")', ''])(
     const ended = new Promise((resolve) => worker.once('exit', resolve))
     worker.postMessage('end')
     await ended
-    expect({ descriptors: descriptors(), bytes: arenaBytes() }).toEqual(before)
+    expect({ descriptors: descriptorsInto(directory).length, bytes: arenaBytes() }).toEqual(before)
   },
 )
 
 test('a worker may make as many caches as it likes, and leaves nothing of those that it did not close', async () => {
-  const before = { descriptors: descriptors(), bytes: arenaBytes() }
+  const before = { descriptors: descriptorsInto(directory).length, bytes: arenaBytes() }
   const code = `
     import { parentPort, workerData } from 'node:worker_threads'
     const { PageCache } = await import(workerData.library)
@@ -359,5 +348,5 @@ test('a worker may make as many caches as it likes, and leaves nothing of those 
   // More than ten would be taken for a leak.
   expect(listeners).toBeLessThan(10)
   await ended
-  expect({ descriptors: descriptors(), bytes: arenaBytes() }).toEqual(before)
+  expect({ descriptors: descriptorsInto(directory).length, bytes: arenaBytes() }).toEqual(before)
 })

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
+import { expectEqualBytes } from '../support/bytes.ts'
 import { clone, KIBIBYTE, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -82,12 +83,6 @@ async function read(file: CachedFile): Promise<Buffer> {
   return buffer.subarray(0, await file.read(buffer, { position: 0 }))
 }
 
-function expectEqual(got: Buffer, wanted: Buffer, what: string): void {
-  if (got.equals(wanted)) return
-  const at = got.findIndex((byte, i) => byte !== wanted[i])
-  throw new Error(`${what}: ${got.length} bytes instead of ${wanted.length}, the first other one at ${at}`)
-}
-
 for (const kind of ['xfs', 'ext4'] as const)
   describeWith(['root', 'loop', kind], `writes through the library on ${kind}`, () => {
     test('a table: the file, readers of all kinds, and a twin have the same bytes; clones stay as they were', async () => {
@@ -108,7 +103,7 @@ for (const kind of ['xfs', 'ext4'] as const)
         await using writer = await cache.open(at(`clone${i}`), 'r+')
         await using reader = await cache.open(at(`clone${i}`))
         await using other = await cache.open(at(`other${i}`))
-        for (const file of [writer, reader, other]) expectEqual(readSync(file), content, `${name}, before`)
+        for (const file of [writer, reader, other]) expectEqualBytes(readSync(file), content, `${name}, before`)
         using view = reader.viewSync(4 * PAGE, 6 * PAGE)
         const loaded = cache.stats().bytesLoaded
         await through(writer)
@@ -116,11 +111,15 @@ for (const kind of ['xfs', 'ext4'] as const)
         natively(fd)
         fs.closeSync(fd)
         const wanted = fs.readFileSync(at(`twin${i}`))
-        expectEqual(fs.readFileSync(at(`clone${i}`)), wanted, `${name}, the file`)
-        expectEqual(readSync(reader), wanted, `${name}, readSync`)
-        expectEqual(await read(writer), wanted, `${name}, read`)
-        expectEqual(readSync(other), content, `${name}, another clone`)
-        expectEqual(Buffer.concat(view.parts), content.subarray(4 * PAGE, 10 * PAGE), `${name}, a view from before`)
+        expectEqualBytes(fs.readFileSync(at(`clone${i}`)), wanted, `${name}, the file`)
+        expectEqualBytes(readSync(reader), wanted, `${name}, readSync`)
+        expectEqualBytes(await read(writer), wanted, `${name}, read`)
+        expectEqualBytes(readSync(other), content, `${name}, another clone`)
+        expectEqualBytes(
+          Buffer.concat(view.parts),
+          content.subarray(4 * PAGE, 10 * PAGE),
+          `${name}, a view from before`,
+        )
         expect([reader.size, reader.statSync().size], name).toEqual([wanted.length, wanted.length])
         cache.checkInvariants()
         // One page: one page is held more, and not more than that is read again.
@@ -188,20 +187,20 @@ for (const kind of ['xfs', 'ext4'] as const)
           const count = fs.readSync(twin, wanted, 0, length, position)
           const got = Buffer.alloc(length)
           const readers = files.get(name)!
-          expectEqual(got.subarray(0, readers[0]!.readSync(got, { position })), wanted.subarray(0, count), story)
-          expectEqual(got.subarray(0, await readers[1]!.read(got, { position })), wanted.subarray(0, count), story)
+          expectEqualBytes(got.subarray(0, readers[0]!.readSync(got, { position })), wanted.subarray(0, count), story)
+          expectEqualBytes(got.subarray(0, await readers[1]!.read(got, { position })), wanted.subarray(0, count), story)
         }
         fs.closeSync(twin)
         if (step % 10 === 0)
           for (const name of names) {
             const wanted = fs.readFileSync(at(`${name}.twin`))
-            expectEqual(fs.readFileSync(at(name)), wanted, `${story}: the file`)
-            for (const open of files.get(name)!) expectEqual(readSync(open), wanted, story)
+            expectEqualBytes(fs.readFileSync(at(name)), wanted, `${story}: the file`)
+            for (const open of files.get(name)!) expectEqualBytes(readSync(open), wanted, story)
             cache.checkInvariants()
           }
       }
       for (const open of [...files.values()].flat()) await open.close()
-      expectEqual(fs.readFileSync(at('original')), content, `seed ${seed}: the original`)
+      expectEqualBytes(fs.readFileSync(at('original')), content, `seed ${seed}: the original`)
     })
   })
 
@@ -257,13 +256,13 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
         }
         await Promise.all(running)
         const wanted = fs.readFileSync(at('clone'))
-        expectEqual(readSync(one), wanted, `seed ${seed}, round ${round}, direct ${direct}`)
-        expectEqual(await read(two), wanted, `seed ${seed}, round ${round}, direct ${direct}, read`)
+        expectEqualBytes(readSync(one), wanted, `seed ${seed}, round ${round}, direct ${direct}`)
+        expectEqualBytes(await read(two), wanted, `seed ${seed}, round ${round}, direct ${direct}, read`)
         expect(one.size).toBe(wanted.length)
         cache.checkInvariants()
       }
     }
-    expectEqual(fs.readFileSync(at('original')), noise(PAGES * PAGE, 1), 'the original')
+    expectEqualBytes(fs.readFileSync(at('original')), noise(PAGES * PAGE, 1), 'the original')
   })
 
   test('writes that overlap reach the file in the order in which they were called, and clones keep what they had', async () => {
@@ -295,9 +294,9 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
       }
       await Promise.all(writes)
       const story = `seed ${seed}, round ${round}`
-      expectEqual(fs.readFileSync(at('clone')), wanted.subarray(0, size), story)
-      expectEqual(await read(file), wanted.subarray(0, size), `${story}, through the cache`)
-      expectEqual(await read(original), content, `${story}, the original`)
+      expectEqualBytes(fs.readFileSync(at('clone')), wanted.subarray(0, size), story)
+      expectEqualBytes(await read(file), wanted.subarray(0, size), `${story}, through the cache`)
+      expectEqualBytes(await read(original), content, `${story}, the original`)
       cache.checkInvariants()
     }
   })
@@ -312,7 +311,7 @@ describeWith(['root', 'loop', 'xfs'], 'writes and loads of the same pages at the
       const slow = file.write(Buffer.alloc(64 * PAGE, 1), { position: 0 })
       file.writeSync(Buffer.alloc(PAGE, 2), { position: 63 * PAGE })
       await slow
-      expectEqual(readSync(file), fs.readFileSync(path), `round ${round}`)
+      expectEqualBytes(readSync(file), fs.readFileSync(path), `round ${round}`)
     }
   })
 })

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
-import { type Client, startClient } from '../support/client.ts'
+import { openedClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { clone, MEBIBYTE, noise, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -13,13 +13,6 @@ import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 
 const SIZE = 16 * MEBIBYTE
-
-/** Opens `path` in a program of its own. */
-async function opened(path: string, flags: string): Promise<Client> {
-  const client = startClient()
-  await client.run(`f = os.open(path, os.${flags})`, { path })
-  return client
-}
 
 const RANGE = {
   share: 'fcntl.lockf(f, fcntl.LOCK_SH | fcntl.LOCK_NB, 100, 5000)',
@@ -51,10 +44,10 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'locks', () => 
       clone(`${xfs.path}/original`, `${xfs.path}/clone`)
       await using mount = await mounted(xfs.path)
       const path = `${mount.path}/clone`
-      await using reader = await opened(path, 'O_RDONLY')
+      await using reader = await openedClient(path, 'O_RDONLY')
       expect((await mount.status()).files.pristine).toBe(1)
       await reader.run(calls.share)
-      await using writer = await opened(path, 'O_RDWR')
+      await using writer = await openedClient(path, 'O_RDWR')
       // Two nodeids: the reader has the home that he opened, the writer the file itself.
       expect((await mount.status()).files).toMatchObject({ pristine: 1, mapped: 1 })
       await expect(writer.run(calls.exclude)).rejects.toThrow('EAGAIN')
@@ -70,8 +63,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'locks', () => 
       await using xfs = await loopFilesystem('xfs')
       writeSynced(`${xfs.path}/file`, noise(MEBIBYTE, 1))
       await using mount = await mounted(xfs.path)
-      await using below = await opened(`${xfs.path}/file`, 'O_RDWR')
-      await using above = await opened(`${mount.path}/file`, 'O_RDWR')
+      await using below = await openedClient(`${xfs.path}/file`, 'O_RDWR')
+      await using above = await openedClient(`${mount.path}/file`, 'O_RDWR')
       await below.run(calls.exclude)
       await expect(above.run(calls.share)).rejects.toThrow('EAGAIN')
       // Waits, and nobody tells the mount when the time has come.

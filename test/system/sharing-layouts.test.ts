@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
+import { difference } from '../support/bytes.ts'
 import { KIBIBYTE, MEBIBYTE, PAGE } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { makeBatch } from '../support/layouts.ts'
@@ -54,12 +55,6 @@ function expectSame(random: Random, mount: Mounted, name: string, content: Buffe
   } finally {
     fs.closeSync(fd)
   }
-}
-
-function difference(got: Buffer, wanted: Buffer): string {
-  if (got.length !== wanted.length) return `${got.length} bytes instead of ${wanted.length}`
-  const at = got.findIndex((byte, i) => byte !== wanted[i])
-  return `byte ${at} is ${got[at]} instead of ${wanted[at]}`
 }
 
 for (const { name: variant, kind, options, files, shares } of VARIANTS) {

@@ -6,10 +6,20 @@ import fs from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { cloneRange } from '../../src/linux/clone.ts'
 import { O_RDWR } from '../../src/linux/file.ts'
-import { residentPages } from '../../src/linux/mincore.ts'
 import { startClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
-import { clone, freeBytes, MEBIBYTE, noise, overwrite, PAGE, run, withFd, writeSynced } from '../support/files.ts'
+import {
+  clone,
+  freeBytes,
+  MEBIBYTE,
+  noise,
+  overwrite,
+  PAGE,
+  residentIn,
+  run,
+  withFd,
+  writeSynced,
+} from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
@@ -18,12 +28,6 @@ import { settle } from '../support/settled.ts'
 const BYTES = 32 * MEBIBYTE
 const PAGES = BYTES / PAGE
 const CLONES = 6
-
-/** Pages of a file in the page cache, be it natively or through the mount. */
-function residentIn(file: string): number {
-  const { size } = fs.statSync(file)
-  return withFd(file, (fd) => residentPages(fd, 0, size, new Uint8Array(Math.ceil(size / PAGE))))
-}
 
 /** Nothing of the file system is cached after this. */
 async function cool(filesystem: LoopFilesystem): Promise<void> {
