@@ -18,7 +18,7 @@ const PIECE = 4 * MEBIBYTE
 for (const kind of ['xfs', 'btrfs'] as const)
   describeWith(['root', 'loop', 'fuse', kind], `a copy of an image of 10 GiB on ${kind}`, () => {
     const ways = ['cp', 'cp --reflink=auto']
-    test.each(kind === 'xfs' ? ways : ways.slice(1))('%s: less than a second, no page more, shared', async (way) => {
+    test.each(kind === 'xfs' ? ways : ways.slice(1))('%s: at once, no page more, shared', async (way) => {
       const [cp = '', ...flags] = way.split(' ')
       await using filesystem = await loopFilesystem(kind, { size: 3 * SIZE })
       await using mount = await mounted(filesystem.path)
@@ -33,9 +33,17 @@ for (const kind of ['xfs', 'btrfs'] as const)
       for (let i = 1; i * STEP < SIZE; i += 2) overwrite(`${mount.path}/image`, i * STEP, noise(PIECE, i), false)
       const before = cachedIn(at('image'))
 
+      // What is dirty has to be written out first, and how long that takes is the device's affair.
+      const pieces = Array.from({ length: SIZE / STEP / 2 }, (_, i) => noise(PIECE, i))
+      fs.writeFileSync(at('yardstick'), '')
+      const writing = timed(() => {
+        for (const [i, piece] of pieces.entries()) overwrite(at('yardstick'), i * STEP, piece)
+      })
+      fs.rmSync(at('yardstick'))
+
       const seconds = timed(() => execFileSync(cp, [...flags, `${mount.path}/image`, `${mount.path}/copy`]))
       expect(cachedIn(at('image')) + cachedIn(at('copy'))).toBeLessThanOrEqual(before + 16)
-      expect(seconds).toBeLessThan(1)
+      expect(seconds).toBeLessThan(1 + 3 * writing)
 
       expect(sharedBytes(at('copy'))).toBeGreaterThanOrEqual((SIZE / STEP) * PIECE)
       await settle()

@@ -370,7 +370,7 @@ assert syscall(submit, context, ctypes.c_long(count), (ctypes.c_void_p * count)(
       const faults = mapper.value<number>(
         'sum(1 for i in [mmap.mmap(f, 0, prot=mmap.PROT_READ)] for at in range(0, len(i), 4096 * 97) if i[at] >= 0)',
       )
-      const seen = await Promise.race([faults, sleep(5000).then(() => 'they wait')])
+      const seen = await Promise.race([faults, sleep(20_000, undefined, { ref: false }).then(() => 'they wait')])
       expect(await finish(holder)).toBe(0)
       expect(seen).toBe(Math.ceil((8 * MEBIBYTE) / PAGE / 97))
       await faults

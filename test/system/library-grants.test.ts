@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { PageCache } from '../../src/index.ts'
 import { builtLibrary, cacheWorker } from '../support/cache-worker.ts'
+import { soon } from '../support/eventually.ts'
 import { faults } from '../support/failing-fs.ts'
 import { clone, noise, PAGE, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
@@ -51,7 +52,7 @@ test('a holder on another thread: it dies, and nothing of it is left; another is
   expect(await mortal.said()).toBe('held')
   const reading = reader.read(buffer, { position: 0 })
   const next = reader.exclusive({ length: PAGE })
-  expect(await Promise.race([reading, sleep(50).then(() => 'waits')])).toBe('waits')
+  expect(await soon(reading)).toBe('waits')
   await mortal.worker.terminate()
   expect(await reading).toBe(4 * PAGE)
   expect(buffer.equals(old)).toBe(true)

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { CachedFile, PageCache, PageCacheOptions } from '../../src/index.ts'
 import { builtLibrary, cacheWorker } from '../support/cache-worker.ts'
+import { eventually } from '../support/eventually.ts'
 import { clone, KIBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { testSeed } from '../support/hammer.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
@@ -267,9 +268,7 @@ test('a page that is written leaves the others as they are; pages that are writt
     const { merge } = cache.stats()
     expect(merge!.pagesSharing).toBeLessThan(set.expected().pagesSharing)
     // Once they have come to rest, they are merged as all others.
-    const until = Date.now() + 20_000
-    while (cache.stats().merge!.pagesSharing < set.expected().pagesSharing && Date.now() < until) await sleep(50)
-    expect(cache.stats().merge).toMatchObject(set.expected())
+    await eventually(() => expect(cache.stats().merge).toMatchObject(set.expected()), 20_000)
     await set.readAll(files)
   }))
 
