@@ -8,7 +8,8 @@ import { PAGE_BYTES } from '../inspect/page-states.ts'
 import type { PathError, WalkCounts } from '../inspect/selection.ts'
 import { type Applied, applyPlan } from './apply.ts'
 import { type Collected, type CollectOptions, Collector, type FileCounts } from './collect.ts'
-import { leaveStored, makePlan } from './plan.ts'
+import { leaveStored } from './plan.ts'
+import { planUnlessInterrupted } from './planning.ts'
 import { readPages } from './read-pages.ts'
 import { BYTES_PER_STORED_PAGE, StoredPages } from './stored-pages.ts'
 
@@ -65,7 +66,7 @@ export class MemoryShortError extends Error {
 }
 
 /**
- * Blocks the thread but for calls of `onProgress`, for breaths while reading, and between calls of the kernel that share. Throws a {@link MemoryShortError} before anything is read; problems of single
+ * Blocks the thread but for calls of `onProgress`, for breaths while reading and comparing, and between calls of the kernel that share. Throws a {@link MemoryShortError} before anything is read; problems of single
  * files are in the result.
  */
 export async function dedupe(options: DedupeOptions): Promise<DedupeResult> {
@@ -123,7 +124,14 @@ async function dedupeFilesystem(
   // 2. Plan
   const compared = progress('comparing', uses.fileCount)
   let files = 0
-  const plan = makePlan(uses, pages, options.minRun / PAGE_BYTES, () => compared(++files))
+  const plan = await planUnlessInterrupted(uses, pages, options.minRun / PAGE_BYTES, {
+    isInterrupted: options.isInterrupted,
+    onFile: () => compared(++files),
+  })
+  if (plan === undefined) {
+    if (result.applied !== undefined) result.applied.isInterrupted = true
+    return
+  }
   const targets = new Set<number>()
   let planned = 0
   for (let run = 0; run < plan.count; run++) {
@@ -139,7 +147,7 @@ async function dedupeFilesystem(
 
   // 3. Share
   pages.countUsers(uses)
-  // A signal that came while the plan was made.
+  // A signal that came while that was counted.
   await breathe()
   progress('sharing', planned * PAGE_BYTES)(0)
   const applied = await applyPlan(uses, pages, plan, {

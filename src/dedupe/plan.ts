@@ -55,10 +55,27 @@ export class Plan {
   }
 }
 
-/** Makes a plan with runs of `stride` pages and more. No I/O; `onFile` is called after each file. */
-export function makePlan(uses: FileUses, pages: StoredPages, stride: number, onFile: () => void = () => {}): Plan {
-  return new Planner(uses, pages, stride).run(onFile)
+/** Makes a plan with runs of `stride` pages and more. No I/O, and nothing else happens on this thread until it is made. */
+export function makePlan(uses: FileUses, pages: StoredPages, stride: number): Plan {
+  const steps = planSteps(uses, pages, stride)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
 }
+
+/** The same in steps of milliseconds, between which the caller may look at something else, or leave it. `onFile` is called after each file. */
+export function planSteps(
+  uses: FileUses,
+  pages: StoredPages,
+  stride: number,
+  onFile: () => void = () => {},
+): Generator<void, Plan, void> {
+  return new Planner(uses, pages, stride).steps(onFile)
+}
+
+/** Pages gone through in one step. */
+const STEP_PAGES = 1024
 
 /** A run that was found equal. */
 interface Match {
@@ -86,23 +103,25 @@ class Planner {
     this.#endRun = new Uint32Array(uses.fileCount)
   }
 
-  run(onFile: () => void): Plan {
+  *steps(onFile: () => void): Generator<void, Plan, void> {
     const { fileCount, sharedPages } = this.#uses
     const files = Array.from({ length: fileCount }, (_, file) => file)
     for (const file of files.sort((a, b) => sharedPages[b]! - sharedPages[a]! || a - b)) {
       this.#firstRun[file] = this.#endRun[file] = this.#plan.count
-      this.#planFile(file)
+      yield* this.#planFile(file)
       onFile()
+      yield
     }
     return this.#plan
   }
 
-  #planFile(file: number): void {
+  *#planFile(file: number): Generator<void, void, void> {
     const end = this.#uses.endUse[file]!
     let at = new Position(this.#uses, this.#uses.firstUse[file]!, 0)
     /** The first page of which it is not decided yet whether it moves: a run may reach back to it. */
     const undecided = at.copy()
-    while (at.use < end) {
+    for (let looks = 1; at.use < end; looks++) {
+      if (looks % STEP_PAGES === 0) yield
       const match = this.#pages.isOpen(at.stored) ? this.#longestMatch(at, undecided.page) : undefined
       if (match === undefined) at.step()
       else {

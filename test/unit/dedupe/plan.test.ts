@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FileUses } from '../../../src/dedupe/file-uses.ts'
 import { leaveStored, makePlan, type Plan } from '../../../src/dedupe/plan.ts'
+import { planUnlessInterrupted } from '../../../src/dedupe/planning.ts'
 import { StoredPages } from '../../../src/dedupe/stored-pages.ts'
 
 const PAGE = 4096
@@ -198,5 +199,30 @@ describe('a plan', () => {
     for (let page = 0; page < 16; page++) if (page !== 3) stored.setRead(page, device.contents[page]!, 0, false)
     const plan = makePlan(uses, stored, 4)
     expect(freedBy({ uses, stored, plan })).toBe(4)
+  })
+
+  test('is left at once when it is interrupted, also in the midst of one large file; else it is the same', async () => {
+    // Half a second and more as a whole: nothing is equal, so each page is looked at.
+    const pages = 2_000_000
+    const uses = new FileUses()
+    uses.addFile({ directory: 0, name: 'f', device: 1, ino: 1, size: pages * PAGE, domain: 0 })
+    uses.addUse(0, pages * PAGE, 0, false)
+    const stored = new StoredPages(uses, uses.number())
+    for (let page = 0; page < pages; page++) stored.setRead(page, page + 1, 0, false)
+    let asked = 0
+    let files = 0
+    const onFile = () => void files++
+    const isInterrupted = () => ++asked === 3
+    expect(await planUnlessInterrupted(uses, stored, 4, { isInterrupted, onFile })).toBeUndefined()
+    expect({ asked, files }).toEqual({ asked: 3, files: 0 })
+
+    const equal = { contents: [...run(1, 20), ...run(1, 20)], files: [run(0, 20), run(20, 20)] }
+    const planned = planFor(equal, 4)
+    const fresh = planFor(equal, 4)
+    const again = new StoredPages(fresh.uses, fresh.uses.number())
+    for (let page = 0; page < 40; page++) again.setRead(page, equal.contents[page]!, 0, false)
+    const plan = await planUnlessInterrupted(fresh.uses, again, 4, { isInterrupted: () => false, onFile })
+    expect([plan?.count, plan?.pages[0]]).toEqual([planned.plan.count, planned.plan.pages[0]])
+    expect(files).toBe(2)
   })
 })
