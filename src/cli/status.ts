@@ -4,6 +4,7 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
+import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
 import { mountAt } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
 import { isOwn, samepageMounts } from '../exclusive/mounts.ts'
@@ -29,6 +30,7 @@ export function statusCommand(): Command {
       '\nExit status: 0 shown (also where there is no mount) · 1 MOUNTPOINT is no Samepage mount, or one does not answer · 2 wrong use.',
     )
     .action(async (mountpoint: string | undefined, flags: { json?: true }) => {
+      await removeAllDeadSockets()
       const reports = mountpoint === undefined ? await askAll() : [await askOne(mountpoint)]
       if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`)
       else if (reports.length === 0 && !process.exitCode) process.stdout.write('No Samepage mount of this user.\n')

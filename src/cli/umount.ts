@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import { isAlive, removeDeadSockets, socketPath, supervisorOf } from '../daemon/control-socket.ts'
+import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
 import { mountAt, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
 import { grantSocket, samepageMount, samepageMounts } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
@@ -32,6 +33,7 @@ export function umountCommand(): Command {
       if (mount === undefined) {
         // Of a mount that died, and was cleared by umount(8).
         removeDeadSockets(mountpoint)
+        await removeAllDeadSockets()
         if (flags.ifMounted) return
         throw notMounted(argument)
       }
@@ -54,6 +56,7 @@ export function umountCommand(): Command {
       removeDeadSockets(mountpoint)
       if (!isAlive(supervisor) && samepageMount(mount.device) === undefined)
         fs.rmSync(grantSocket(mount.device), { force: true })
+      await removeAllDeadSockets()
     })
 }
 

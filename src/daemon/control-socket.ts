@@ -62,14 +62,17 @@ export function makeRuntimeDirectory(): void {
     throw new UserError(`${directory} is somebody else's, or others may write to it: remove it, or set XDG_RUNTIME_DIR`)
 }
 
-/** The sockets that lie there, alive or not. */
+/** Whether a file of that name is a control socket. */
+export const isControlSocket = (name: string): boolean => name.endsWith('.sock')
+
+/** The control sockets that lie there, alive or not. */
 export function listSockets(): string[] {
   try {
     const directory = runtimeDirectory()
     if (!isTrusted(directory)) return []
     return fs
       .readdirSync(directory)
-      .filter((name) => name.endsWith('.sock'))
+      .filter(isControlSocket)
       .map((name) => path.join(directory, name))
   } catch {
     return []

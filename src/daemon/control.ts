@@ -2,6 +2,7 @@
 import fs from 'node:fs'
 import http from 'node:http'
 import { controlSocket, makeRuntimeDirectory, removeDeadSockets } from './control-socket.ts'
+import { removeAllDeadSockets } from './dead-sockets.ts'
 import { Metrics } from './metrics.ts'
 import type { ServingStart } from './shared-state.ts'
 import type { Status } from './status.ts'
@@ -20,6 +21,7 @@ export interface Control {
 export async function startControl(status: Status, start: ServingStart): Promise<Control> {
   makeRuntimeDirectory()
   removeDeadSockets(start.mountpoint)
+  await removeAllDeadSockets()
   const socket = controlSocket(start.mountpoint, process.ppid)
   const servers: http.Server[] = []
 

@@ -26,8 +26,11 @@ export function grantSockets(device: string): string[] {
 /** The mount whose socket lies at `socket`, by its name: `major:minor`; undefined where it is none. */
 export function deviceOfSocket(socket: string): string | undefined {
   const name = path.basename(socket)
-  return name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : undefined
+  return isGrantSocket(name) ? name.slice(0, -SUFFIX.length) : undefined
 }
+
+/** Whether a file of that name is a socket for grants. */
+export const isGrantSocket = (name: string): boolean => name.endsWith(SUFFIX)
 
 /** The file system that `path` lies in, as `major:minor`. Throws as stat(2). */
 export function deviceOf(path: string): string {

@@ -2,6 +2,7 @@
  * Unix stream sockets that carry descriptors (SCM_RIGHTS) and say who is at the other end (SO_PEERCRED); Node.js has neither. Nothing here
  * blocks but what says so. All return -errno on failure.
  */
+import fs from 'node:fs'
 import { ERRNO, SystemError } from './errors.ts'
 import { close } from './file.ts'
 import { addressOf, callAsync, check, errnoOf, libc, type NativeFunction, type Pointer, whileHeld } from './native.ts'
@@ -103,6 +104,16 @@ function sendTimeout(fd: number, ms: number): void {
   // struct timeval { i64 seconds, microseconds }
   const time = BigInt64Array.of(BigInt(Math.floor(ms / 1000)), BigInt(Math.ceil(ms % 1000) * 1000))
   setsockoptCall(fd, SOL_SOCKET, SO_SNDTIMEO, time, time.byteLength)
+}
+
+/** The paths to which sockets of this network name space are bound, as whoever bound them wrote them; none where there is no /proc. */
+export function boundSockets(): Set<string> {
+  let rows: string[] = []
+  try {
+    // Num RefCount Protocol Flags Type St Inode Path
+    rows = fs.readFileSync('/proc/net/unix', 'utf8').split('\n')
+  } catch {}
+  return new Set(rows.flatMap((row) => /^\S+ \S+ \S+ \S+ \S+ \S+ +\d+ (\/.*)$/.exec(row)?.[1] ?? []))
 }
 
 /** The next connection to a listening socket, or -EAGAIN. */

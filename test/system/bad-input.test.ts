@@ -260,6 +260,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
     await expectNoProcess(xfs.directory)
     expect(() => fs.readdirSync(mount.path)).toThrow('ENOTCONN')
     const hasDied = `${mount.path} is a mount whose daemon has died: "samepage umount ${mount.path}" clears it`
+    const grants = `${runtimeDirectory()}/${readMountInfo().find(({ mountpoint }) => mountpoint === mount.path)!.device}.grants`
+    expect(fs.existsSync(grants)).toBe(true)
     for (const command of [
       ['status', mount.path],
       ['doctor', mount.path],
@@ -268,8 +270,6 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
     expect(samepage(['status'])).toMatchObject({ status: 1, stderr: expect.stringContaining(hasDied) })
     expectRefusal(samepage(['mount', xfs.path, mount.path]), `"samepage umount ${mount.path}" clears it`)
 
-    const grants = `${runtimeDirectory()}/${readMountInfo().find(({ mountpoint }) => mountpoint === mount.path)!.device}.grants`
-    expect(fs.existsSync(grants)).toBe(true)
     expect(samepage(['umount', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
     expect(mountsAt(mount.path)).toEqual([])
     expect(controlSockets(mount.path)).toEqual([])
@@ -278,16 +278,31 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
     expect(samepage(['umount', mount.path]).status).toBe(0)
   })
 
-  test('the supervisor, and the mount is cleared without us: nothing is left either', async () => {
+  test('the supervisor, and the mount is cleared without us: what was left goes with the next command, wherever that looks', async () => {
     await using xfs = await clones()
-    await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true })
-    mount.process.kill('SIGKILL')
-    await mount.ended
-    await eventually(() => expect(samepage(['status', mount.path]).stderr).toContain('has died'))
-    execFileSync('umount', [mount.path])
-    expect(controlSockets(mount.path)).toHaveLength(1)
-    expect(samepage(['umount', '--if-mounted', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
-    expect(controlSockets(mount.path)).toEqual([])
+    const elsewhere = `${xfs.directory}/elsewhere`
+    fs.mkdirSync(elsewhere)
+    for (const next of [
+      ['umount', '--if-mounted', xfs.mountpoint],
+      ['umount', '--if-mounted', elsewhere],
+      ['status'],
+      ['mount', '-dq', xfs.path, elsewhere],
+    ]) {
+      await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true })
+      const { device } = readMountInfo().find(({ mountpoint }) => mountpoint === mount.path)!
+      const grants = `${runtimeDirectory()}/${device}.grants`
+      mount.process.kill('SIGKILL')
+      await mount.ended
+      await expectNoProcess(xfs.directory)
+      execFileSync('umount', [mount.path])
+      expect(controlSockets(mount.path)).toHaveLength(1)
+      expect(fs.existsSync(grants)).toBe(true)
+      expect(samepage(next).status).toBe(0)
+      expect({ next, sockets: controlSockets(mount.path) }).toEqual({ next, sockets: [] })
+      // A new mount may have its number, and then its name.
+      if (next[0] !== 'mount') expect(fs.existsSync(grants)).toBe(false)
+    }
+    expect(samepage(['umount', elsewhere]).status).toBe(0)
   })
 
   test('in place: the source comes back', async () => {
