@@ -4,6 +4,7 @@ import { printableName } from '../inspect/names.ts'
 import { errnoName } from '../linux/errors.ts'
 import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
+import { jsonHead } from './json.ts'
 import { describeError } from './output.ts'
 
 /** An argument that was left aside before anything was read. */
@@ -26,7 +27,7 @@ export interface DedupeFacts {
 export function toJson({ paths, flags, refused, result, seconds }: DedupeFacts): object {
   const { counts, walk, plan, applied } = result
   return {
-    format: 'samepage-dedupe',
+    ...jsonHead('dedupe', 1),
     version: 1,
     paths,
     minRunBytes: flags.minRun,
@@ -42,7 +43,7 @@ export function toJson({ paths, flags, refused, result, seconds }: DedupeFacts):
     leftOut: result.leftOut,
     unreadable: {
       count: walk.unreadable,
-      paths: result.unreadable.map(({ path, errno }) => ({ path, error: errnoName(errno) })),
+      paths: result.unreadable.map(({ path, errno }) => failure(path, errnoName(errno))),
     },
     failed: [...refused, ...result.failed.map(({ path, errno }) => failure(path, errnoName(errno)))],
   }

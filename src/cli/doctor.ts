@@ -6,10 +6,11 @@ import { givenPath } from './arguments.ts'
 import { type Finding, STATE, type State } from './doctor/finding.ts'
 import { examineMachine } from './doctor/machine.ts'
 import { examinePlace, type Place } from './doctor/place.ts'
+import { type JsonHead, jsonHead } from './json.ts'
 import { EXIT } from './output.ts'
 
 /** The answer to `samepage doctor --json`, schema 1. */
-export interface DoctorReport {
+export interface DoctorReport extends JsonHead {
   readonly schema: 1
   readonly version: string
   /** Nothing that sharing memory needs is missing. */
@@ -53,6 +54,7 @@ async function examine(argument: string | undefined): Promise<DoctorReport> {
     const machine = await examineMachine(place?.sampleFd)
     const all = [...machine, ...(place?.findings ?? [])]
     return {
+      ...jsonHead('doctor', 1),
       schema: 1,
       version,
       ready: all.every(({ state }) => state !== STATE.MISSING),

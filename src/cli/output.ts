@@ -1,9 +1,9 @@
 /** How commands speak: sizes and times for people, errors in one line with what to do. */
-import { getSystemErrorMap } from 'node:util'
 import { CommanderError } from 'commander'
-import { SystemError } from '../linux/errors.ts'
+import { describeError, SystemError } from '../linux/errors.ts'
 import { UserError } from '../util/user-error.ts'
 
+export { describeError } from '../linux/errors.ts'
 export { formatBytes, formatSeconds } from '../util/human.ts'
 
 export const EXIT = { OK: 0, FAILED: 1, USAGE: 2, INTERRUPTED: 130 } as const
@@ -28,12 +28,6 @@ export function report(error: unknown): number {
 /** An error of Node.js's that a system call gave, which says what was called with what. */
 function isOfSystem(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && 'syscall' in error
-}
-
-/** What the error named `code` (ENOENT) means; the name itself where the system does not say. */
-export function describeError(code: string): string {
-  for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
-  return code
 }
 
 /** From now on the process ends when nobody takes its output, quietly if whoever read it had enough. What has to be undone is undone as the process exits. */

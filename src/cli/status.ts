@@ -11,6 +11,7 @@ import { isOwn, samepageMounts } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
+import { jsonHead } from './json.ts'
 import { hasDied, realMountpoint } from './mountpoint.ts'
 import { formatBytes, formatSeconds, report } from './output.ts'
 
@@ -32,11 +33,14 @@ export function statusCommand(): Command {
     .action(async (mountpoint: string | undefined, flags: { json?: true }) => {
       await removeAllDeadSockets()
       const reports = mountpoint === undefined ? await askAll() : [await askOne(mountpoint)]
-      if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`)
+      if (flags.json) process.stdout.write(`${JSON.stringify(reports.map(withHead), null, 2)}\n`)
       else if (reports.length === 0 && !process.exitCode) process.stdout.write('No Samepage mount of this user.\n')
       else process.stdout.write(reports.map(describe).join('\n'))
     })
 }
+
+/** The report of a mount, whose daemon may be of another version. */
+const withHead = (report: StatusReport): object => ({ ...jsonHead('status', report.schema), ...report })
 
 /** All that answer; of the others it is said that they do not. */
 async function askAll(): Promise<StatusReport[]> {

@@ -2,7 +2,7 @@
  * A measurement as a report: plain data, the same for all forms of output. `--json` prints it as it is; docs/inspect.md
  * documents each field, and FORMAT_VERSION counts changes that break a reader.
  */
-import { errnoName } from '../linux/errors.ts'
+import { describeError, errnoName } from '../linux/errors.ts'
 import { formatBytes, formatCount } from '../util/human.ts'
 import { version } from '../util/version.ts'
 import type { ContentReport } from './content.ts'
@@ -50,9 +50,19 @@ export interface FileRow extends Figures {
   cachedAgainBytes: number
 }
 
+export interface NamedError {
+  path: string
+  /** Name of the errno. */
+  error: string
+  /** The same in words. */
+  why: string
+}
+
 export interface Report {
   format: typeof FORMAT
   version: typeof FORMAT_VERSION
+  /** The same, by the name that it has in the JSON of all commands. */
+  schema: typeof FORMAT_VERSION
   samepage: string
   startedAt: string
   paths: string[]
@@ -79,8 +89,8 @@ export interface Report {
   unknown: { residencyFiles: number; sharingFiles: number; incomparableBytes: number; dirtyBytes: number }
   changes: { vanished: number; files: number; directories: number }
   leftOut: { path: string; kind: string; why: string }[]
-  unreadable: { count: number; paths: { path: string; error: string }[] }
-  failed: { path: string; error: string }[]
+  unreadable: { count: number; paths: NamedError[] }
+  failed: NamedError[]
   notes: string[]
 }
 
@@ -94,6 +104,7 @@ export function buildReport(measurement: Measurement, top: number, content: Cont
   const report: Report = {
     format: FORMAT,
     version: FORMAT_VERSION,
+    schema: FORMAT_VERSION,
     samepage: version,
     startedAt: new Date(measurement.startedAt_ms).toISOString(),
     paths: [...measurement.options.paths],
@@ -278,6 +289,7 @@ function countOf(items: Iterable<unknown>): number {
   return count
 }
 
-function namedError({ path, errno }: PathError): { path: string; error: string } {
-  return { path, error: errnoName(errno) }
+function namedError({ path, errno }: PathError): NamedError {
+  const error = errnoName(errno)
+  return { path, error, why: describeError(error) }
 }

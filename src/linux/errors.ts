@@ -1,4 +1,5 @@
 import os from 'node:os'
+import { getSystemErrorMap } from 'node:util'
 
 const nameOfErrno = new Map<number, string>(Object.entries(os.constants.errno).map(([name, number]) => [number, name]))
 nameOfErrno.set(os.constants.errno.EAGAIN, 'EAGAIN')
@@ -20,6 +21,12 @@ nameOfErrno.set(ERRNO.EUCLEAN, 'EUCLEAN')
 /** The symbolic name of an errno, e.g. `ENOENT`. */
 export function errnoName(errno: number): string {
   return nameOfErrno.get(errno) ?? `errno ${errno}`
+}
+
+/** What the error named `code` (ENOENT) means; the name itself where the system does not say. */
+export function describeError(code: string): string {
+  for (const [name, message] of getSystemErrorMap().values()) if (name === code) return message
+  return code
 }
 
 /** A failed system call, in the shape of Node's own errors: `code`, `errno` (negative), `syscall`, `path`. */

@@ -265,7 +265,7 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       expect(report.unreadable).toEqual({
         count: 2,
         paths: expect.arrayContaining([
-          { path: at('unreadable'), error: 'EACCES' },
+          { path: at('unreadable'), error: 'EACCES', why: 'permission denied' },
           { path: at('secret'), error: 'EACCES' },
         ]),
       })
