@@ -10,9 +10,10 @@
  * On a file system that is read-only as a whole, files cannot change, and the home is the file itself.
  */
 import { btrfsGeneration } from '../linux/btrfs.ts'
-import { addXflags, cloneFileAsync, FS_XFLAG, openUnnamedAsync } from '../linux/clone.ts'
+import { cloneFileAsync, openUnnamedAsync } from '../linux/clone.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { closeAsync, O_RDONLY, reopen } from '../linux/file.ts'
+import { addXflags, FS_XFLAG } from '../linux/file-attributes.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../linux/handle.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { cString } from '../linux/native.ts'

@@ -6,26 +6,8 @@ import { callAsync, cString, libc, type Pointer } from './native.ts'
 const FICLONE = ioctlRequest('write', 0x94, 9, 4)
 const FICLONERANGE = ioctlRequest('write', 0x94, 13, 32)
 const FIDEDUPERANGE = ioctlRequest('readWrite', 0x94, 54, 24)
-const FS_IOC_FSGETXATTR = ioctlRequest('read', 'X', 31, 28)
-const FS_IOC_FSSETXATTR = ioctlRequest('write', 'X', 32, 28)
-
-const FS_IOC_GETFLAGS = ioctlRequest('read', 'f', 1, 8)
 
 const FILE_DEDUPE_RANGE_DIFFERS = 1
-
-/** Flags of FS_IOC_GETFLAGS, as lsattr(1) shows them. */
-export const FS_FLAG = {
-  /** nodatacow of btrfs: written in place, without checksums. */
-  NOCOW: 0x800000,
-} as const
-
-/** Flags of struct fsxattr. */
-export const FS_XFLAG = {
-  /** The data lies on the realtime device of XFS. */
-  REALTIME: 0x1,
-  /** Defragmenters are to leave the file alone. */
-  NODEFRAG: 0x2000,
-} as const
 
 const openatCall = libc<[dirFd: number, path: Pointer, flags: number, mode: number]>('openat', 'int', [
   'int',
@@ -103,28 +85,4 @@ export function dedupeRange(
   const status = new Int32Array(range.buffer)[12]!
   if (status < 0) return status
   return status === FILE_DEDUPE_RANGE_DIFFERS ? 0 : Number(range[5])
-}
-
-/** FS_FLAG bits of the file, or -errno (ENOTTY: the file system has none). Not for O_PATH. */
-export function getFlags(fd: number): number {
-  // The kernel fills 32 bits of what the request calls a long.
-  const flags = new Uint32Array(2)
-  const result = ioctl(fd, FS_IOC_GETFLAGS, flags)
-  return result < 0 ? result : flags[0]!
-}
-
-/** FS_XFLAG bits of the file, or -errno (ENOTTY: the file system has none). Not for O_PATH. */
-export function getXflags(fd: number): number {
-  const attributes = new Uint32Array(7)
-  const result = ioctl(fd, FS_IOC_FSGETXATTR, attributes)
-  return result < 0 ? result : attributes[0]!
-}
-
-/** Sets FS_XFLAG bits beside those that are set: 0 or -errno. `fd` must be open for writing. */
-export function addXflags(fd: number, flags: number): number {
-  const attributes = new Uint32Array(7)
-  const result = ioctl(fd, FS_IOC_FSGETXATTR, attributes)
-  if (result < 0) return result
-  attributes[0] = attributes[0]! | flags
-  return ioctl(fd, FS_IOC_FSSETXATTR, attributes)
 }

@@ -6,9 +6,9 @@
  */
 import fs from 'node:fs'
 import { btrfsGeneration, btrfsUuid } from '../linux/btrfs.ts'
-import { FS_XFLAG, getXflags } from '../linux/clone.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
+import { FS_XFLAG, getXflags } from '../linux/file-attributes.ts'
 import { kindByMagic, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'

@@ -266,7 +266,7 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
         count: 2,
         paths: expect.arrayContaining([
           { path: at('unreadable'), error: 'EACCES', why: 'permission denied' },
-          { path: at('secret'), error: 'EACCES' },
+          { path: at('secret'), error: 'EACCES', why: 'permission denied' },
         ]),
       })
       expect(report.totals).toMatchObject({
@@ -302,7 +302,7 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       )
       expect(status).toBe(1)
       const told = JSON.parse(stdout)
-      expect(told.failed).toEqual([{ path: at('unreadable'), error: 'EACCES' }])
+      expect(told.failed).toEqual([{ path: at('unreadable'), error: 'EACCES', why: 'permission denied' }])
       expect(told.filesystems).toMatchObject([{ kind: 'xfs', sharing: 'extents' }])
       expect(told.totals.sharedBytes).toBe(63 * PAGE)
     } finally {

@@ -12,6 +12,7 @@ import type { Context } from './context.ts'
 import { creatingHandlers } from './creating.ts'
 import { creatingOpenHandlers } from './creating-open.ts'
 import { directoryHandlers } from './directories.ts'
+import { ioctlHandler } from './file-flags.ts'
 import { lockingHandlers } from './locking.ts'
 import { lookupHandlers } from './lookup.ts'
 import { openingHandlers } from './opening.ts'
@@ -35,13 +36,18 @@ export function allHandlers(context: Context, space: Space): Partial<Record<Opco
     ...openingHandlers(context, near),
     ...readingHandlers(context, near),
     ...seekingHandlers(context),
+    IOCTL: ioctlHandler(context),
     ...(context.options.writable ? changeHandlers(context, space) : {}),
   }
 }
 
 function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
   const credentials = new Credentials(context.options)
-  const changing = { ...changingHandlers(context, credentials), ...writingHandlers(context, credentials) }
+  const changing = {
+    ...changingHandlers(context, credentials),
+    ...writingHandlers(context, credentials),
+    IOCTL: ioctlHandler(context, credentials),
+  }
   const handlers = {
     ...creatingHandlers(context, credentials),
     ...creatingOpenHandlers(context, credentials),

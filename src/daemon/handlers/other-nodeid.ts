@@ -17,6 +17,7 @@ const CHANGED: Partial<Record<OpcodeName, (request: Request) => number>> = {
   WRITE: named,
   FALLOCATE: named,
   COPY_FILE_RANGE: copyTargetOf,
+  IOCTL: named,
 }
 
 export function toldToOtherNodeid(

@@ -26,8 +26,6 @@ const CHANGES = [
 
 export function refusalHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
   const handlers: Partial<Record<OpcodeName, Handler>> = {
-    /** None of the ioctls of the file below are passed on. */
-    IOCTL: () => -ERRNO.ENOTTY,
     /** The kernel then answers polls itself: regular files are always ready. */
     POLL: () => -ERRNO.ENOSYS,
     /** Needs a block device below the mount. */
