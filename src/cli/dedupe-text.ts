@@ -2,7 +2,7 @@
 import type { DedupeResult } from '../dedupe/dedupe.ts'
 import { printableName } from '../inspect/names.ts'
 import { errnoName } from '../linux/errors.ts'
-import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
+import { countOf, formatBytes, formatCount, formatSeconds } from '../util/human.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
 import { jsonHead } from './json.ts'
 import { describeError } from './output.ts'
@@ -141,5 +141,5 @@ function aligned(rows: readonly [label: string, bytes: number, remark: string][]
     .join('\n')
 }
 
-const files = (count: number) => `${formatCount(count)} ${count === 1 ? 'file' : 'files'}`
-const ranges = (count: number) => `${formatCount(count)} ${count === 1 ? 'range' : 'ranges'}`
+const files = (count: number) => countOf(count, 'file')
+const ranges = (count: number) => countOf(count, 'range')

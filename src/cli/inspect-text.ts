@@ -3,7 +3,7 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 import type { ContentReport } from '../inspect/content.ts'
 import { printableName } from '../inspect/names.ts'
 import { type FileRow, groupName, type Report, shownSums } from '../inspect/report.ts'
-import { formatBytes, formatCount, formatSeconds, formatShare } from '../util/human.ts'
+import { countOf, formatBytes, formatCount, formatSeconds, formatShare } from '../util/human.ts'
 
 export interface TextOptions {
   /** Use colours. */
@@ -37,7 +37,7 @@ function header({ paths, totals, filesystems, walkSeconds, sweepSeconds }: Repor
   const seconds = walkSeconds + sweepSeconds
   const kinds = [...new Set(filesystems.map(({ kind }) => kind))].join(', ')
   const parts = [
-    `${formatCount(totals.files)} files in ${formatCount(totals.directories)} directories`,
+    `${countOf(totals.files, 'file')} in ${countOf(totals.directories, 'directory', 'directories')}`,
     ...(kinds === '' ? [] : [kinds]),
     // Of a short walk the rate says nothing.
     seconds < 1 || totals.files < 1000
@@ -74,7 +74,7 @@ function sums(report: Report, paint: Paint): string {
         shown.shared,
         totals.sharingFiles === 0
           ? noSharing
-          : `${formatCount(totals.sharingFiles)} files in ${formatCount(totals.groups)} ${totals.groups === 1 ? 'group' : 'groups'}`,
+          : `${countOf(totals.sharingFiles, 'file')} in ${countOf(totals.groups, 'group')}`,
       ],
       ['Cached now', shown.cached, ''],
       [
@@ -100,7 +100,7 @@ function contentSums(content: ContentReport, paint: Paint): string {
   const isSample = content.sampleShare < 1
   const interval = `${formatBytes(content.lowBytes)} to ${formatBytes(content.highBytes)} with ${formatShare(content.confidence)} confidence`
   const rate = `${formatBytes(content.readBytes / Math.max(content.seconds, 1e-3))}/s`
-  const failed = content.failedFiles === 0 ? '' : `, ${formatCount(content.failedFiles)} files failed`
+  const failed = content.failedFiles === 0 ? '' : `, ${countOf(content.failedFiles, 'file')} failed`
   return aligned(
     [
       ['Content compared', formatBytes(content.readBytes), `in ${formatSeconds(content.seconds)}, ${rate}${failed}`],

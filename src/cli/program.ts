@@ -42,6 +42,8 @@ Exit status: 0 done · 1 failed · 2 wrong use · others are listed with each co
   ])
     root.addCommand(command)
   for (const command of [root, ...root.commands]) command.exitOverride().configureHelp({ sortOptions: true })
+  // Their lines are broken where the source's are; what is shown is broken where the terminal ends.
+  for (const command of root.commands) command.description(command.description().replaceAll(/(?<!\n)\n(?!\n)/g, ' '))
   for (const command of root.commands)
     command.showHelpAfterError(`(samepage ${command.name()} --help shows what there is)`)
   return root

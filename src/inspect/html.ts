@@ -2,7 +2,7 @@
  * A report as one page that needs nothing else: the sums, a map of the directories, the tables. Light or dark as the reader
  * has it; readable without scripts, which only add zooming.
  */
-import { formatBytes, formatCount, formatShare } from '../util/human.ts'
+import { countOf, formatBytes, formatCount, formatShare } from '../util/human.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './html-assets.ts'
 import type { Measurement } from './measure.ts'
 import { printableName } from './names.ts'
@@ -43,14 +43,14 @@ export function toHtml(measurement: Measurement, report: Report): string {
 <body>
 <header>
 <h1>${escapeHtml(title)}</h1>
-<p>${formatCount(totals.files)} files in ${formatCount(totals.directories)} directories · ${escapeHtml(report.startedAt)} · samepage ${escapeHtml(report.samepage)}</p>
+<p>${countOf(totals.files, 'file')} in ${countOf(totals.directories, 'directory', 'directories')} · ${escapeHtml(report.startedAt)} · samepage ${escapeHtml(report.samepage)}</p>
 </header>
 <dl>
 ${sum('Cached more than once now', shown.duplicate, totals.cachedBytes === 0 ? '' : `${formatShare(share)} of what is cached`, true)}
 ${sum('Cached now', shown.cached)}
 ${sum('If all were read', shown.potential, 'would be copies')}
 ${sum('Read more than once', shown.reread, 'from the device')}
-${sum('Shared by clones', shown.shared, `${formatCount(totals.sharingFiles)} files`)}
+${sum('Shared by clones', shown.shared, countOf(totals.sharingFiles, 'file'))}
 ${sum('On disk', shown.disk, `${formatBytes(totals.allocatedBytes)} for du`)}
 </dl>
 ${contentSums(report)}

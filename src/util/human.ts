@@ -28,6 +28,11 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString('en-US')
 }
 
+/** So many of something: `1 file`, `2 files`. */
+export function countOf(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`
+}
+
 /** A share of 1 as a percentage: `94%`, `0.3%`. */
 export function formatShare(share: number): string {
   const percent = share * 100

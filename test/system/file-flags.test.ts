@@ -94,7 +94,7 @@ for (const kind of ['xfs', 'btrfs'] as const)
           ...(kind === 'xfs'
             ? [
                 ['xfs_io', '-c', 'chproj 42', '-c', 'lsproj', 'empty'],
-              [...NOBODY, 'xfs_io', '-c', 'chproj 7', '-c', 'lsproj', 'mine'],
+                [...NOBODY, 'xfs_io', '-c', 'chproj 7', '-c', 'lsproj', 'mine'],
                 [...NOBODY, 'xfs_io', '-r', '-c', 'chproj 7', '-c', 'lsproj', 'original'],
               ]
             : []),

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  countOf,
   formatBytes,
   formatCount,
   formatSeconds,
@@ -13,6 +14,8 @@ test('people read', () => {
     ...['0 B', '1023 B', '1.0 KiB', '1.5 KiB', '100 MiB', '1.0 PiB'],
   ])
   expect(formatCount(1_234_567)).toBe('1,234,567')
+  expect([0, 1, 2000].map((count) => countOf(count, 'file'))).toEqual(['0 files', '1 file', '2,000 files'])
+  expect([1, 2].map((count) => countOf(count, 'directory', 'directories'))).toEqual(['1 directory', '2 directories'])
   expect([0, 0.0001, 0.003, 0.5, 1].map(formatShare)).toEqual(['0%', '0%', '0.3%', '50%', '100%'])
   expect([1e-5, 0.0123, 5].map(formatSeconds)).toEqual(['10 µs', '12.3 ms', '5.0 s'])
 })
