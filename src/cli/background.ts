@@ -8,6 +8,7 @@
  * ```
  */
 import { spawn } from 'node:child_process'
+import { printableName } from '../inspect/names.ts'
 import { sendDatagram } from '../linux/datagram.ts'
 import { close, O_RDWR, open } from '../linux/file.ts'
 import { keepFromPrograms, redirect } from '../linux/inherited.ts'
@@ -81,7 +82,8 @@ function end(): void {
 }
 
 /** Says what went wrong: on stderr, or, where there is none any more, in the system log. */
-export function complain(line: string): void {
+export function complain(told: string): void {
+  const line = printableName(told)
   if (isSettled) sendDatagram(SYSTEM_LOG, `<${PRIORITY}>samepage[${process.pid}]: ${line}`)
   else process.stderr.write(`samepage: ${line}\n`)
 }

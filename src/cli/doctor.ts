@@ -1,6 +1,7 @@
 /** `samepage doctor`: what will work on this machine, and how to get the rest. */
 import { styleText } from 'node:util'
 import { Command } from 'commander'
+import { printableName } from '../inspect/names.ts'
 import { version } from '../util/version.ts'
 import { givenPath } from './arguments.ts'
 import { type Finding, STATE, type State } from './doctor/finding.ts'
@@ -92,7 +93,7 @@ function describe(report: DoctorReport): string {
     '',
   ]
   const lines = section('This machine', report.machine)
-  if (report.path !== null) lines.push(...section(report.path, report.place))
+  if (report.path !== null) lines.push(...section(printableName(report.path), report.place))
   lines.push(verdict(report))
   return `${lines.join('\n')}\n`
 }

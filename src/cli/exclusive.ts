@@ -117,7 +117,7 @@ async function exclusive(file: string, command: string[], flags: ExclusiveFlags)
     if (taken > 0) process.stderr.write(`samepage: ${taken} had to be taken: their holders did not give them back\n`)
     return 0
   } catch (error) {
-    process.stderr.write(`samepage: ${printableName(file)}: ${(error as Error).message}\n`)
+    process.stderr.write(`samepage: ${printableName(`${file}: ${(error as Error).message}`)}\n`)
     return error instanceof GrantError ? (STATUS_OF[error.code] ?? STATUS.FAILED) : STATUS.FAILED
   } finally {
     client?.close()

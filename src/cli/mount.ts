@@ -7,6 +7,7 @@ import type { ServingStart } from '../daemon/shared-state.ts'
 import { supervise } from '../daemon/supervisor.ts'
 import { whyNotWatched } from '../daemon/watch.ts'
 import { SplicedReply } from '../fuse/spliced-reply.ts'
+import { printableName } from '../inspect/names.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { O_DIRECTORY, O_RDONLY, open } from '../linux/file.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
@@ -234,7 +235,10 @@ async function mountHere(
         ? `files that share at least ${formatBytes(flags.minShare)} share memory${passthrough ? '' : ', read through the daemon (no passthrough)'}`
         : `no sharing: ${sharing.reason}`
       const kind = `${sharing.fileSystem}${writable ? '' : ', read-only'}`
-      if (!flags.quiet) process.stdout.write(`samepage: ${source} is mounted at ${mountpoint} (${kind}): ${how}\n`)
+      if (!flags.quiet)
+        process.stdout.write(
+          `samepage: ${printableName(source)} is mounted at ${printableName(mountpoint)} (${kind}): ${how}\n`,
+        )
       notifyReady(`serving ${mountpoint}`)
       if (isBackground) settle()
     },
@@ -313,6 +317,8 @@ function seconds(text: string): number {
 function address(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
-  if (match === null || port > 65_535) throw new InvalidArgumentError('Write HOST:PORT, like 127.0.0.1:9177.')
+  // Nobody would be told which port 0 has become.
+  if (match === null || port < 1 || port > 65_535)
+    throw new InvalidArgumentError('Write HOST:PORT, like 127.0.0.1:9177.')
   return { host: match[1] ?? (match[2] === '' ? '127.0.0.1' : match[2]!), port }
 }

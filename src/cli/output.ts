@@ -1,5 +1,6 @@
 /** How commands speak: sizes and times for people, errors in one line with what to do. */
 import { CommanderError } from 'commander'
+import { printableName } from '../inspect/names.ts'
 import { describeError, SystemError } from '../linux/errors.ts'
 import { UserError } from '../util/user-error.ts'
 
@@ -11,14 +12,14 @@ export const EXIT = { OK: 0, FAILED: 1, USAGE: 2, INTERRUPTED: 130 } as const
 /** Options or arguments that do not go together. */
 export class UsageError extends UserError {}
 
-/** Prints what went wrong to stderr; returns the exit status. */
+/** Prints what went wrong to stderr, in one line that drives no terminal, whatever names are in it; returns the exit status. */
 export function report(error: unknown): number {
   if (error instanceof CommanderError) {
     // Commander has printed its own message already; --help and --version are no failures.
     return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE
   }
   if (error instanceof UserError || error instanceof SystemError || isOfSystem(error)) {
-    process.stderr.write(`samepage: ${error.message}\n`)
+    process.stderr.write(`samepage: ${printableName(error.message)}\n`)
     return error instanceof UsageError ? EXIT.USAGE : EXIT.FAILED
   }
   process.stderr.write(`samepage: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)

@@ -125,7 +125,8 @@ async function mountAsUser(options: MountOptions): Promise<number> {
     const received: number[] = []
     if (status === 0) receiveWith(ours, new Uint8Array(8), received, true)
     const fuseFd = received[0]
-    if (fuseFd === undefined) throw new UserError(complaint.trim() || 'fusermount3 could not mount')
+    if (fuseFd === undefined)
+      throw new UserError(complaint.trim().replaceAll('\n', '; ') || 'fusermount3 could not mount')
     return fuseFd
   } finally {
     close(ours)
