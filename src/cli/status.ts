@@ -1,14 +1,16 @@
 /** `samepage status`: what one mount, or all of this user's, have saved and served. */
 import { execFile } from 'node:child_process'
+import fs from 'node:fs'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { ask, listSockets, socketPath } from '../daemon/control-socket.ts'
+import { ask, isOfMount, listSockets, socketPath } from '../daemon/control-socket.ts'
 import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
 import { mountAt } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
 import { isOwn, samepageMounts } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
+import { runtimeDirectory } from '../util/runtime-directory.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
 import { jsonHead } from './json.ts'
@@ -44,22 +46,41 @@ const withHead = (report: StatusReport): object => ({ ...jsonHead('status', repo
 
 /** All that answer; of the others it is said that they do not. */
 async function askAll(): Promise<StatusReport[]> {
-  const answers = await Promise.allSettled(listSockets().map((socket) => ask<StatusReport>(socket, '/status')))
+  const mounted = samepageMounts().map(({ mountpoint }) => mountpoint)
+  const answers = await Promise.allSettled(
+    listSockets().map((socket) => {
+      const mountpoint = mounted.find((mountpoint) => isOfMount(socket, mountpoint))
+      return ask<StatusReport>(socket, '/status', mountpoint === undefined ? {} : { name: mountpoint })
+    }),
+  )
   for (const answer of answers) if (answer.status === 'rejected') process.exitCode = report(answer.reason)
   const reports = answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
   const answering = new Set(reports.map(({ mountpoint }) => mountpoint))
   const silent = samepageMounts().filter((mount) => isOwn(mount) && !answering.has(mount.mountpoint))
-  for (const { mountpoint } of silent) if (await isDead(mountpoint)) process.exitCode = report(hasDied(mountpoint))
+  for (const { mountpoint } of silent) {
+    if (await isDead(mountpoint)) process.exitCode = report(hasDied(mountpoint))
+    else if (isElsewhere(mountpoint)) process.exitCode = report(hasOtherDirectory(mountpoint))
+  }
   return reports
 }
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
   const real = realMountpoint(mountpoint)
-  const report = await ask<StatusReport>(socketPath(real), '/status')
+  const report = await ask<StatusReport>(socketPath(real), '/status', { name: mountpoint })
   if (report !== undefined) return report
   if (mountAt(real) !== undefined && (await isDead(real))) throw hasDied(mountpoint)
+  const mounted = mountAt(real)
+  if (mounted !== undefined && isOwn(mounted) && isElsewhere(real)) throw hasOtherDirectory(mountpoint)
   throw new UserError(`no Samepage mount of this user answers at ${mountpoint}`)
 }
+
+/** Whether a mount of this user, which is alive, has no socket where this process looks: that goes by an environment variable, but for root. */
+const isElsewhere = (mountpoint: string): boolean => process.geteuid?.() !== 0 && !fs.existsSync(socketPath(mountpoint))
+
+const hasOtherDirectory = (mountpoint: string): UserError =>
+  new UserError(
+    `${mountpoint} does not answer: it is not ready yet, or it was made with another XDG_RUNTIME_DIR; its control socket is not in ${runtimeDirectory()}`,
+  )
 
 /** Whether the kernel says that nobody serves it any more. One that is about to be ready, or hangs, says nothing: so another process asks, which can be killed. */
 function isDead(mountpoint: string): Promise<boolean> {
@@ -151,7 +172,7 @@ function describe(report: StatusReport): string {
   const { homes, files, bytesRead, merge, dax, numa, watch, near } = report
   const saved = homes.nativeBytes - homes.cachedBytes
   const rows: [string, string][] = [
-    ['source', `${report.source} (${report.sharing.fileSystem})`],
+    ['source', `${printableName(report.source)} (${report.sharing.fileSystem})`],
     [
       'served',
       `for ${formatSeconds(report.uptimeSeconds)} by process ${report.pid}, version ${report.version}, FUSE 7.${report.fuseMinor}`,
@@ -221,5 +242,5 @@ function describe(report: StatusReport): string {
       formatSeconds(p99Seconds),
     ])
   const requests = report.requests.length === 0 ? '' : `${table.toString()}\n`
-  return `${report.mountpoint}\n${lines.join('\n')}\n${requests}`
+  return `${printableName(report.mountpoint)}\n${lines.join('\n')}\n${requests}`
 }

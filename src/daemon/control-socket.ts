@@ -45,7 +45,12 @@ export function isAlive(pid: number): boolean {
 }
 
 function socketsOf(mountpoint: string): string[] {
-  return listSockets().filter((socket) => path.basename(socket).startsWith(`${nameOf(mountpoint)}.`))
+  return listSockets().filter((socket) => isOfMount(socket, mountpoint))
+}
+
+/** Whether the control socket is that of a mount at `mountpoint`. */
+export function isOfMount(socket: string, mountpoint: string): boolean {
+  return path.basename(socket).startsWith(`${nameOf(mountpoint)}.`)
 }
 
 function nameOf(mountpoint: string): string {
@@ -79,8 +84,15 @@ export function listSockets(): string[] {
   }
 }
 
-/** Asks a mount over its control socket; the parsed answer, or undefined where nobody answers (a dead mount). */
-export function ask<Answer>(socket: string, request: string, timeoutMs = 5000): Promise<Answer | undefined> {
+/**
+ * Asks a mount over its control socket; the parsed answer, or undefined where nobody answers (a dead mount). Rejects with a UserError, which calls the mount `name`, where it
+ * answers nothing in time.
+ */
+export function ask<Answer>(
+  socket: string,
+  request: string,
+  { timeoutMs = 5000, name = `the mount of ${socket}` } = {},
+): Promise<Answer | undefined> {
   return new Promise((resolve, reject) => {
     // Its own connection: one that is kept for the next question may have been closed meanwhile.
     const call = http.get({ socketPath: socket, path: request, timeout: timeoutMs, agent: false }, (response) => {
@@ -91,12 +103,10 @@ export function ask<Answer>(socket: string, request: string, timeoutMs = 5000): 
       })
       response.on('end', () => {
         if (response.statusCode === 200) resolve(JSON.parse(body) as Answer)
-        else reject(new UserError(`the mount of ${socket} answered ${response.statusCode}: ${body}`))
+        else reject(new UserError(`${name} answered ${response.statusCode}: ${body}`))
       })
     })
-    call.on('timeout', () =>
-      call.destroy(new UserError(`the mount of ${socket} did not answer within ${timeoutMs} ms`)),
-    )
+    call.on('timeout', () => call.destroy(new UserError(`${name} did not answer within ${timeoutMs} ms`)))
     call.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined)
       else reject(error)

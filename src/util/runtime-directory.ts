@@ -10,7 +10,8 @@ export function runtimeDirectory(): string {
   const uid = process.geteuid?.() ?? 0
   if (uid === 0) return ROOT_DIRECTORY
   const base = process.env.XDG_RUNTIME_DIR
-  return base !== undefined && base !== '' ? path.join(base, 'samepage') : `/tmp/samepage-${uid}`
+  // Relative it is invalid (XDG Base Directory Specification), and would be another directory for each process.
+  return base?.startsWith('/') ? path.join(base, 'samepage') : `/tmp/samepage-${uid}`
 }
 
 /** Whether nobody but its user, who is root or runs this, can have put anything into the directory: what answers there may be an impostor else. */

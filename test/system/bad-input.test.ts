@@ -182,6 +182,7 @@ test.each([
   [['mount', '--merge', 'content', '--memory', '1GiB', '--numa', 'everywhere', '/']],
   [['mount', '--metrics', '9177', '/']],
   [['mount', '--metrics', '127.0.0.1:99999', '/']],
+  [['mount', '--metrics', '127.0.0.1:0', '/']],
   [['mount', '']],
   [['umount', '']],
   [['doctor', '']],
@@ -303,6 +304,27 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
       if (next[0] !== 'mount') expect(fs.existsSync(grants)).toBe(false)
     }
     expect(samepage(['umount', elsewhere]).status).toBe(0)
+  })
+
+  test('stopped, it does not answer: status says of which mount, and shows the others', async () => {
+    await using xfs = await clones()
+    const second = `${xfs.directory}/second`
+    fs.mkdirSync(second)
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint })
+    await using other = await mounted(xfs.path, { at: second })
+    const { pid } = await mount.status()
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const silent = `samepage: ${mount.path} did not answer within 5000 ms\n`
+      expect(samepage(['status', mount.path])).toEqual({ status: 1, stdout: '', stderr: silent })
+      const all = samepage(['status', '--json'])
+      expect(all).toMatchObject({ status: 1, stderr: expect.stringContaining(silent) })
+      expect(JSON.parse(all.stdout)).toEqual(
+        expect.arrayContaining([expect.objectContaining({ mountpoint: other.path })]),
+      )
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
   })
 
   test('in place: the source comes back', async () => {

@@ -104,6 +104,20 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'cachestat', 'program:fusermount3']
     expect(mountsAt(mountpoint)).toEqual(['fuse.samepage'])
   })
 
+  test('is told of a mount of his that was made with another XDG_RUNTIME_DIR, which is not said to be none', async () => {
+    await using ground = await usersClones()
+    const { source, mountpoint, env, filesystem } = ground
+    await using _ = await mounted(source, { ...USER, env, at: mountpoint })
+    const elsewhere = { ...USER, env: { XDG_RUNTIME_DIR: filesystem.path } }
+    for (const command of [['status'], ['status', mountpoint]]) {
+      const { status, stdout, stderr } = samepage(command, elsewhere)
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+      expect(stderr).toContain(`samepage: ${mountpoint} does not answer: `)
+      expect(stderr).toContain(`its control socket is not in ${filesystem.path}/samepage\n`)
+    }
+    expect(samepage(['status', mountpoint], { ...USER, env }).status).toBe(0)
+  })
+
   test('mounts in the background, and a busy mount is refused and detached as with root', async () => {
     await using ground = await usersClones()
     const { source, mountpoint, env, filesystem } = ground
