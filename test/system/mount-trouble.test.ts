@@ -212,8 +212,8 @@ describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3
       const read = client.outcome('len(os.pread(f, 100000, 0))')
       await eventually(() => expect(threadStates(pid)).toContain('D'))
       process.kill(pid, 'SIGUSR2')
-      // Those that were idle are replaced; the one in the request can end only when its system call does.
-      await eventually(async () => expect((await mount.status()).workers.restarts).toBe(2))
+      // Who was parked is replaced; who waits for requests in the kernel, if one does already, ends with the next; the one in the request when its system call does.
+      await eventually(async () => expect((await mount.status()).workers.restarts).toBeGreaterThanOrEqual(1))
       const path = `${mount.path}/others/file1`
       expect(await other.value('len(open(path, "rb").read())', { path })).toBe(20_000)
       nested.goOn()
