@@ -42,7 +42,7 @@ export function wholeOf(home: number, size: number): RunMap {
 /** A write of more is not cached as it passes. */
 const CACHED_WRITE_BYTES_MAX = 1 << 20
 
-/** Caches the whole pages of what was written to the file, on the node `near`. */
+/** Caches the whole pages of what was written to the file, on the node `near`. `bytes`: those that the file got. */
 export function cacheWritten(
   pages: PageKeeper,
   arena: Arena,
@@ -52,6 +52,8 @@ export function cacheWritten(
   near: number,
 ): void {
   if (bytes.length > CACHED_WRITE_BYTES_MAX) return
+  // Another thread may have changed them since the file got them: then the file is asked.
+  if (bytes.buffer instanceof SharedArrayBuffer) return
   const end = position + bytes.length
   const mapping = pages.mappings.on(inode.mapping, near)
   for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {

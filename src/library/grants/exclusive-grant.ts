@@ -75,7 +75,7 @@ export class ExclusiveGrant implements AsyncDisposable {
   }
 
   /**
-   * Writes all of {@link bytes} to the file and ends the grant: every read that begins after this resolves has all of them, on any thread; none has a part of them before. Rejects with
+   * Writes all of {@link bytes}, as they are at the call, to the file and ends the grant: every read that begins after this resolves has all of them, on any thread; none has a part of them before. Rejects with
    * `ESTALE` where the grant has ended, and nothing is written; or with the system's error: then the old bytes are in the file, and the grant goes on, to be tried again or abandoned.
    * `EIO` may say that the old bytes could not be put back either.
    */

@@ -117,8 +117,10 @@ export class FileGrants implements Grants {
     }
   }
 
-  async #publish({ inode, grant, position }: Granted, bytes: Uint8Array, sync: boolean): Promise<void> {
+  async #publish({ inode, grant, position }: Granted, given: Uint8Array, sync: boolean): Promise<void> {
     const { authority, makeSpace } = this.#parts
+    // The holder may change its own while readers leave and the disk is waited for: the file and the cache are to get the same bytes, those of this moment.
+    const bytes = new Uint8Array(given)
     await new Promise<void>((resolve, reject) => {
       if (!authority.beginPublish(grant, resolve)) reject(staleError(inode))
     })

@@ -17,7 +17,7 @@ export interface HeldGrant {
   /** What the holder may change. */
   readonly bytes: Uint8Array
   /**
-   * Publishes `bytes`, which are as many as were granted, and ends the grant. Rejects with ESTALE where it has ended, or with the system's error: then the file has the old bytes, as everybody
+   * Publishes `bytes` as they are at the call, which are as many as were granted, and ends the grant. Rejects with ESTALE where it has ended, or with the system's error: then the file has the old bytes, as everybody
    * has seen throughout, and the grant goes on.
    */
   publish(bytes: Uint8Array, sync: boolean): Promise<void>

@@ -3,8 +3,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { type CachedFile, type GrantOptions, PageCache } from '../../../src/index.ts'
+import { FileSyncs } from '../../../src/library/file-syncs.ts'
 import { noise, PAGE } from '../../support/files.ts'
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-grants-'))
@@ -151,6 +152,33 @@ test('what was not published is lost', async () => {
     scoped.bytes.fill(7)
   }
   expect(await it.read(0, PAGE)).toEqual(it.expected(0, PAGE))
+})
+
+test('what is published is what the bytes were at the call, in the file and in the cache, whenever the holder changes them', async () => {
+  await using it = await Setting.create()
+  const published = async (sync: boolean, change: (fill: () => void) => void) => {
+    const grant = await it.file.exclusive({ position: PAGE, length: PAGE })
+    grant.bytes.fill(7)
+    change(() => grant.bytes.fill(8))
+    const publishing = grant.publish({ sync })
+    if (!sync) grant.bytes.fill(8)
+    await publishing
+    for (const bytes of [await it.read(PAGE, PAGE), fs.readFileSync(it.file.path).subarray(PAGE, 2 * PAGE)])
+      expect([...new Set(bytes)]).toEqual([7])
+  }
+  await published(false, () => {})
+  // In the file already, and on its way to the disk.
+  const synced = vi.spyOn(FileSyncs.prototype, 'write')
+  try {
+    await published(true, (fill) =>
+      synced.mockImplementationOnce(async () => {
+        fill()
+      }),
+    )
+    expect(synced).toHaveBeenCalledTimes(1)
+  } finally {
+    synced.mockRestore()
+  }
 })
 
 test('a view shows what it showed', async () => {

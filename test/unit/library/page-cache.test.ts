@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import vm from 'node:vm'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { PageCache, type PageCacheOptions } from '../../../src/index.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
 
@@ -53,6 +53,27 @@ test('options that make no sense are refused', async () => {
   for (const options of [{ end: -1 }, { end: null as unknown as number }, { start: 5, end: 2 }, { start: nan }])
     expect(() => file.createReadStream(options), JSON.stringify(options)).toThrow(refused)
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('memory that other threads change while it is written: the cache shows what the file got', async () => {
+  await using cache = await create()
+  const name = fileOf(noise(2 * PAGE, 1))
+  await using file = await cache.open(name, 'r+')
+  const bytes = new Uint8Array(new SharedArrayBuffer(2 * PAGE)).fill(7)
+  const { writeSync } = fs
+  const written = vi.spyOn(fs, 'writeSync').mockImplementation(((...given: Parameters<typeof writeSync>) => {
+    const count = writeSync(...given)
+    bytes.fill(8)
+    return count
+  }) as typeof writeSync)
+  try {
+    file.writeSync(bytes, { position: 0 })
+  } finally {
+    written.mockRestore()
+  }
+  const buffer = Buffer.alloc(2 * PAGE)
+  await file.read(buffer, { position: 0 })
+  expect(buffer.equals(fs.readFileSync(name))).toBe(true)
 })
 
 test('an option that is undefined is one that is not given', async () => {
