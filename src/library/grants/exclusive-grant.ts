@@ -24,7 +24,7 @@ export interface ExclusiveOptions {
   readonly holder?: string | undefined
   /**
    * Others want the range: publish or abandon it within `deadlineMs` milliseconds. Then it is taken, and a publish rejects with `ESTALE`. Called on this thread, between other things: a holder
-   * that blocks its thread is not asked, and loses the grant all the same.
+   * that blocks its thread is not asked, and loses the grant all the same. What it throws is an uncaught error of this thread.
    */
   readonly onRevoke?: ((grant: ExclusiveGrant, deadlineMs: number) => void) | undefined
 }

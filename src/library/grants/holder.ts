@@ -16,7 +16,8 @@ export class Holder {
 
   constructor(door: Door) {
     this.#door = door
-    door.onRevoke = (number, deadlineMs) => this.#onRevoke.get(number)?.(deadlineMs)
+    // The user's function may do anything, throw for one: that is not to meet whoever asks for the grant, or the holders to be asked after this one. It may have ended by then.
+    door.onRevoke = (number, deadlineMs) => queueMicrotask(() => this.#onRevoke.get(number)?.(deadlineMs))
   }
 
   /** Asks for a range of file `file` of the door. */

@@ -296,6 +296,39 @@ test('a holder for whom others wait is asked, and then loses its grant', async (
   expect(obedient.isEnded).toBe(true)
 })
 
+test('a holder that throws when it is asked is the only one to whom that happens', async () => {
+  await using it = await Setting.create({ holdMs: 20, revokeMs: 20 })
+  const caught: string[] = []
+  const onUncaught = (error: Error) => void caught.push(error.message)
+  const others = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', onUncaught)
+  try {
+    const asked: number[] = []
+    const onRevoke = () => {
+      throw new Error('broken')
+    }
+    const broken = await it.file.exclusive({ length: PAGE, onRevoke })
+    const other = await it.file.exclusive({
+      position: 2 * PAGE,
+      length: PAGE,
+      onRevoke: (_, deadlineMs) => asked.push(deadlineMs),
+    })
+    expect(await it.file.revoke({ position: 0, length: 4 * PAGE, deadlineMs: 10 })).toBe(2)
+    expect(await it.read(0, 4 * PAGE)).toEqual(it.expected(0, 4 * PAGE))
+    expect(asked).toEqual([10])
+    for (const grant of [broken, other]) await expect(grant.publish()).rejects.toEqual(code('ESTALE'))
+    expect(caught).toEqual(['broken'])
+    // When it is time, as well.
+    await it.file.exclusive({ length: PAGE, onRevoke })
+    expect(await it.read(0, PAGE)).toEqual(it.expected(0, PAGE))
+    expect(caught).toEqual(['broken', 'broken'])
+  } finally {
+    process.off('uncaughtException', onUncaught)
+    for (const listener of others) process.on('uncaughtException', listener)
+  }
+})
+
 test('who has given up a read or a view takes no grant from its holder, on any thread', async () => {
   await using it = await Setting.create({ holdMs: 150, revokeMs: 1 })
   // As another thread does it.
