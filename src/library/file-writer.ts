@@ -35,6 +35,10 @@ export interface FileWriterParts {
   readonly makeSpace: () => Promise<void>
 }
 
+interface Failed {
+  readonly error: unknown
+}
+
 export class FileWriter {
   readonly #parts: FileWriterParts
   readonly #turns = new WriteTurns<CachedInode>()
@@ -81,29 +85,35 @@ export class FileWriter {
 
   /** Makes a change that has its passage, until `leave` is called, and has begun, until `end` is. */
   async #change(inode: CachedInode, leave: Leave, end: () => void, change: () => Promise<void>): Promise<void> {
+    let failed: Failed | undefined
     try {
       await change()
     } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      this.#end(inode, leave, end)
+      failed = { error }
     }
+    this.#end(inode, leave, end, failed)
   }
 
   #changeSync(inode: CachedInode, leave: Leave, end: () => void, change: () => void): void {
+    let failed: Failed | undefined
     try {
       change()
     } catch (error) {
-      throw withPath(error, inode.path)
-    } finally {
-      this.#end(inode, leave, end)
+      failed = { error }
     }
+    this.#end(inode, leave, end, failed)
   }
 
-  #end(inode: CachedInode, leave: Leave, end: () => void): void {
+  /** Throws why the change has failed; else why nobody knows what size it has left, as it happens on network file systems. */
+  #end(inode: CachedInode, leave: Leave, end: () => void, failed: Failed | undefined): void {
     end()
-    this.lookAtSize(inode)
+    try {
+      this.lookAtSize(inode)
+    } catch (error) {
+      failed ??= { error }
+    }
     leave()
+    if (failed !== undefined) throw withPath(failed.error, inode.path)
   }
 
   /**

@@ -428,6 +428,42 @@ test('who waits for a write that waits does so no longer than for a grant', asyn
   await it.file.write(grant.bytes, { position: 0, wait: false })
 })
 
+test('a write whose file cannot be asked for its size leaves nobody waiting, and is told its own error first', async () => {
+  await using it = await Setting.create()
+  const stale = Object.assign(new Error('ESTALE: stale file handle, fstat'), { code: 'ESTALE', syscall: 'fstat' })
+  const { file } = it
+  const byte = Buffer.from([7])
+  const fstat = vi.spyOn(fs, 'fstatSync')
+  const unasked = (change: () => unknown) => {
+    fstat.mockImplementationOnce(() => {
+      throw Object.assign(new Error(stale.message), stale)
+    })
+    return change()
+  }
+  const named = expect.objectContaining({ code: 'ESTALE', syscall: 'fstat', path: file.path })
+  try {
+    await expect(unasked(() => file.write(byte, { position: 0 }))).rejects.toEqual(named)
+    await expect(unasked(() => file.truncate(it.old.length))).rejects.toEqual(named)
+    // A grant that somebody holds elsewhere: each passage is one of the table's.
+    {
+      await using _ = await file.exclusive({ position: PAGE, length: PAGE })
+      await expect(unasked(() => file.write(byte, { position: 0 }))).rejects.toEqual(named)
+      expect(() => unasked(() => file.writeSync(byte, { position: 0 }))).toThrow(named)
+    }
+    const full = Object.assign(new Error('EIO: i/o error, write'), { code: 'EIO', syscall: 'write' })
+    const written = vi.spyOn(fs, 'writeSync').mockImplementationOnce(() => {
+      throw full
+    })
+    expect(() => unasked(() => file.writeSync(byte, { position: 0 }))).toThrow(
+      expect.objectContaining({ code: 'EIO', syscall: 'write', path: file.path }),
+    )
+    written.mockRestore()
+  } finally {
+    fstat.mockRestore()
+  }
+  await using _ = await file.exclusive({ timeoutMs: 500 })
+})
+
 test('closing the file ends its grants, and those that it waits for', async () => {
   await using it = await Setting.create()
   const other = await it.cache.open(it.file.path, 'r+')
