@@ -6,6 +6,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { ADVICE } from '../cache/readahead.ts'
 import { checkCount, checkNumbers, checkRange, outOfRange, wrongValue } from './arguments.ts'
 import type { OpenedFile } from './door.ts'
+import { systemError, withPath } from './errors.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
@@ -83,7 +84,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** As `fs.fstat`, of the file as it is now. */
   statSync(): fs.Stats {
-    this.#checkOpen()
+    this.#checkOpen('fstat')
     return this.#file.statSync()
   }
 
@@ -252,29 +253,29 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * {@link sync}.
    */
   async write(bytes: Uint8Array, options: { readonly position: number } & WaitOptions): Promise<void> {
-    this.#checkWritable()
+    this.#checkWritable('write')
     checkRange(bytes, options.position, 0, bytes.length)
     if (bytes.length > 0)
-      await this.#file.context.door.write(this.#file.id, bytes, options.position, options.wait ?? true)
+      await this.#named(this.#file.context.door.write(this.#file.id, bytes, options.position, options.wait ?? true))
   }
 
   /** The same, blocking. Throws `ERR_METHOD_NOT_SUPPORTED` on another thread than the one that made the cache, which alone may write. */
   writeSync(bytes: Uint8Array, options: { readonly position: number }): void {
-    this.#checkWritable()
+    this.#checkWritable('write')
     checkRange(bytes, options.position, 0, bytes.length)
     if (bytes.length > 0) this.#file.now('writeSync').writeSync(this.#file.id, bytes, options.position)
   }
 
   /** Sets the file's length in bytes. */
   async truncate(length = 0): Promise<void> {
-    this.#checkWritable()
+    this.#checkWritable('ftruncate')
     checkNumbers(0, length)
-    await this.#file.context.door.truncate(this.#file.id, length)
+    await this.#named(this.#file.context.door.truncate(this.#file.id, length))
   }
 
   /** The same, blocking; see {@link writeSync}. */
   truncateSync(length = 0): void {
-    this.#checkWritable()
+    this.#checkWritable('ftruncate')
     checkNumbers(0, length)
     this.#file.now('truncateSync').truncateSync(this.#file.id, length)
   }
@@ -287,14 +288,14 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * The bytes are exactly those asked for; what is kept from others are the pages that they touch. Pages shared with clones are the file's own from then on: clones go on
    * reading what they had. Views made before go on showing it, too.
    *
-   * Rejects with `EINVAL` where the range is empty or does not lie within the file (a grant changes bytes, never the length), `EAGAIN` and `ETIMEDOUT` as {@link ExclusiveOptions} has it, `EDEADLK`
+   * Rejects with `EINVAL` where the range is empty or does not lie within the file (a grant changes bytes, never the length), `EFBIG` where it does not lie in its first 8 TiB less 4 KiB, `EAGAIN` and `ETIMEDOUT` as {@link ExclusiveOptions} has it, `EDEADLK`
    * where those who have it wait for this holder, `ENOMEM` where the cache has no room for the entries, and with the signal's reason. Other processes know nothing of all this.
    */
   async exclusive(options: ExclusiveOptions = {}): Promise<ExclusiveGrant> {
-    this.#checkWritable()
+    this.#checkWritable('exclusive')
     const { position = 0, length = Math.max(0, this.size - position) } = options
     checkNumbers(position, length)
-    return this.#file.context.holder.request(this.#file.id, { ...options, position, length })
+    return this.#file.context.holder.request(this.#file.id, this.path, { ...options, position, length })
   }
 
   /** Asks whoever has pages of the range exclusively to give them up, and takes them after `deadlineMs` milliseconds. Resolves with the number of grants asked. */
@@ -303,28 +304,28 @@ export class CachedFile implements AsyncDisposable, Disposable {
     readonly length: number
     readonly deadlineMs: number
   }): Promise<number> {
-    this.#checkWritable()
+    this.#checkWritable('revoke')
     const { position, length, deadlineMs } = options
     checkNumbers(position, length)
-    return this.#file.context.door.revoke(this.#file.id, position, length, deadlineMs)
+    return this.#named(this.#file.context.door.revoke(this.#file.id, position, length, deadlineMs))
   }
 
   /** As `fs.fsync`: what was written is on the disk when this resolves. */
   async sync(): Promise<void> {
-    this.#checkOpen()
-    await this.#file.context.door.sync(this.#file.id, false)
+    this.#checkOpen('fsync')
+    await this.#named(this.#file.context.door.sync(this.#file.id, false))
   }
 
   /** The same, blocking; see {@link writeSync}. */
   syncSync(): void {
-    this.#checkOpen()
+    this.#checkOpen('fsync')
     this.#file.now('syncSync').syncSync(this.#file.id, false)
   }
 
   /** As `fs.fdatasync`. */
   async datasync(): Promise<void> {
-    this.#checkOpen()
-    await this.#file.context.door.sync(this.#file.id, true)
+    this.#checkOpen('fdatasync')
+    await this.#named(this.#file.context.door.sync(this.#file.id, true))
   }
 
   /**
@@ -399,19 +400,21 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.closeSync()
   }
 
-  #checkOpen(): void {
-    if (this.#isClosed) throw this.#file.closedError()
-    if (this.#file.context.door.ended !== undefined) throw this.#file.endedError()
+  /** The errors of another thread do not know it by the path that was given here. */
+  #named<T>(promise: Promise<T>): Promise<T> {
+    return promise.catch((error: unknown) => {
+      throw withPath(error, this.path)
+    })
   }
 
-  #checkWritable(): void {
-    this.#checkOpen()
-    if (!this.writable)
-      throw Object.assign(new Error(`EBADF: the file is open for reading only, '${this.path}'`), {
-        code: 'EBADF',
-        syscall: 'write',
-        path: this.path,
-      })
+  #checkOpen(syscall = 'read'): void {
+    if (this.#isClosed) throw this.#file.closedError(syscall)
+    if (this.#file.context.door.ended !== undefined) throw this.#file.endedError(syscall)
+  }
+
+  #checkWritable(syscall: string): void {
+    this.#checkOpen(syscall)
+    if (!this.writable) throw systemError('EBADF', 'the file is open for reading only', syscall, this.path)
   }
 }
 

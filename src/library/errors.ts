@@ -5,11 +5,15 @@ export function callBytes(bytes: number): number {
   return Math.min(bytes, 2 ** 30)
 }
 
-/** An error of a call by descriptor, with the name of the file. */
+/** An error of a call by descriptor, or of another thread, with the name of the file. Others, as those of an argument, have nothing to do with it. */
 export function withPath<T>(error: T, path: string): T {
-  if (error instanceof Error && 'code' in error && !('path' in error)) Object.assign(error, { path })
+  if (!(error instanceof Error)) return error
+  const { code, path: known } = error as NodeJS.ErrnoException
+  if (known === undefined && ERRNO_NAME.test(code ?? '')) Object.assign(error, { path })
   return error
 }
+
+const ERRNO_NAME = /^E[A-Z\d]+$/
 
 /** An error that names a file by the path `known`, as one who opened it by `path` is to get it. Others may get the same error, so that stays as it is. */
 export function asOpened(error: unknown, known: string, path: string): unknown {

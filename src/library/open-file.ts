@@ -9,7 +9,7 @@ import type { Pins } from '../cache/pins.ts'
 import { Readahead, WINDOW_MAX } from '../cache/readahead.ts'
 import { OWN } from '../cache/run-map.ts'
 import type { Door, OpenedFile } from './door.ts'
-import { callBytes, goneError, withPath } from './errors.ts'
+import { callBytes, goneError, systemError, withPath } from './errors.ts'
 import type { Holder } from './grants/holder.ts'
 import { refusedError } from './grants/refused.ts'
 import { FileLayout } from './layout.ts'
@@ -56,9 +56,13 @@ export class OpenFile {
 
   /** As fstat(2). */
   statSync(): fs.Stats {
-    const stat = fs.fstatSync(this.#fd)
-    if (this.context.reader.lookup.isClosed) throw this.endedError()
-    return stat
+    try {
+      const stat = fs.fstatSync(this.#fd)
+      if (this.context.reader.lookup.isClosed) throw this.endedError('fstat')
+      return stat
+    } catch (error) {
+      throw withPath(error, this.path)
+    }
   }
 
   /** Copies what is in memory; fewer bytes where a page is missing, none where the file is served in another way by now. */
@@ -151,27 +155,19 @@ export class OpenFile {
   }
 
   /** `wait`: for grants, until `signal` aborts; else it rejects with EAGAIN. Resolves with the bytes, fewer at the file's end, where it has waited for one. */
-  async load(position: number, length: number, wait = true, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    await this.#renewLayout()
-    return await this.#load(
-      this.#wish(position, length, true, Number.POSITIVE_INFINITY),
-      position,
-      length,
-      wait,
-      signal,
-    )
+  load(position: number, length: number, wait = true, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return this.#load(position, length, true, Number.POSITIVE_INFINITY, wait, signal)
   }
 
   /** The same of the first window of the range: who copies it has no use for more at once, and more may not fit. `isFirst`: nothing of what is read here was loaded for it before. */
-  async loadWindow(
+  loadWindow(
     position: number,
     length: number,
     isFirst: boolean,
     wait: boolean,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    await this.#renewLayout()
-    return await this.#load(this.#wish(position, length, isFirst, WINDOW_MAX), position, length, wait, signal)
+    return this.#load(position, length, isFirst, WINDOW_MAX, wait, signal)
   }
 
   loadSync(position: number, length: number): void {
@@ -184,17 +180,26 @@ export class OpenFile {
   }
 
   async #load(
-    { page, count, wanted }: Wish,
     position: number,
     length: number,
+    isFirst: boolean,
+    most: number,
     wait: boolean,
     signal?: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    // It never tells of having been aborted.
-    signal?.throwIfAborted()
-    const bytes = await this.context.door.load(this.id, page, count, wanted, wait, signal)
-    const start = position - page * PAGE_BYTES
-    return bytes?.subarray(start, start + length)
+    try {
+      await this.#renewLayout()
+      const { page, count, wanted } = this.#wish(position, length, isFirst, most)
+      // It never tells of having been aborted.
+      if (signal?.aborted !== true) {
+        const bytes = await this.context.door.load(this.id, page, count, wanted, wait, signal)
+        const start = position - page * PAGE_BYTES
+        return bytes?.subarray(start, start + length)
+      }
+    } catch (error) {
+      throw withPath(error, this.path)
+    }
+    throw signal.reason
   }
 
   #loadSync({ page, count, wanted }: Wish): void {
@@ -235,12 +240,14 @@ export class OpenFile {
   }
 
   /** The cache has ended, or this thread's part in it. */
-  endedError(): Error {
+  endedError(syscall = 'read'): Error {
     const { door } = this.context
-    return door.now !== undefined || door.ended === 'here' ? this.closedError() : withPath(goneError(), this.path)
+    return door.now !== undefined || door.ended === 'here'
+      ? this.closedError(syscall)
+      : withPath(goneError(), this.path)
   }
 
-  closedError(): Error {
-    return Object.assign(new Error(`EBADF: the file is closed, '${this.path}'`), { code: 'EBADF', path: this.path })
+  closedError(syscall = 'read'): Error {
+    return systemError('EBADF', 'the file is closed', syscall, this.path)
   }
 }

@@ -2,7 +2,7 @@
 import type { CachedInode } from './cached-inode.ts'
 import type { DirectMemory } from './direct-memory.ts'
 import type { Door, DoorNow, OpenedFile } from './door.ts'
-import { asOpened, withPath } from './errors.ts'
+import { asOpened, systemError, withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { Heard } from './file-syncs.ts'
 import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
@@ -198,7 +198,7 @@ export class OwnDoor implements Door, DoorNow {
   #opened(inode: CachedInode, path: string, writable: boolean, near: number): OpenedFile {
     if (this.#isEnded) {
       this.#keeper.close(inode, writable)
-      throw closedError()
+      throw systemError('EBADF', 'the cache was closed meanwhile', 'open', path)
     }
     const id = this.#nextId++
     this.#open.set(id, { inode, path, writable, heard: inode.syncs.heard() })
@@ -212,7 +212,9 @@ export class OwnDoor implements Door, DoorNow {
 
   #entry(id: number): Opened {
     const opened = this.#open.get(id)
-    if (opened === undefined) throw closedError()
+    // Who closes a file in the midst of a read of his own.
+    if (opened === undefined)
+      throw Object.assign(new Error('EBADF: the file is closed'), { code: 'EBADF', syscall: 'read' })
     return opened
   }
 
@@ -237,10 +239,6 @@ export class OwnDoor implements Door, DoorNow {
       throw asOpened(error, known, path)
     })
   }
-}
-
-function closedError(): Error {
-  return Object.assign(new Error('EBADF: the file is closed'), { code: 'EBADF' })
 }
 
 function descriptorOf(inode: CachedInode): number {

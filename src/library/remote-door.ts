@@ -13,7 +13,7 @@ import { promisify } from 'node:util'
 import type { MessagePort } from 'node:worker_threads'
 import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
-import { goneError, systemError } from './errors.ts'
+import { goneError, systemError, withPath } from './errors.ts'
 import type { GrantedBytes } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
@@ -99,7 +99,9 @@ export class RemoteDoor implements Door {
   }
 
   async open(path: string, writable: boolean, domain: number): Promise<OpenedFile> {
-    const opened = await this.#ask<OpenedFile>('open', path, writable, domain)
+    const opened = await this.#ask<OpenedFile>('open', path, writable, domain).catch((error: unknown) => {
+      throw withPath(error, path)
+    })
     try {
       const fd = await ownDescriptor(opened, path)
       this.#descriptors.set(opened.id, fd)

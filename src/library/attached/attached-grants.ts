@@ -6,6 +6,7 @@ import { type GrantClient, GrantError, type HeldGrant as MountGrant } from '../.
 import type { CachedInode } from '../cached-inode.ts'
 import { systemError, withPath } from '../errors.ts'
 import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from '../grants/grants.ts'
+import { refusedError } from '../grants/refused.ts'
 
 export class AttachedGrants implements Grants {
   readonly #client: GrantClient
@@ -59,7 +60,9 @@ export class AttachedGrants implements Grants {
     } catch (error) {
       if (held === undefined) this.#close(inode)
       else held.release()
-      throw asSystemError(error, 'exclusive', inode.path)
+      // The connection may end before the mount has taken the wish back: of a cache that is being closed.
+      if (giveUp.signal.aborted) throw refusedError('ECANCELED', 'exclusive', inode.path)
+      throw this.#refusal(error, 'exclusive', inode.path)
     }
   }
 
@@ -69,10 +72,16 @@ export class AttachedGrants implements Grants {
     try {
       return (await this.#client.revoke({ start: position, end: position + length }, deadlineMs, file)).asked
     } catch (error) {
-      throw asSystemError(error, 'revoke', inode.path)
+      throw this.#refusal(error, 'revoke', inode.path)
     } finally {
       this.#close(inode)
     }
+  }
+
+  /** Why it gives nothing; where it has ended, as all others are told. */
+  #refusal(error: unknown, syscall: string, path: string): unknown {
+    if (error instanceof GrantError && !this.#client.isOpen) return refusedError('ENOTCONN', syscall, path)
+    return asSystemError(error, syscall, path)
   }
 }
 

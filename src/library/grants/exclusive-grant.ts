@@ -1,5 +1,6 @@
 /** A range of a file that is exclusively its holder's, as users see it. */
 import type { GrantReaders } from '../../cache/grants/grant-authority.ts'
+import { withPath } from '../errors.ts'
 
 export type { GrantReaders }
 
@@ -57,13 +58,16 @@ export class ExclusiveGrant implements AsyncDisposable {
   readonly bytes: Uint8Array
   readonly #door: GrantDoor
   readonly #id: number
+  /** Of its file. */
+  readonly #path: string
   readonly #onEnded: () => void
   #isEnded = false
 
   /** @internal */
-  constructor(door: GrantDoor, id: number, position: number, bytes: Uint8Array, onEnded: () => void) {
+  constructor(door: GrantDoor, id: number, path: string, position: number, bytes: Uint8Array, onEnded: () => void) {
     this.#door = door
     this.#id = id
+    this.#path = path
     this.position = position
     this.bytes = bytes
     this.#onEnded = onEnded
@@ -80,7 +84,11 @@ export class ExclusiveGrant implements AsyncDisposable {
    * `EIO` may say that the old bytes could not be put back either.
    */
   async publish({ sync = false }: PublishOptions = {}): Promise<void> {
-    await this.#door.publish(this.#id, this.bytes, sync)
+    try {
+      await this.#door.publish(this.#id, this.bytes, sync)
+    } catch (error) {
+      throw withPath(error, this.#path)
+    }
     this.#end()
   }
 

@@ -58,8 +58,11 @@ export class FileGrants implements Grants {
     const end = position + length
     const from = Math.floor(position / PAGE_BYTES)
     const to = Math.ceil(end / PAGE_BYTES)
-    if (length === 0 || end > inode.size || to >= PAGES_MAX)
+    if (length === 0 || end > inode.size)
       throw systemError('EINVAL', 'what is granted must lie within the file', 'exclusive', inode.path)
+    // The number of the page behind the last one is a signed word of the mapping's record.
+    if (to >= PAGES_MAX)
+      throw systemError('EFBIG', 'what is granted must lie before byte 2^43 − 4096', 'exclusive', inode.path)
     const bytes = new Uint8Array(length)
     inode.use(true)
     const { authority, exclusion } = this.#parts

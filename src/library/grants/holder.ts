@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import { wrongValue } from '../arguments.ts'
 import type { Door } from '../door.ts'
+import { withPath } from '../errors.ts'
 import { ExclusiveGrant, type ExclusiveOptions, type GrantReaders } from './exclusive-grant.ts'
 
 /** As {@link ExclusiveOptions} has them; what is of the range is known. */
@@ -20,8 +21,8 @@ export class Holder {
     door.onRevoke = (number, deadlineMs) => queueMicrotask(() => this.#onRevoke.get(number)?.(deadlineMs))
   }
 
-  /** Asks for a range of file `file` of the door. */
-  async request(file: number, wanted: Wanted): Promise<ExclusiveGrant> {
+  /** Asks for a range of file `file` of the door, which was opened by `path`. */
+  async request(file: number, path: string, wanted: Wanted): Promise<ExclusiveGrant> {
     const { position, length, readers = 'wait', wait = true, timeoutMs = TIMEOUT_MS, holder, signal, onRevoke } = wanted
     if (!READERS.includes(readers))
       throw wrongValue(`readers: '${String(readers)}' is none of ${READERS.map((each) => `'${each}'`).join(', ')}`)
@@ -34,12 +35,12 @@ export class Holder {
       const wish = { position, length, readers, wait, timeoutMs }
       const { bytes } = await this.#door.exclusive(file, number, holder, wish)
       signal?.throwIfAborted()
-      const grant = new ExclusiveGrant(this.#door, number, position, bytes, () => this.#onRevoke.delete(number))
+      const grant = new ExclusiveGrant(this.#door, number, path, position, bytes, () => this.#onRevoke.delete(number))
       if (onRevoke !== undefined) this.#onRevoke.set(number, (deadlineMs) => onRevoke(grant, deadlineMs))
       return grant
     } catch (error) {
       signal?.throwIfAborted()
-      throw error
+      throw withPath(error, path)
     } finally {
       signal?.removeEventListener('abort', takeBack)
     }

@@ -214,6 +214,17 @@ test('the range must lie within the file, which must be open for writing', async
   expect(it.file.size).toBe(size)
 })
 
+test('what lies behind the pages that can be granted is refused as such', async () => {
+  await using it = await Setting.create()
+  const end = 2 ** 43 - PAGE
+  fs.truncateSync(it.file.path, 2 ** 43 + PAGE)
+  await using file = await it.cache.open(it.file.path, 'r+')
+  for (const position of [end, 2 ** 43 - 1, 2 ** 43, 2 ** 43 + 10])
+    await expect(file.exclusive({ position, length: 1 })).rejects.toEqual(code('EFBIG'))
+  await using last = await file.exclusive({ position: end - 1, length: 1 })
+  await last.publish()
+})
+
 test('who waits: in order, not for ever, and not if he does not want to', async () => {
   await using it = await Setting.create()
   const order: string[] = []

@@ -194,6 +194,74 @@ test('a closed file, and a file of a closed cache, give EBADF and nothing else',
   await expect(cache.open(name)).rejects.toThrow('closed')
 })
 
+test('errors have code, syscall and path, also those of files and caches that are closed', async () => {
+  const cache = await create()
+  // As another thread does it.
+  const remote = await PageCache.attach(cache.handle())
+  const name = fileOf(noise(10_000, 1))
+  const named = (code: string, syscall: string) => expect.objectContaining({ code, syscall, path: name })
+  const byte = Buffer.alloc(1)
+  const file = await cache.open(name, 'r+')
+  const grant = await file.exclusive({ length: 1 })
+  {
+    await using other = await remote.open(name, 'r+')
+    const fstat = vi.spyOn(fs, 'fstatSync').mockImplementation(() => {
+      throw Object.assign(new Error('ESTALE: stale file handle, fstat'), { code: 'ESTALE', syscall: 'fstat' })
+    })
+    try {
+      for (const it of [file, other]) {
+        expect(() => it.statSync()).toThrow(named('ESTALE', 'fstat'))
+        await expect(it.stat()).rejects.toEqual(named('ESTALE', 'fstat'))
+      }
+    } finally {
+      fstat.mockRestore()
+    }
+  }
+  {
+    await using reader = await cache.open(name)
+    await expect(reader.truncate()).rejects.toEqual(named('EBADF', 'ftruncate'))
+    await expect(reader.exclusive()).rejects.toEqual(named('EBADF', 'exclusive'))
+  }
+  await file.close()
+  await expect(grant.publish()).rejects.toEqual(named('ESTALE', 'publish'))
+  for (const [syscall, call] of [
+    ['read', () => file.readSync(byte, { position: 0 })],
+    ['read', () => file.tryRead(byte, { position: 0 })],
+    ['read', () => file.viewSync(0, 1)],
+    ['write', () => file.writeSync(byte, { position: 0 })],
+    ['fstat', () => file.statSync()],
+    ['ftruncate', () => file.truncateSync()],
+    ['fsync', () => file.syncSync()],
+  ] as const)
+    expect(call, syscall).toThrow(named('EBADF', syscall))
+  for (const [syscall, call] of [
+    ['read', file.read(byte, { position: 0 })],
+    ['write', file.write(byte, { position: 0 })],
+    ['fdatasync', file.datasync()],
+    ['exclusive', file.exclusive()],
+    ['revoke', file.revoke({ position: 0, length: 1, deadlineMs: 1 })],
+  ] as const)
+    await expect(call, syscall).rejects.toEqual(named('EBADF', syscall))
+
+  // The cache is closed while they are under way, or has been.
+  const other = await remote.open(name, 'r+')
+  const held = await other.exclusive({ position: 5000, length: 1 })
+  const calls = [
+    remote.open(name),
+    other.read(byte, { position: 0 }),
+    other.write(byte, { position: 0 }),
+    other.sync(),
+    other.exclusive({ position: 5000, length: 1 }),
+  ]
+  const opening = cache.open(name)
+  const settled = Promise.allSettled(calls)
+  await Promise.all([cache.close(), expect(opening).rejects.toEqual(named('EBADF', 'open'))])
+  for (const outcome of [...(await settled), ...(await Promise.allSettled([held.publish(), remote.open(name)]))])
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ECONNRESET', path: name } })
+  await other.close().catch(() => {})
+  await remote.close()
+})
+
 test('a read that is under way when its file is closed gives EBADF, not what has the descriptor now', async () => {
   await using cache = await create({ direct: false })
   const file = await cache.open(fileOf(noise(64 * PAGE, 1)))
@@ -201,7 +269,7 @@ test('a read that is under way when its file is closed gives EBADF, not what has
   const views = Array.from({ length: 8 }, (_, i) => file.view((i * 8 + 4) * PAGE, PAGE))
   await file.close()
   for (const outcome of await Promise.allSettled([...reads, ...views]))
-    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'EBADF' } })
+    expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'EBADF', syscall: 'read', path: file.path } })
   cache.checkInvariants()
 })
 
