@@ -1,18 +1,40 @@
 /** Checks of what callers give. Nothing is allocated where it is right. */
 import { types } from 'node:util'
 
-/** Throws ERR_INVALID_ARG_TYPE unless the buffer is a Uint8Array, and ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within the buffer, and `position` is a place in a file. */
-export function checkRange(buffer: Uint8Array, position: number, offset: number, length: number): void {
+/** Throws ERR_INVALID_ARG_TYPE unless `buffer` is a Uint8Array. To be called before anybody asks for its length. */
+export function checkBytes(buffer: Uint8Array): void {
   // An array of other elements has another length in bytes, and copying to or from it would convert them. Another realm's Uint8Array is no instance of ours.
   if (!(buffer instanceof Uint8Array) && !types.isUint8Array(buffer)) throw notBytes(buffer)
-  checkNumbers(position, length)
-  if (!(offset >= 0 && Number.isInteger(offset) && offset + length <= buffer.length))
-    throw outOfRange(`offset ${offset} and length ${length} do not lie within a buffer of ${buffer.length} bytes`)
+}
+
+/** Throws ERR_INVALID_ARG_TYPE unless they are an object. */
+export function checkOptions(options: object): void {
+  if (typeof options !== 'object' || options === null)
+    throw wrongType(`options are an object, not ${options === null ? 'null' : typeof options}`)
+}
+
+/** Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within a buffer of `size` bytes, and `position` is a place in a file. */
+export function checkRange(size: number, position: number, offset: number, length: number): void {
+  checkPosition(position)
+  // Before the length, which may be what is left behind it.
+  if (!(offset >= 0 && offset <= size && Number.isInteger(offset)))
+    throw outOfRange(`offset ${offset} is no place in a buffer of ${size} bytes`)
+  checkLength(length)
+  if (offset + length > size)
+    throw outOfRange(`offset ${offset} and length ${length} do not lie within a buffer of ${size} bytes`)
 }
 
 /** The same of a position and a length alone. */
 export function checkNumbers(position: number, length: number): void {
+  checkPosition(position)
+  checkLength(length)
+}
+
+function checkPosition(position: number): void {
   if (!(position >= 0 && Number.isSafeInteger(position))) throw outOfRange(`position ${position} is no place in a file`)
+}
+
+function checkLength(length: number): void {
   if (!(length >= 0 && Number.isSafeInteger(length))) throw outOfRange(`length ${length} is no number of bytes`)
 }
 
@@ -24,8 +46,12 @@ export function checkCount(name: string, value: number | undefined, least: numbe
 
 /** Throws ERR_OUT_OF_RANGE unless the option is not given, or 0 or more; Infinity is, too. */
 export function checkAmount(name: string, value: number | undefined): void {
-  if (value !== undefined && !(typeof value === 'number' && value >= 0))
-    throw outOfRange(`${name}: ${value} is no number from 0 on`)
+  if (value !== undefined) checkAmountGiven(name, value)
+}
+
+/** The same of what has to be given. */
+export function checkAmountGiven(name: string, value: number): void {
+  if (!(typeof value === 'number' && value >= 0)) throw outOfRange(`${name}: ${value} is no number from 0 on`)
 }
 
 export function outOfRange(message: string): RangeError {

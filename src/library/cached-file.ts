@@ -4,7 +4,16 @@ import type fs from 'node:fs'
 import { Readable } from 'node:stream'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { ADVICE } from '../cache/readahead.ts'
-import { checkCount, checkNumbers, checkRange, outOfRange, wrongValue } from './arguments.ts'
+import {
+  checkAmountGiven,
+  checkBytes,
+  checkCount,
+  checkNumbers,
+  checkOptions,
+  checkRange,
+  outOfRange,
+  wrongValue,
+} from './arguments.ts'
 import type { OpenedFile } from './door.ts'
 import { systemError, withPath } from './errors.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
@@ -57,7 +66,7 @@ const STREAM_BYTES = 64 * 1024
  * cache; a `…Sync` method on another thread does not wait for that one, but reads past the cache.
  *
  * Errors are Node's: `code`, `syscall`, `path`. Besides those of the system each method can throw (or reject with) `EBADF`, where the file is closed or is not open for writing;
- * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_INVALID_ARG_TYPE`, a TypeError, where bytes are given as something else than a Uint8Array; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
+ * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_INVALID_ARG_TYPE`, a TypeError, where bytes are given as something else than a Uint8Array, or options as something else than an object; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
  *
  * Context: the thread that opened it.
  */
@@ -99,8 +108,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
    */
   tryRead(buffer: Uint8Array, options: ReadOptions): number | undefined {
     this.#checkOpen()
+    checkBytes(buffer)
+    checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset } = options
-    checkRange(buffer, position, offset, length)
+    checkRange(buffer.length, position, offset, length)
     const count = this.#file.context.reader.clip(this.#file.layout, position, length)
     return this.#file.copy(buffer, offset, count, position) === count ? count : undefined
   }
@@ -108,8 +119,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** Reads, as `fs.readSync`: the bytes read, 0 at the file's end. Blocks on a miss; on another thread than the one that made the cache it reads past the cache then. */
   readSync(buffer: Uint8Array, options: ReadOptions): number {
     this.#checkOpen()
+    checkBytes(buffer)
+    checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset } = options
-    checkRange(buffer, position, offset, length)
+    checkRange(buffer.length, position, offset, length)
     const count = this.#file.context.reader.clip(this.#file.layout, position, length)
     const done = this.#file.copy(buffer, offset, count, position)
     return done === count ? count : this.#file.readMissing(buffer, offset, count, position, done)
@@ -118,10 +131,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** Reads, as `fs.promises` does: resolves with the bytes read, 0 at the file's end. */
   async read(buffer: Uint8Array, options: ReadOptions & AsyncOptions & WaitOptions): Promise<number> {
     this.#checkOpen()
-    const { position, signal, wait = true } = options
-    const offset = options.offset ?? 0
-    const length = options.length ?? buffer.length - offset
-    checkRange(buffer, position, offset, length)
+    checkBytes(buffer)
+    checkOptions(options)
+    const { position, offset = 0, length = buffer.length - offset, signal, wait = true } = options
+    checkRange(buffer.length, position, offset, length)
     const { reader } = this.#file.context
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
       // Between two windows nobody hears it.
@@ -254,7 +267,9 @@ export class CachedFile implements AsyncDisposable, Disposable {
    */
   async write(bytes: Uint8Array, options: { readonly position: number } & WaitOptions): Promise<void> {
     this.#checkWritable('write')
-    checkRange(bytes, options.position, 0, bytes.length)
+    checkBytes(bytes)
+    checkOptions(options)
+    checkRange(bytes.length, options.position, 0, bytes.length)
     if (bytes.length > 0)
       await this.#named(this.#file.context.door.write(this.#file.id, bytes, options.position, options.wait ?? true))
   }
@@ -262,7 +277,9 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** The same, blocking. Throws `ERR_METHOD_NOT_SUPPORTED` on another thread than the one that made the cache, which alone may write. */
   writeSync(bytes: Uint8Array, options: { readonly position: number }): void {
     this.#checkWritable('write')
-    checkRange(bytes, options.position, 0, bytes.length)
+    checkBytes(bytes)
+    checkOptions(options)
+    checkRange(bytes.length, options.position, 0, bytes.length)
     if (bytes.length > 0) this.#file.now('writeSync').writeSync(this.#file.id, bytes, options.position)
   }
 
@@ -293,6 +310,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
    */
   async exclusive(options: ExclusiveOptions = {}): Promise<ExclusiveGrant> {
     this.#checkWritable('exclusive')
+    checkOptions(options)
     const { position = 0, length = Math.max(0, this.size - position) } = options
     checkNumbers(position, length)
     return this.#file.context.holder.request(this.#file.id, this.path, { ...options, position, length })
@@ -305,8 +323,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
     readonly deadlineMs: number
   }): Promise<number> {
     this.#checkWritable('revoke')
+    checkOptions(options)
     const { position, length, deadlineMs } = options
     checkNumbers(position, length)
+    checkAmountGiven('deadlineMs', deadlineMs)
     return this.#named(this.#file.context.door.revoke(this.#file.id, position, length, deadlineMs))
   }
 

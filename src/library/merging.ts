@@ -181,6 +181,7 @@ export function mergeOptionsOf(merge: false | 'content' | MergeOptions | undefin
   if (typeof merge !== 'object' || merge === null)
     throw wrongValue(`merge is 'content', options or false, not ${String(merge)}`)
   const { cpu = SCAN_DEFAULT } = merge
-  if (!(cpu > 0 && cpu <= 1)) throw outOfRange(`merge.cpu: ${cpu} is no share of a processor, above 0 and up to 1`)
+  if (!(typeof cpu === 'number' && cpu > 0 && cpu <= 1))
+    throw outOfRange(`merge.cpu: ${cpu} is no share of a processor, above 0 and up to 1`)
   return merge
 }

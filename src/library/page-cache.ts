@@ -4,7 +4,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import { checkAmount, checkCount, outOfRange, wrongValue } from './arguments.ts'
+import { checkAmount, checkCount, checkOptions, outOfRange, wrongValue } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -194,6 +194,7 @@ async function made(
   options: PageCacheOptions,
   make: (bytes: number, native: Native | undefined) => Keeping,
 ): Promise<PageCache> {
+  checkOptions(options)
   const bytes = typeof options.memory === 'number' ? options.memory : parseBytes(options.memory)
   if (bytes === undefined || !(bytes >= MEMORY_MIN) || !Number.isFinite(bytes))
     throw outOfRange(
@@ -250,7 +251,9 @@ function isWritable(flags: string): boolean {
   throw wrongValue(`flags are 'r' or 'r+', not '${flags}'`)
 }
 
-function domainOf({ domain = 0 }: OpenOptions): number {
+function domainOf(options: OpenOptions): number {
+  checkOptions(options)
+  const { domain = 0 } = options
   if (Number.isInteger(domain) && domain >= 0 && domain < 2 ** 31) return domain
   throw outOfRange(`domain: ${domain} is no integer from 0 on, below 2^31`)
 }

@@ -1,6 +1,6 @@
 /** What a thread has of grants: how it asks for them, and who is called when others want them. */
 import { setMaxListeners } from 'node:events'
-import { wrongValue } from '../arguments.ts'
+import { checkAmount, wrongValue } from '../arguments.ts'
 import type { Door } from '../door.ts'
 import { withPath } from '../errors.ts'
 import { ExclusiveGrant, type ExclusiveOptions, type GrantReaders } from './exclusive-grant.ts'
@@ -26,6 +26,7 @@ export class Holder {
     const { position, length, readers = 'wait', wait = true, timeoutMs = TIMEOUT_MS, holder, signal, onRevoke } = wanted
     if (!READERS.includes(readers))
       throw wrongValue(`readers: '${String(readers)}' is none of ${READERS.map((each) => `'${each}'`).join(', ')}`)
+    checkAmount('timeoutMs', timeoutMs)
     signal?.throwIfAborted()
     const number = this.#door.grantNumber()
     const takeBack = () => void this.#door.abandon(number).catch(() => {})

@@ -305,6 +305,13 @@ test('a holder for whom others wait is asked, and then loses its grant', async (
   expect(await it.file.revoke({ position: PAGE, length: 1, deadlineMs: 1000 })).toBe(0)
   expect((await it.read(0, PAGE)).every((byte) => byte === 8)).toBe(true)
   expect(obedient.isEnded).toBe(true)
+
+  // Without haste, and although nobody waits.
+  let ask = (): void => {}
+  const isAsked = new Promise<void>((resolve) => (ask = resolve))
+  await using _ = await it.file.exclusive({ position: 3 * PAGE, length: PAGE, onRevoke: () => ask() })
+  expect(await it.file.revoke({ position: 3 * PAGE, length: 1, deadlineMs: Number.POSITIVE_INFINITY })).toBe(1)
+  await isAsked
 })
 
 test('a holder that throws when it is asked is the only one to whom that happens', async () => {

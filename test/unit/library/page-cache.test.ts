@@ -43,6 +43,7 @@ test('options that make no sense are refused', async () => {
     ...[-1, nan].map((minShareBytes) => ({ minShareBytes })),
     ...[-1, nan].flatMap((ms) => [{ waitMs: ms }, { holdMs: ms }, { revokeMs: ms }].map((grants) => ({ grants }))),
     { memory: '64TiB' },
+    ...['0.5', -1, nan, null].map((cpu) => ({ merge: { cpu: cpu as number } })),
   ]
   const refused = expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' })
   for (const options of wrong)
@@ -119,6 +120,8 @@ test('numbers that are no place in a file, or not within the buffer, are refused
     { position: 0, offset: 50, length: 51 },
     { position: 0, length: -1 },
     { position: 0, length: 1.5 },
+    { position: 0, offset: null as unknown as number },
+    { position: 0, length: null as unknown as number },
   ]
   for (const options of wrong) {
     for (const read of ['tryRead', 'readSync'] as const)
@@ -126,6 +129,14 @@ test('numbers that are no place in a file, or not within the buffer, are refused
         expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }),
       )
     await expect(file.read(buffer, options)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+  }
+  // What is told is what was given.
+  const behind = expect.objectContaining({ message: expect.stringContaining('offset 101') })
+  expect(() => file.readSync(buffer, { position: 0, offset: 101 })).toThrow(behind)
+  for (const ms of [Number.NaN, -1, '5', null] as number[]) {
+    await expect(file.exclusive({ timeoutMs: ms })).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+    const revoked = file.revoke({ position: 0, length: 1, deadlineMs: ms })
+    await expect(revoked).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
   }
   for (const position of [-1, 0.5, Number.NaN]) {
     expect(() => file.viewSync(position, 1)).toThrow(RangeError)
@@ -166,6 +177,28 @@ test('what is no Uint8Array is refused everywhere, on every thread; another real
   const foreign = vm.runInNewContext('new Uint8Array(100)') as Uint8Array
   expect(file.readSync(foreign, { position: 50 })).toBe(100)
   expect(content.subarray(50, 150).equals(foreign)).toBe(true)
+})
+
+test('what is not given at all, or is no options, is refused as such', async () => {
+  await using cache = await create()
+  const name = fileOf(noise(100, 1))
+  await using file = await cache.open(name, 'r+')
+  const refused = expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
+  for (const none of [undefined, null, 5] as unknown[] as never[]) {
+    for (const call of ['tryRead', 'readSync', 'writeSync'] as const) {
+      expect(() => file[call](none, { position: 0 }), call).toThrow(refused)
+      expect(() => file[call](Buffer.alloc(1), none), call).toThrow(refused)
+    }
+    await expect(file.read(none, { position: 0 })).rejects.toEqual(refused)
+    await expect(file.read(Buffer.alloc(1), none)).rejects.toEqual(refused)
+    await expect(file.write(none, { position: 0 })).rejects.toEqual(refused)
+    await expect(file.write(Buffer.alloc(1), none)).rejects.toEqual(refused)
+    await expect(file.revoke(none)).rejects.toEqual(refused)
+    await expect(PageCache.create(none)).rejects.toEqual(refused)
+    if (none === undefined) continue
+    await expect(file.exclusive(none)).rejects.toEqual(refused)
+    await expect(cache.open(name, 'r', none)).rejects.toEqual(refused)
+  }
 })
 
 test('a closed file, and a file of a closed cache, give EBADF and nothing else', async () => {
