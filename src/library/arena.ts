@@ -4,6 +4,9 @@
  * On Linux it is anonymous memory of the process, at an address that all its threads know: aligned, so that direct I/O reaches it, in huge pages where it is large, and given back to
  * the system page by page when the cache shrinks. Elsewhere, and where koffi cannot be loaded, it is a SharedArrayBuffer. On a machine of several NUMA nodes it is a place for
  * each, bound to its node: the kernel then takes pages from there, whoever touches them first.
+ *
+ * An array of a view lies in the buffer of a whole segment, and whoever transfers that buffer (a web stream of bytes) takes it from the thread: each array on it has the
+ * length 0 from then on. The memory is where it was; so where a length is 0 the buffer is made anew.
  */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import type { Native } from './native.ts'
@@ -34,10 +37,20 @@ function bind(native: Native, memory: Uint8Array, node: number): void {
   }
 }
 
+/** The parts of an arena as one thread sees them: what one buffer can show. */
+interface Segments {
+  readonly arrays: Uint8Array[]
+  /** By segment; none where they are shared, and stay for ever. */
+  readonly places: readonly ArenaPart[]
+}
+
 export class Arena {
   readonly handle: ArenaHandle
   readonly #native: Native | undefined
-  readonly #segments: readonly Uint8Array[]
+  /** Of the length 0: its buffer was transferred. */
+  readonly #segments: Uint8Array[]
+  /** By segment, where it lies. */
+  readonly #places: readonly ArenaPart[]
   /** By segment, the first frame behind it. */
   readonly #ends: readonly number[]
   /** The bytes of frames that were asked for: made once each. */
@@ -46,14 +59,15 @@ export class Arena {
   readonly #usedEnds: number[]
   #hugePages: boolean
 
-  private constructor(handle: ArenaHandle, native: Native | undefined, segments: readonly Uint8Array[]) {
+  private constructor(handle: ArenaHandle, native: Native | undefined, { arrays, places }: Segments) {
     this.handle = handle
     this.#hugePages = handle.kind === 'mapped' && handle.hugePages
     this.#native = native
-    this.#segments = segments
+    this.#segments = arrays
+    this.#places = places
     let end = 0
-    this.#ends = segments.map(({ length }) => (end += length / PAGE_BYTES))
-    this.#usedEnds = this.#ends.map((end, index) => end - segments[index]!.length / PAGE_BYTES)
+    this.#ends = arrays.map(({ length }) => (end += length / PAGE_BYTES))
+    this.#usedEnds = this.#ends.map((end, index) => end - arrays[index]!.length / PAGE_BYTES)
     this.#frames = new Array(end)
   }
 
@@ -70,18 +84,17 @@ export class Arena {
     if (plan === undefined) return Arena.attach({ kind: 'mapped', parts: [take(frames)], hugePages }, native)
     const { numbers, table } = plan
     const parts = table.frames.map(take)
-    const memories = parts.map(({ address, bytes }) => native.viewMemory(address, bytes))
-    for (const [node, segments] of memories.entries())
-      for (const segment of segments) bind(native, segment, numbers[node]!)
-    return new Arena({ kind: 'mapped', parts, hugePages }, native, memories.flat())
+    for (const [node, part] of parts.entries())
+      for (const segment of segmentsOf([part], native).arrays) bind(native, segment, numbers[node]!)
+    return Arena.attach({ kind: 'mapped', parts, hugePages }, native)
   }
 
   /** The arena of a handle, on any thread of the process that made it. */
   static attach(handle: ArenaHandle, native: Native | undefined): Arena {
-    if (handle.kind === 'buffer') return new Arena(handle, undefined, [new Uint8Array(handle.buffer)])
+    if (handle.kind === 'buffer')
+      return new Arena(handle, undefined, { arrays: [new Uint8Array(handle.buffer)], places: [] })
     if (native === undefined) throw new Error('this cache is in memory that only koffi reaches')
-    const segments = handle.parts.flatMap(({ address, bytes }) => native.viewMemory(address, bytes))
-    return new Arena(handle, native, segments)
+    return new Arena(handle, native, segmentsOf(handle.parts, native))
   }
 
   /** Whether direct I/O can read into frames: they lie on page boundaries. */
@@ -89,15 +102,16 @@ export class Arena {
     return this.handle.kind === 'mapped'
   }
 
-  /** The 4096 bytes of a frame. The same object each time. */
+  /** The 4096 bytes of a frame. The same object each time, until its buffer is transferred. */
   bytes(frame: number): Uint8Array {
-    return this.#frames[frame] ?? this.#make(frame)
+    const bytes = this.#frames[frame]
+    return bytes !== undefined && bytes.length === PAGE_BYTES ? bytes : this.#make(frame)
   }
 
   /** The byte `at` of a frame: of use to have the processor fetch what lies there before {@link bytes} is needed, whose object is as far from its caches. */
   byteAt(frame: number, at: number): number {
     const index = this.#segmentOf(frame)
-    const segment = this.#segments[index]!
+    const segment = this.#segmentAt(index)
     return segment[(frame - this.#ends[index]!) * PAGE_BYTES + segment.length + at]!
   }
 
@@ -109,7 +123,7 @@ export class Arena {
     for (let done = 0; done < count; ) {
       const position = from + done
       const index = this.#segmentOf(frame + Math.floor(position / PAGE_BYTES))
-      const segment = this.#segments[index]!
+      const segment = this.#segmentAt(index)
       const at = (frame - this.#ends[index]!) * PAGE_BYTES + segment.length + position
       const length = Math.min(count - done, segment.length - at)
       target.set(segment.subarray(at, at + length), to + done)
@@ -143,7 +157,7 @@ export class Arena {
   forgoHugePages(): void {
     if (!this.#hugePages) return
     this.#hugePages = false
-    for (const [index, segment] of this.#segments.entries()) {
+    for (const [index, segment] of this.#all().entries()) {
       this.#native?.forgoHugePages(segment)
       // The rest of the last one.
       const used = segment.length - (this.#ends[index]! - this.#usedEnds[index]!) * PAGE_BYTES
@@ -165,13 +179,13 @@ export class Arena {
 
   /** Bytes of the arena that are in memory, by node as the system numbers it: what the kernel says. */
   bytesByNode(): Map<number, number> {
-    const pages = this.#native?.numa.pagesByNode(this.#segments) ?? []
+    const pages = this.#native?.numa.pagesByNode(this.#all()) ?? []
     return new Map([...pages].map(([node, count]) => [node, count * PAGE_BYTES]))
   }
 
   /** Gives all memory back. Views that somebody still has show zeros. The keeper's thread, once, when no other uses the arena. */
   destroy(): void {
-    if (this.handle.kind === 'mapped') for (const segment of this.#segments) this.#native?.giveBackMemory(segment)
+    if (this.handle.kind === 'mapped') for (const segment of this.#all()) this.#native?.giveBackMemory(segment)
   }
 
   /** How many of `frames`, from the one at `index` on, lie side by side in one segment. */
@@ -198,9 +212,26 @@ export class Arena {
   /** Of `count` frames in one segment. */
   #span(frame: number, count: number): Uint8Array {
     const index = this.#segmentOf(frame)
-    const segment = this.#segments[index]!
+    const segment = this.#segmentAt(index)
     const at = (frame - this.#ends[index]!) * PAGE_BYTES + segment.length
     return segment.subarray(at, at + count * PAGE_BYTES)
+  }
+
+  #all(): Uint8Array[] {
+    return this.#segments.map((_, index) => this.#segmentAt(index))
+  }
+
+  #segmentAt(index: number): Uint8Array {
+    const segment = this.#segments[index]!
+    return segment.length > 0 ? segment : this.#showAgain(index)
+  }
+
+  /** A new buffer for a segment whose own was transferred. */
+  #showAgain(index: number): Uint8Array {
+    const { address, bytes } = this.#places[index]!
+    const [segment] = this.#native!.viewMemory(address, bytes)
+    this.#segments[index] = segment!
+    return segment!
   }
 
   #segmentOf(frame: number): number {
@@ -208,4 +239,18 @@ export class Arena {
     while (frame >= this.#ends[index]!) index++
     return index
   }
+}
+
+function segmentsOf(parts: readonly ArenaPart[], native: Native): Segments {
+  const arrays: Uint8Array[] = []
+  const places: ArenaPart[] = []
+  for (const { address, bytes } of parts) {
+    let at = address
+    for (const array of native.viewMemory(address, bytes)) {
+      arrays.push(array)
+      places.push({ address: at, bytes: array.length })
+      at += array.length
+    }
+  }
+  return { arrays, places }
 }

@@ -1,4 +1,9 @@
-/** Views: bytes of a file where they lie in the cache, without a copy. */
+/**
+ * Views: bytes of a file where they lie in the cache, without a copy.
+ *
+ * Their buffer is the cache's: a whole segment of its memory, with the pages of other files. Node.js can keep it from being transferred only in ways that old versions ignore and new ones
+ * end the process for. So a transfer is let happen, the arena gets over it (see arena.ts), and a view that has lost its bytes by it says so: one that seemed empty would be wrong bytes.
+ */
 import type { Pins } from '../cache/pins.ts'
 
 /** Lets go of `slots`; those that are none (-1) are passed over. */
@@ -12,14 +17,17 @@ export function unpinAll(pins: Pins, slots: readonly number[]): void {
  * They belong to the cache: **do not write to them**, and do not keep them after {@link dispose}: they may be another page's then. A cache made with
  * `debug: true` takes them away instead, so that keeping them shows.
  *
+ * Their `buffer` is the cache's memory with the pages of other files, too. **Who sends them elsewhere sends a copy**, `view.bytes.slice()`: `structuredClone` and `postMessage` would copy all of the
+ * buffer (or share it, where it is a SharedArrayBuffer), and what transfers it (a transfer list; a `ReadableStream` of `type: 'bytes'` does with what is enqueued) takes the bytes of all views in
+ * it away from this thread and gives the receiver the memory itself. `parts` and `bytes` of such a view throw `ERR_INVALID_STATE` from then on; the cache goes on.
+ *
  *     using view = await file.view(0, 4096)
  *     hash.update(view.bytes)
  */
 export class View implements Disposable {
-  /** In the order of the file; each lies in one page. */
-  readonly parts: readonly Uint8Array[]
   /** Bytes in all. */
   readonly length: number
+  readonly #parts: readonly Uint8Array[]
   readonly #pins: Pins
   /** Slots; -1: the part is a copy, for there was no slot left, or no frame. */
   readonly #slots: readonly number[]
@@ -28,7 +36,7 @@ export class View implements Disposable {
 
   /** @internal */
   constructor(parts: readonly Uint8Array[], slots: readonly number[], pins: Pins, isDebug: boolean) {
-    this.parts = parts
+    this.#parts = parts
     this.#slots = slots
     this.#pins = pins
     this.#isDebug = isDebug
@@ -37,9 +45,18 @@ export class View implements Disposable {
     this.length = length
   }
 
-  /** All bytes as one array: where they lie in one page without a copy, else copied each time they are asked for. */
+  /** In the order of the file; each lies in one page, or is a copy. Throws `ERR_INVALID_STATE` where their buffer was transferred. */
+  get parts(): readonly Uint8Array[] {
+    let length = 0
+    for (let i = 0; i < this.#parts.length; i++) length += this.#parts[i]!.length
+    if (length !== this.length) throw goneError(this.#isDisposed)
+    return this.#parts
+  }
+
+  /** All bytes as one array: where they lie in one page without a copy, else copied each time they are asked for. Throws as {@link parts}. */
   get bytes(): Uint8Array {
-    return this.parts.length === 1 ? this.parts[0]! : Buffer.concat(this.parts)
+    const { parts } = this
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   }
 
   /** Whether no part is a copy. */
@@ -54,7 +71,7 @@ export class View implements Disposable {
     unpinAll(this.#pins, this.#slots)
     // Detached: its length is 0 from now on, and methods throw.
     if (this.#isDebug)
-      for (const { buffer } of this.parts)
+      for (const { buffer } of this.#parts)
         if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) structuredClone(buffer, { transfer: [buffer] })
   }
 
@@ -62,4 +79,11 @@ export class View implements Disposable {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+function goneError(isDisposed: boolean): Error {
+  const why = isDisposed
+    ? 'the view was disposed'
+    : 'the buffer of the view was transferred: to send bytes elsewhere, copy them, view.bytes.slice()'
+  return Object.assign(new Error(why), { code: 'ERR_INVALID_STATE' })
 }

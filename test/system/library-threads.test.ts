@@ -134,6 +134,46 @@ test('misses, writes, errors and what cannot be done from another thread', async
   cache.checkInvariants()
 })
 
+test('a thread that transfers the buffer of a view goes on with right bytes, and so do all others', async () => {
+  await using cache = await create()
+  const own = path.join(directory, 'transferred')
+  fs.writeFileSync(own, CONTENT)
+  await using file = await cache.open(own)
+  const buffer = Buffer.alloc(100_000)
+  await file.read(buffer, { position: 0 })
+  const { said, ended } = cacheWorker(
+    cache,
+    `
+    const file = await cache.open(data.path)
+    const buffer = Buffer.alloc(100000)
+    await file.read(buffer, { position: 0 })
+    const view = await file.view(4096, 4096)
+    const stream = new ReadableStream({ type: 'bytes', pull(controller) { controller.enqueue(view.bytes); controller.close() } })
+    await new Response(stream).arrayBuffer()
+    let code
+    try { view.bytes } catch (error) { code = error.code }
+    say(code)
+    for (const length of [16, 4096, 100000]) {
+      const count = file.tryRead(buffer, { position: 0, length })
+      say(buffer.subarray(0, count))
+    }
+    const again = file.viewSync(4096, 4096)
+    say(again.bytes.slice())
+    again.dispose()
+    view.dispose()
+    await file.close()
+    await cache.close()`,
+    { path: own },
+  )
+  expect(await said()).toBe('ERR_INVALID_STATE')
+  for (const length of [16, 4096, 100_000])
+    expect(Buffer.from((await said()) as Uint8Array).equals(CONTENT.subarray(0, length))).toBe(true)
+  expect(Buffer.from((await said()) as Uint8Array).equals(CONTENT.subarray(4096, 8192))).toBe(true)
+  await ended
+  expect(await file.read(buffer.fill(0), { position: 0 })).toBe(buffer.length)
+  expect(buffer.equals(CONTENT.subarray(0, buffer.length))).toBe(true)
+})
+
 test('a call whose arguments cannot be sent rejects, and does not keep its thread alive', async () => {
   await using cache = await create()
   const { said, ended } = cacheWorker(
