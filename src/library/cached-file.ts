@@ -234,12 +234,14 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return viewPages(this.#file, position, length, true)!
   }
 
-  /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order. */
+  /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order, or a chunk could have no bytes. */
   createReadStream(options: StreamOptions = {}): Readable {
     this.#checkOpen()
     const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = STREAM_BYTES, signal } = options
     checkCount('start', start, 0)
     if (end !== Number.POSITIVE_INFINITY) checkCount('end', end, 0)
+    // Node.js asks for so many bytes at a time, and none are the end.
+    checkCount('highWaterMark', highWaterMark, 1)
     if (start > end) throw outOfRange(`start: ${start} is behind the end, ${end}`)
     let position = start
     const read = async (stream: Readable, size: number): Promise<void> => {

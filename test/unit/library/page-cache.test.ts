@@ -51,7 +51,13 @@ test('options that make no sense are refused', async () => {
   const forever = { waitMs: Number.POSITIVE_INFINITY }
   await using cache = await create({ threads: 1, pinsPerThread: 0, minShareBytes: 0, grants: forever })
   await using file = await cache.open(fileOf(noise(100, 1)))
-  for (const options of [{ end: -1 }, { end: null as unknown as number }, { start: 5, end: 2 }, { start: nan }])
+  for (const options of [
+    { end: -1 },
+    { end: null as unknown as number },
+    { start: 5, end: 2 },
+    { start: nan },
+    ...[0, -1, 1.5, nan].map((highWaterMark) => ({ highWaterMark })),
+  ])
     expect(() => file.createReadStream(options), JSON.stringify(options)).toThrow(refused)
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
 })
