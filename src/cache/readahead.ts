@@ -23,18 +23,29 @@ export const WINDOW_MAX = 256
 const WINDOWS_AHEAD = 3
 
 export class Readahead {
-  advice: Advice = ADVICE.NORMAL
   /** Reading this page or one behind it is the time to load the next window. */
   marker = Number.POSITIVE_INFINITY
 
+  #advice: Advice = ADVICE.NORMAL
   #end = 0
   #size = 0
+
+  get advice(): Advice {
+    return this.#advice
+  }
+
+  /** Who reads at random is in no window any more: hits alone, of what was read ahead before, would lead from one to the next for ever. */
+  set advice(advice: Advice) {
+    this.#advice = advice
+    if (advice !== ADVICE.RANDOM) return
+    this.#size = 0
+    this.marker = Number.POSITIVE_INFINITY
+  }
 
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
   missed(page: number, count: number): number {
     // The reader is faster than storage: this is under way.
-    const isUnderWay = page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size
-    if (isUnderWay && this.advice !== ADVICE.RANDOM) return count
+    if (page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size) return count
     if (this.advice === ADVICE.RANDOM || (this.advice === ADVICE.NORMAL && page !== this.#end && page !== 0)) {
       this.#size = 0
       // Where it would go on, if it were sequential from now on.

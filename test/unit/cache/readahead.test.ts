@@ -87,3 +87,15 @@ test('advice: sequential reads a whole window at once, random never reads ahead'
   readahead.advice = ADVICE.RANDOM
   expect([readahead.missed(0, 1), readahead.missed(1, 1)]).toEqual([1, 1])
 })
+
+test('who is in a window and says that reads are at random from now on has nothing more read ahead', () => {
+  const readahead = new Readahead()
+  readahead.missed(0, 1)
+  readahead.reached()
+  readahead.advice = ADVICE.RANDOM
+  expect(readahead.marker).toBe(Number.POSITIVE_INFINITY)
+  expect(readahead.missed(3, 1)).toBe(1)
+  readahead.advice = ADVICE.NORMAL
+  expect(readahead.marker).toBe(Number.POSITIVE_INFINITY)
+  expect(readahead.missed(4, 1)).toBe(4)
+})
