@@ -386,7 +386,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return this.#file.context.door.merge(this.#file.id, page, count)
   }
 
-  /** Closes the file. Its pages stay cached. Views stay what they are until they are disposed. A second call waits for the first. */
+  /** Closes the file. Its pages stay cached. Views stay what they are until they are disposed. A second call waits for the first; after the cache's end it has been closed already. */
   close(): Promise<void> {
     this.#closing ??= this.#close().finally(() => {
       this.#closing = undefined

@@ -133,6 +133,8 @@ export class OwnDoor implements Door, DoorNow {
   }
 
   closeSync(id: number): void {
+    // The end of the door has closed it, and nobody else needs to.
+    if (this.#isEnded && !this.#open.has(id)) return
     const { inode, writable } = this.#entry(id)
     this.#open.delete(id)
     this.#nodes.delete(id)

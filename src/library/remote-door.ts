@@ -148,11 +148,16 @@ export class RemoteDoor implements Door {
     this.#ask('forget', id, page, count).catch(() => {})
   }
 
-  close(id: number): Promise<void> {
+  async close(id: number): Promise<void> {
     const fd = this.#descriptors.get(id)
     if (fd !== undefined) fs.closeSync(fd)
     this.#descriptors.delete(id)
-    return this.#ask('close', id)
+    try {
+      await this.#ask('close', id)
+    } catch (error) {
+      // The end of the door closes all that is open through it.
+      if (this.#ended === undefined) throw error
+    }
   }
 
   exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {

@@ -312,6 +312,29 @@ test('a read that is under way when its file is closed gives EBADF, not what has
   cache.checkInvariants()
 })
 
+test('a file that the end of its cache has closed can be closed, on every thread', async () => {
+  const name = fileOf(noise(10_000, 1))
+  const cache = await create()
+  const [remote, leaving] = [await PageCache.attach(cache.handle()), await PageCache.attach(cache.handle())]
+  const files = await Promise.all([cache, cache, remote, remote, leaving, leaving].map((each) => each.open(name)))
+  await leaving.close()
+  const underWay = files[2]!.close()
+  await cache.close()
+  await underWay
+  for (const file of files) {
+    file.closeSync()
+    await file.close()
+  }
+  const left = fs.readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`) === name
+    } catch {
+      return false
+    }
+  })
+  expect(left).toEqual([])
+})
+
 test('a second close waits for the first', async () => {
   const cache = await create()
   // As another thread does it.
