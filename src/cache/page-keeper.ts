@@ -146,15 +146,16 @@ export class PageKeeper {
 
   /**
    * A frame to load the page into, which is neither cached nor being loaded; to be given to {@link publish} or {@link abandon}. {@link NO_FRAME}: there
-   * is no room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks.
+   * is no room, for all is pinned or being loaded, or the page lies too far out for an index: it is to be read past the cache. `near`: the node of who asks. `isKept`: there is no room either
+   * where a frame that it is true of would have to go next.
    */
-  reserve(mapping: number, page: number, near = 0): number {
+  reserve(mapping: number, page: number, near = 0, isKept?: (frame: number) => boolean): number {
     if (page >= PAGES_MAX) return NO_FRAME
     if (this.frames.surplus > 0) this.#trim()
     const nodes = this.frames.nodes.nearest(near)
     let frame = this.frames.take(mapping, page, nodes)
     if (frame === NO_FRAME) {
-      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near)
+      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near, false, isKept)
       frame = this.frames.take(mapping, page, nodes)
     }
     if (frame !== NO_FRAME) this.#loads.begin(frame)
@@ -390,10 +391,14 @@ export class PageKeeper {
   }
 
   /** Evicts `count` pages, or as many as are not pinned; `near`: the node on which a frame is wanted, with `isOnly` on no other. */
-  #reclaim(count: number, near = 0, isOnly = false): void {
+  #reclaim(count: number, near = 0, isOnly = false, isKept?: (frame: number) => boolean): void {
     if (count <= 0) return
     this.pinned.look()
-    const mayEvict = (frame: number) => !this.pinned.has(frame)
+    let isAtKept = false
+    const mayEvict = (frame: number) => {
+      isAtKept ||= isKept?.(frame) === true
+      return !isAtKept && !this.pinned.has(frame)
+    }
     while (count > 0 && this.replicas?.drop(mayEvict)) count--
     while (count > 0 && this.direct?.demoteSurplus(mayEvict)) count--
     for (let i = 0; i < count; i++) {

@@ -351,7 +351,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Says what is to come, as posix_fadvise(2). `willneed` resolves when the range is loaded, as far as there is room; `dontneed` forgets what is cached of the file alone, a home's
+   * Says what is to come, as posix_fadvise(2). `willneed` resolves when the range is loaded, from its beginning on as far as there is room: neither what is used more nor
+   * what it has loaded itself goes for it; `dontneed` forgets what is cached of the file alone, a home's
    * pages stay. `sequential`, `random` and `normal` are about all reads through this open file.
    */
   async advise(advice: FileAdvice, position = 0, length = this.size - position): Promise<void> {

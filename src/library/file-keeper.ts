@@ -29,6 +29,7 @@ import { FileGrants, readInside } from './grants/file-grants.ts'
 import type { Grants } from './grants/grants.ts'
 import { type LoadPassage, Passages } from './grants/passages.ts'
 import type { HomeSources } from './home-sources.ts'
+import { KeptPages } from './kept-pages.ts'
 import { Loader } from './loader.ts'
 import { type MergeOptions, type MergeStats, Merging } from './merging.ts'
 import type { Native } from './native.ts'
@@ -201,6 +202,7 @@ export class FileKeeper {
       passage = await this.passages.load(inode, page, count, wanted, wait, signal)
       homes = inode.homes
       this.#homes?.hold(homes)
+      const kept = wanted === 0 ? new KeptPages() : undefined
       for (const piece of piecesOf(inode, this.#homes, page, passage.count))
         await this.loader.load(
           piece.source,
@@ -208,6 +210,7 @@ export class FileKeeper {
           piece.count,
           Math.max(0, Math.min(piece.count, wanted - piece.done)),
           near,
+          kept,
         )
       return passage.hasWaited ? await readInside(inode, page, wanted) : undefined
     } catch (error) {

@@ -13,6 +13,7 @@ import { NO_FRAME } from '../cache/frames.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import type { Arena } from './arena.ts'
+import type { KeptPages } from './kept-pages.ts'
 import type { Merging } from './merging.ts'
 import type { PageSource } from './page-source.ts'
 
@@ -71,12 +72,20 @@ export class Loader {
     }
   }
 
-  /** The same without blocking; also waits for wanted pages that are being loaded already. Loads nothing after {@link end}. */
-  async load(source: PageSource, page: number, count: number, wanted: number, near: number): Promise<void> {
+  /** The same without blocking; also waits for wanted pages that are being loaded already. Loads nothing after {@link end}. `kept`: what it must not take the room of. */
+  async load(
+    source: PageSource,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+    kept?: KeptPages,
+  ): Promise<void> {
     if (this.#isEnded) return
     const mapping = this.#keeper.mappings.on(source.mapping, near)
     source.mint?.(mapping, page, count)
-    const batches = this.#batches(source, page, count, wanted, near)
+    kept?.add(mapping, page, count)
+    const batches = this.#batches(source, page, count, wanted, near, kept)
     for (let step = batches.next(); step.done !== true; ) {
       const end = this.#begin(mapping)
       let outcome: Outcome
@@ -107,11 +116,12 @@ export class Loader {
     count: number,
     wanted: number,
     near: number,
+    kept?: KeptPages,
   ): Generator<Batch, void, Outcome> {
     const wantedEnd = page + wanted
     let end = page + count
     for (;;) {
-      const batch = this.#reserve(source, page, end - page, wantedEnd - page, near)
+      const batch = this.#reserve(source, page, end - page, wantedEnd - page, near, kept)
       if (batch === undefined) return
       const outcome = yield batch
       if (typeof outcome === 'number') {
@@ -148,17 +158,31 @@ export class Loader {
   }
 
   /** Frames for the first pages of the range that are neither cached nor being loaded; undefined where there are none, or no frames. */
-  #reserve(source: PageSource, page: number, count: number, wanted: number, near: number): Batch | undefined {
+  #reserve(
+    source: PageSource,
+    page: number,
+    count: number,
+    wanted: number,
+    near: number,
+    kept?: KeptPages,
+  ): Batch | undefined {
     const keeper = this.#keeper
+    if (kept?.isFull === true) return undefined
+    const isKept = kept && ((frame: number) => kept.has(keeper.frames.mapping(frame), keeper.frames.page(frame)))
     const mapping = keeper.mappings.on(source.mapping, near)
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
+    // What is being loaded cannot go, so others' would in its place.
+    const most = kept === undefined ? WINDOW_MAX : Math.min(WINDOW_MAX, Math.max(1, keeper.frames.limit >>> 4))
     const frames: number[] = []
-    for (let at = first; at < end && frames.length < WINDOW_MAX; at++) {
+    for (let at = first; at < end && frames.length < most; at++) {
       if (keeper.isCached(mapping, at) || keeper.isLoading(mapping, at) || !source.isAtRest(at, 1)) break
-      const frame = keeper.reserve(mapping, at, near)
-      if (frame === NO_FRAME) break
+      const frame = keeper.reserve(mapping, at, near, isKept)
+      if (frame === NO_FRAME) {
+        if (kept !== undefined) kept.isFull = true
+        break
+      }
       frames.push(frame)
     }
     if (frames.length === 0) return undefined

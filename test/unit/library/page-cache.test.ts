@@ -4,7 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import vm from 'node:vm'
 import { afterAll, expect, test, vi } from 'vitest'
-import { PageCache, type PageCacheOptions } from '../../../src/index.ts'
+import { type CachedFile, PageCache, type PageCacheOptions } from '../../../src/index.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-library-'))
@@ -486,6 +486,30 @@ test('readv fills one buffer after the other and stops at the end', async () => 
     expect(await read(buffers)).toBe(7000)
     expect(Buffer.concat(buffers).subarray(0, 7000).equals(content.subarray(3000))).toBe(true)
   }
+})
+
+test('advice: willneed of what does not fit ends where there is no more room, and takes none of what is in use', async () => {
+  await using cache = await create({ memory: '1MiB' })
+  await using hot = await cache.open(fileOf(noise(100 * PAGE, 8)))
+  const buffer = Buffer.alloc(PAGE)
+  for (let round = 0; round < 3; round++)
+    for (let page = 0; page < 100; page++) await hot.read(buffer, { position: page * PAGE })
+  const hits = (file: CachedFile, pages: number) =>
+    Array.from({ length: pages }, (_, page) => file.tryRead(buffer, { position: page * PAGE })).filter((it) => it)
+      .length
+  // The second finds the cache full.
+  for (const seed of [9, 10]) {
+    await using large = await cache.open(fileOf(noise(4 * MEBIBYTE, seed)))
+    const { bytesLoaded } = cache.stats()
+    await large.advise('willneed')
+    const loaded = (cache.stats().bytesLoaded - bytesLoaded) / PAGE
+    expect(loaded).toBeGreaterThan(100)
+    expect(loaded).toBeLessThan(256)
+    expect(hits(large, 100)).toBe(100)
+    expect(hits(hot, 100)).toBe(100)
+    await large.advise('dontneed', 0, 50 * PAGE)
+  }
+  cache.checkInvariants()
 })
 
 test('advice: willneed makes hits, dontneed misses, and bytes are the same', async () => {
