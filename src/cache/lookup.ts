@@ -133,6 +133,11 @@ export class Lookup {
   }
 
   /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
+  /** About how many pages can be in memory at once, as the keeper has said last. */
+  get framesLimit(): number {
+    return Atomics.load(this.#counters, COUNTER.FRAMES_LIMIT)
+  }
+
   get isClosed(): boolean {
     return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
   }

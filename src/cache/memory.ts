@@ -41,5 +41,5 @@ export function allocateMemory(sizes: CacheSizes): CacheMemory {
   }
 }
 
-/** Words of {@link CacheMemory.counters}: how often nodes were taken out of an index, a word to write to, whether the cache has been closed. */
-export const COUNTER = { NODES_FREED: 0, FENCE: 1, CLOSED: 2 } as const
+/** Words of {@link CacheMemory.counters}: how often nodes were taken out of an index, a word to write to, whether the cache has been closed, how many frames pages may have now, about. */
+export const COUNTER = { NODES_FREED: 0, FENCE: 1, CLOSED: 2, FRAMES_LIMIT: 3 } as const

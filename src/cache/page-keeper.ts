@@ -366,6 +366,11 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
+  /** Tells all threads how many pages can be in memory at once: about as many, for what leads to them needs some of the room. */
+  tellLimit(): void {
+    Atomics.store(this.#counters, COUNTER.FRAMES_LIMIT, Math.floor(this.#bytesMax / PAGE_BYTES))
+  }
+
   get bytesMax(): number {
     return this.#bytesMax
   }

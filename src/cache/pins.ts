@@ -32,6 +32,11 @@ export class Pins {
     this.#free = new Int32Array(pinsPerThread)
   }
 
+  /** How many frames can be pinned now. */
+  get free(): number {
+    return this.#freeCount + this.#words.length - 1 - this.#highWater
+  }
+
   /** Pins `frame`: the slot to {@link unpin}, or -1 where all are in use. Whether it still is what was found must be asked afterwards. */
   pin(frame: number): number {
     let slot: number

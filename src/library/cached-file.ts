@@ -19,8 +19,8 @@ import { systemError, withPath } from './errors.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
-import type { View } from './view.ts'
-import { copiedView, viewPage, viewPages } from './views.ts'
+import { View } from './view.ts'
+import { copiedView, mayFit, viewPage, viewPages } from './views.ts'
 
 /** Where a read begins and what it may fill: as for `fs.read`, all in bytes. */
 export interface ReadOptions {
@@ -188,8 +188,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. Pages that find no room, or for which this thread has no pin left, are
-   * copies: see {@link View.isPinned}.
+   * Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. Where there is no room for all of it at once, or this thread has too few pins left, they
+   * are a copy as {@link read} makes it: see {@link View.isPinned}.
    */
   async view(
     position: number,
@@ -201,37 +201,40 @@ export class CachedFile implements AsyncDisposable, Disposable {
     signal?.throwIfAborted()
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
-    for (let tries = 0; ; tries++) {
+    for (let tries = 0, most = -1; tries < TRIES_MAX; tries++) {
       signal?.throwIfAborted()
-      try {
-        const view = viewPages(this.#file, position, length, tries >= TRIES_MAX || this.#file.isPast(position))
-        if (view !== undefined) return view
-      } catch (error) {
-        if (!wait || !isGranted(error)) throw error
-      }
-      const bytes = await unlessAborted(this.#file.load(position, length, wait, signal), signal)
+      const view = viewPages(this.#file, position, length)
+      if (view instanceof View) return view
+      if (view === undefined || !mayFit(this.#file, position, length)) break
+      const load = this.#file.loadWindow(position + view, length - view, most < 0, wait, signal)
+      if (view > most) [tries, most] = [0, view]
+      const bytes = await unlessAborted(load, signal)
       this.#checkOpen()
-      if (bytes !== undefined) return copiedView(this.#file, bytes)
+      if (bytes === undefined) continue
+      // They had to be waited for, and the next one may have them by now.
+      if (view === 0 && bytes.length === this.#clip(position, length)) return copiedView(this.#file, bytes)
+      break
     }
+    const copy = new Uint8Array(this.#clip(position, length))
+    return copiedView(this.#file, copy.subarray(0, await this.read(copy, { position, signal, wait })))
   }
 
-  /** The same; blocks on a miss. On another thread than the one that made the cache, what is missing is a copy from the file. */
+  /** The same; blocks on a miss. On another thread than the one that made the cache, that of which anything is missing is a copy from the file. */
   viewSync(position: number, length: number): View {
     this.#checkOpen()
     checkNumbers(position, length)
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
     const { now } = this.#file.context.door
-    for (let tries = 0; tries < TRIES_MAX && !this.#file.isPast(position); tries++) {
-      const view = viewPages(this.#file, position, length, false)
-      if (view !== undefined) return view
-      if (now === undefined) {
-        this.#file.suggest(position, length)
-        break
-      }
-      this.#file.loadSync(position, length)
+    for (let tries = 0, most = -1; tries < TRIES_MAX; tries++) {
+      const view = viewPages(this.#file, position, length)
+      if (view instanceof View) return view
+      if (view === undefined || now === undefined || !mayFit(this.#file, position, length)) break
+      this.#file.loadWindowSync(position + view, length - view, most < 0)
+      if (view > most) [tries, most] = [0, view]
     }
-    return viewPages(this.#file, position, length, true)!
+    const copy = new Uint8Array(this.#clip(position, length))
+    return copiedView(this.#file, copy.subarray(0, this.readSync(copy, { position })))
   }
 
   /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order, or a chunk could have no bytes. */
@@ -428,6 +431,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return promise.catch((error: unknown) => {
       throw withPath(error, this.path)
     })
+  }
+
+  /** How many bytes there are of so many at `position`. */
+  #clip(position: number, length: number): number {
+    return this.#file.context.reader.clip(this.#file.layout, position, length)
   }
 
   #checkOpen(syscall = 'read'): void {

@@ -23,6 +23,7 @@ export class MemoryLimit {
     this.#bytesSaid = bytes
     this.#bytes = bytes
     this.#bytesMin = bytesMin
+    pages.tellLimit()
   }
 
   /** Of this moment. */
@@ -46,5 +47,6 @@ export class MemoryLimit {
     if (bytes < this.#bytes) this.#arena.forgoHugePages()
     this.#bytes = Math.max(this.#bytesMin, Math.floor(bytes))
     this.#pages.resize(this.#bytes - this.#arena.slackBytes)
+    this.#pages.tellLimit()
   }
 }

@@ -81,7 +81,7 @@ export class OpenFile {
       return this.readPast(buffer, offset, count, position)
     }
     for (let tries = 0, isFirst = true; tries < TRIES_MAX && !this.isPast(position + done); tries++) {
-      this.#loadSync(this.#wish(position + done, count - done, isFirst, WINDOW_MAX))
+      this.loadWindowSync(position + done, count - done, isFirst)
       isFirst = false
       const more = this.copy(buffer, offset + done, count - done, position + done)
       done += more
@@ -170,8 +170,8 @@ export class OpenFile {
     return this.#load(position, length, isFirst, WINDOW_MAX, wait, signal)
   }
 
-  loadSync(position: number, length: number): void {
-    this.#loadSync(this.#wish(position, length, true, Number.POSITIVE_INFINITY))
+  loadWindowSync(position: number, length: number, isFirst: boolean): void {
+    this.#loadSync(this.#wish(position, length, isFirst, WINDOW_MAX))
   }
 
   async #renewLayout(): Promise<void> {

@@ -18,7 +18,7 @@ export function unpinAll(pins: Pins, slots: readonly number[]): void {
  * `debug: true` takes them away instead, so that keeping them shows.
  *
  * Their `buffer` is the cache's memory with the pages of other files, too. **Who sends them elsewhere sends a copy**, `view.bytes.slice()`: `structuredClone` and `postMessage` would copy all of the
- * buffer (or share it, where it is a SharedArrayBuffer), and what transfers it (a transfer list; a `ReadableStream` of `type: 'bytes'` does with what is enqueued) takes the bytes of all views in
+ * buffer (or share it, where it is a SharedArrayBuffer), and what transfers it (a `ReadableStream` of `type: 'bytes'` does with what is enqueued) takes the bytes of all views in
  * it away from this thread and gives the receiver the memory itself. `parts` and `bytes` of such a view throw `ERR_INVALID_STATE` from then on; the cache goes on.
  *
  *     using view = await file.view(0, 4096)
@@ -29,7 +29,7 @@ export class View implements Disposable {
   readonly length: number
   readonly #parts: readonly Uint8Array[]
   readonly #pins: Pins
-  /** Slots; -1: the part is a copy, for there was no slot left, or no frame. */
+  /** Slots; -1: the part is a copy, for there was no slot left, no room, or no frame. */
   readonly #slots: readonly number[]
   readonly #isDebug: boolean
   #isDisposed = false

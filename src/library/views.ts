@@ -1,4 +1,9 @@
-/** Making views: frames found, pinned, and looked at again. What cannot be pinned is copied where the caller insists. */
+/**
+ * Making views: frames found, pinned, and looked at again, all of them or none.
+ *
+ * What is missing is loaded by windows, and only what is. A range that cannot be in memory as a whole, or of which there are more pages than pins, becomes one copy, as a read makes it: to load it for a
+ * view would push everything else out of the cache, and itself in the end.
+ */
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { FOUND } from '../cache/lookup.ts'
 import type { OpenFile } from './open-file.ts'
@@ -25,48 +30,46 @@ export function viewPage(file: OpenFile, position: number, length: number): View
   return undefined
 }
 
-/** Undefined where a page is missing; with `force` such pages are copies. Throws what reading them throws. */
-export function viewPages(file: OpenFile, position: number, length: number, force: boolean): View | undefined {
+/** Whether as many pages can be in memory, and be pinned, at once. */
+export function mayFit(file: OpenFile, position: number, length: number): boolean {
+  return pagesOf(file, position, length) <= file.context.reader.lookup.framesLimit
+}
+
+/** A view, or the number of bytes before the first page that is missing; undefined where there will be none, for too few pins are left or nothing is cached of the file. */
+export function viewPages(file: OpenFile, position: number, length: number): View | number | undefined {
+  if (file.isPast(position) || pagesOf(file, position, length) > file.context.pins.free) return undefined
   const { reader, pins, isDebug } = file.context
   const layout = file.layout
   const count = reader.clip(layout, position, length)
   const parts: Uint8Array[] = []
   const slots: number[] = []
-  try {
-    if (!collect(file, position, count, force, parts, slots)) {
-      unpinAll(pins, slots)
-      return undefined
-    }
-  } catch (error) {
-    // What reading throws has a code. The simulation throws something else, to go on here later, and with these pins.
-    if ((error as NodeJS.ErrnoException).code !== undefined) unpinAll(pins, slots)
-    throw error
+  const done = collect(file, position, count, parts, slots)
+  if (done < count) {
+    unpinAll(pins, slots)
+    return done
   }
   const view = new View(isDebug ? parts.map((part) => part.slice()) : parts, slots, pins, isDebug)
   if (reader.lookup.layoutOf(layout.mapping) === layout.version) return view
   view.dispose()
-  if (!force) return undefined
-  const copy = new Uint8Array(count)
-  return copiedView(file, copy.subarray(0, file.readPast(copy, 0, count, position)))
+  return 0
 }
 
-/** The parts of a view, and the slots that they are pinned by; false where a page is missing. */
-function collect(
-  file: OpenFile,
-  position: number,
-  count: number,
-  force: boolean,
-  parts: Uint8Array[],
-  slots: number[],
-): boolean {
+function pagesOf(file: OpenFile, position: number, length: number): number {
+  const count = file.context.reader.clip(file.layout, position, length)
+  return Math.ceil((position + count) / PAGE_BYTES) - Math.floor(position / PAGE_BYTES)
+}
+
+/** The parts of a view, and the slots that they are pinned by: how many bytes, up to the first page that is missing. */
+function collect(file: OpenFile, position: number, count: number, parts: Uint8Array[], slots: number[]): number {
   const { reader, pins } = file.context
   const layout = file.layout
-  for (let done = 0; done < count; ) {
+  let done = 0
+  while (done < count) {
     const page = Math.floor((position + done) / PAGE_BYTES)
     const within = position + done - page * PAGE_BYTES
     const bytes = Math.min(PAGE_BYTES - within, count - done)
     const frame = reader.find(layout, page)
-    if (frame === FOUND.NOTHING && !force) return false
+    if (frame === FOUND.NOTHING) return done
     const { generation } = reader.lookup
     const slot = frame >= 0 ? pins.pin(frame) : -1
     if (slot >= 0 && !reader.lookup.isStill(frame, generation)) {
@@ -80,15 +83,13 @@ function collect(
       // What lies on a device is copied: who keeps bytes for too long is to read wrong ones at worst, not to end the process.
       const isCopied =
         frame === FOUND.ZERO || (frame === FOUND.DIRECT && reader.copyDirect(layout, page, within, copy, 0, bytes))
-      if (frame < 0 && !isCopied && !force) return false
-      parts.push(isCopied ? copy : copy.subarray(0, file.readPast(copy, 0, bytes, position + done)))
+      if (!isCopied) return done
+      parts.push(copy)
     }
     slots.push(slot)
-    // The file has been cut short meanwhile: what comes next would lie at a wrong place.
-    if (parts[parts.length - 1]!.length < bytes) return force
     done += bytes
   }
-  return true
+  return done
 }
 
 /** Of a whole page no new object is made. */

@@ -272,6 +272,40 @@ test('what does not fit into the cache is loaded once for one read, however it i
   }
 })
 
+test('a view of what does not fit into the cache is one copy, loaded once, and leaves what is in use; one that fits loads what is missing', async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-large-view-'))
+  try {
+    const bytes = noise(48 * MEBIBYTE, 1)
+    fs.writeFileSync(path.join(directory, 'file'), bytes)
+    fs.writeFileSync(path.join(directory, 'hot'), bytes.subarray(0, MEBIBYTE))
+    await settle()
+    for (const way of ['view', 'viewSync'] as const) {
+      await using cache = await PageCache.create({ memory: '8MiB', pinsPerThread: 2 ** 20, yieldUnderPressure: false })
+      await using hot = await cache.open(path.join(directory, 'hot'))
+      const page = Buffer.alloc(4096)
+      const hits = () =>
+        Array.from({ length: 256 }, (_, i) => hot.tryRead(page, { position: i * 4096 })).filter((count) => count).length
+      for (let i = 0; i < 3 * 256; i++) await hot.read(page, { position: (i % 256) * 4096 })
+      await using file = await cache.open(path.join(directory, 'file'))
+      const loaded = async (position: number, length: number) => {
+        const before = cache.stats().bytesLoaded
+        using view = await file[way](position, length)
+        expect(bytes.subarray(position, position + length).equals(view.bytes), way).toBe(true)
+        return { bytes: cache.stats().bytesLoaded - before, isPinned: view.isPinned, parts: view.parts.length }
+      }
+      expect(await loaded(0, bytes.length), way).toEqual({ bytes: bytes.length, isPinned: false, parts: 1 })
+      expect(hits(), way).toBeGreaterThan(240)
+      await file.advise('dontneed')
+      file.readSync(page, { position: 41 * MEBIBYTE })
+      const fits = await loaded(40 * MEBIBYTE, 3 * MEBIBYTE)
+      expect(fits, way).toEqual({ bytes: 3 * MEBIBYTE - 4096, isPinned: true, parts: 768 })
+      expect(hits(), way).toBeGreaterThan(240)
+    }
+  } finally {
+    fs.rmSync(directory, { recursive: true })
+  }
+})
+
 test('a file that somebody has a lease on is opened when he has given it up', async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-leased-'))
   try {

@@ -86,6 +86,10 @@ class InterruptiblePins {
     this.#thread = thread
   }
 
+  get free(): number {
+    return this.#thread.once(() => this.#pins.free)
+  }
+
   pin(frame: number): number {
     this.frame = frame
     return this.#thread.once(() => this.#pins.pin(frame))

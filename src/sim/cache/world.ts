@@ -178,7 +178,10 @@ export class World {
       nodeCount > 1 && !this.isByNode ? this.pages.allowReplicas((from, to) => this.#copy(from, to)) : []
     this.direct = random.chance(0.5) ? new SimDirect(this) : undefined
     this.merged = isMerging ? new MergedPages(this.pages, this.#pageBytes(), random.below(1000)) : undefined
-    this.#arena = { bytes: (frame: number) => this.#bytesOf(frame) } as unknown as Arena
+    this.#arena = {
+      bytes: (frame: number) => this.#bytesOf(frame),
+      byteAt: (frame: number, at: number) => this.#bytesOf(frame)[at],
+    } as unknown as Arena
     this.ownReader = this.#makeReader({
       found: (mapping: number, _map: unknown, page: number, frame: number, generation: number) => {
         this.counts.shared++

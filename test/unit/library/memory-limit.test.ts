@@ -5,7 +5,7 @@ function limited(): { limit: MemoryLimit; sizes: number[]; forgone: () => number
   const sizes: number[] = []
   let forgone = 0
   const arena = { slackBytes: 5, forgoHugePages: () => forgone++ } as never
-  const pages = { resize: (bytes: number) => sizes.push(bytes) } as never
+  const pages = { resize: (bytes: number) => sizes.push(bytes), tellLimit: () => {} } as never
   return { limit: new MemoryLimit(arena, pages, 1000, 100), sizes, forgone: () => forgone }
 }
 
