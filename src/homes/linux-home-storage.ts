@@ -62,6 +62,11 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
     this.#places.set(place.filesystem.identity, place)
   }
 
+  /** Nothing is asked of its files, and no home is made there, from now on. */
+  removePlace(identity: string): void {
+    this.#places.delete(identity)
+  }
+
   async stamp(file: LinuxFile): Promise<Stamp> {
     const stat = this.#stat
     throwIfNegative(stat.ofFd(file.fd), 'statx')

@@ -37,7 +37,8 @@ const SWEEP_MS = 10_000
 /** Context: the keeper's thread. */
 export class Homes implements HomeUsers {
   readonly #storage = new LinuxHomeStorage()
-  readonly #directories = new Map<string, number>()
+  /** By the identity of the file system. A directory keeps it from being unmounted, so each is open only while it is needed: for calls, or beside homes, which do the same. */
+  readonly #places = new Map<string, { readonly directoryFd: number; calls: number }>()
   readonly #users = new Map<number, number>()
   readonly #families: Families<ReachableFile, LinuxHome>
   readonly #events: HomesEvents
@@ -51,7 +52,7 @@ export class Homes implements HomeUsers {
       ...(minShareBytes === undefined ? {} : { minShareBytes }),
       onForget: (key) => events.onForget(key),
     })
-    this.#timer = setInterval(() => void this.#families.sweep(), SWEEP_MS).unref()
+    this.#timer = setInterval(() => void this.#families.sweep().then(() => this.#leavePlaces()), SWEEP_MS).unref()
   }
 
   /** How the file is to be served; its homes are to be {@link hold} before anything else is awaited. Rejects as the system does. */
@@ -59,7 +60,15 @@ export class Homes implements HomeUsers {
     // Nobody would give back what it makes.
     if (this.#isClosed) throw new SystemError(ERRNO.EBADF, 'serve', file.path)
     const key = `${file.dev}:${file.ino}`
-    return await this.#families.serve({ ...file, key, fileSystem: this.#placeOf(file) })
+    const fileSystem = this.#placeOf(file)
+    const place = this.#places.get(fileSystem)!
+    place.calls++
+    try {
+      return await this.#families.serve({ ...file, key, fileSystem })
+    } finally {
+      place.calls--
+      this.#leavePlaces()
+    }
   }
 
   /** One user more: the home stays until it is {@link release}d. */
@@ -83,8 +92,9 @@ export class Homes implements HomeUsers {
   }
 
   /** Drops homes that nobody uses: where space runs out. */
-  dropUnused(): Promise<void> {
-    return this.#families.dropUnused()
+  async dropUnused(): Promise<void> {
+    await this.#families.dropUnused()
+    this.#leavePlaces()
   }
 
   statistics(): FamiliesStatistics {
@@ -95,25 +105,40 @@ export class Homes implements HomeUsers {
     this.#isClosed = true
     clearInterval(this.#timer)
     await this.#families.close()
-    for (const fd of this.#directories.values()) close(fd)
+    this.#closePlaces()
   }
 
   /** See {@link FileKeeper.abandon}: homes have no name, so they are gone with their descriptors, and the windows on them. */
   abandon(): void {
     for (const { file } of this.#families.homes()) close(file.fd)
-    for (const fd of this.#directories.values()) close(fd)
+    this.#closePlaces()
   }
 
-  /** The identity of the file's file system. Homes are made in the directory of the first file that was opened on it. */
+  /** The identity of the file's file system. Homes are made in the directory of the first file that is asked about while there are none. */
   #placeOf(file: NamedFile): string {
     const directoryFd = open(path.dirname(file.path), O_RDONLY | O_DIRECTORY)
     const filesystem = identifyFilesystem(directoryFd)
-    if (this.#directories.has(filesystem.identity)) close(directoryFd)
+    if (this.#places.has(filesystem.identity)) close(directoryFd)
     else {
-      this.#directories.set(filesystem.identity, directoryFd)
+      this.#places.set(filesystem.identity, { directoryFd, calls: 0 })
       this.#storage.addPlace({ filesystem, directoryFd, readOnlyTreeFd: -1 })
     }
     return filesystem.identity
+  }
+
+  /** Closes directories of file systems on which there are no homes, and nobody is asking for any. */
+  #leavePlaces(): void {
+    for (const [identity, { directoryFd, calls }] of this.#places) {
+      if (calls > 0 || this.#families.homes().some(({ fileSystem }) => fileSystem === identity)) continue
+      this.#places.delete(identity)
+      this.#storage.removePlace(identity)
+      close(directoryFd)
+    }
+  }
+
+  #closePlaces(): void {
+    for (const { directoryFd } of this.#places.values()) close(directoryFd)
+    this.#places.clear()
   }
 }
 
