@@ -132,12 +132,12 @@ export class Lookup {
     return this.#load(this.#mappings, mappingAt(mapping) + LAYOUT)
   }
 
-  /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
   /** About how many pages can be in memory at once, as the keeper has said last. */
   get framesLimit(): number {
     return Atomics.load(this.#counters, COUNTER.FRAMES_LIMIT)
   }
 
+  /** The thread that made the cache has closed it, or is about to: what is read from its descriptors may be of other files. */
   get isClosed(): boolean {
     return Atomics.load(this.#counters, COUNTER.CLOSED) !== 0
   }
