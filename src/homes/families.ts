@@ -228,6 +228,11 @@ export class Families<File extends SourceFile, HomeFile> {
     return [...this.#lives.table].filter(isServing)
   }
 
+  hasHomesOn(fileSystem: string): boolean {
+    for (const home of this.#lives.table) if (isServing(home) && home.fileSystem === fileSystem) return true
+    return false
+  }
+
   statistics(): FamiliesStatistics {
     const { table, members } = this.#lives
     return {

@@ -129,7 +129,7 @@ export class Homes implements HomeUsers {
   /** Closes directories of file systems on which there are no homes, and nobody is asking for any. */
   #leavePlaces(): void {
     for (const [identity, { directoryFd, calls }] of this.#places) {
-      if (calls > 0 || this.#families.homes().some(({ fileSystem }) => fileSystem === identity)) continue
+      if (calls > 0 || this.#families.hasHomesOn(identity)) continue
       this.#places.delete(identity)
       this.#storage.removePlace(identity)
       close(directoryFd)
