@@ -3,6 +3,7 @@
  * another nodeid, and between the mount and those who use the source.
  */
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { openedClient } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
@@ -81,4 +82,26 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'locks', () => 
       await eventually(() => below.run(calls.exclude))
     })
   }
+
+  test('whoever waits below for shared locks does not get them when their owner locks something else exclusively', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    writeSynced(`${xfs.path}/file`, noise(MEBIBYTE, 1))
+    await using mount = await mounted(xfs.path)
+    await using above = await openedClient(`${mount.path}/file`)
+    await using below = await openedClient(`${xfs.path}/file`)
+    for (let attempt = 0; attempt < 10; attempt++) {
+      await above.run('fcntl.lockf(f, fcntl.LOCK_SH, 10, 0)')
+      let isGiven = false
+      const waiting = below.run('fcntl.lockf(f, fcntl.LOCK_EX, 10, 0)').then(() => {
+        isGiven = true
+      })
+      await sleep(50)
+      await above.run('fcntl.lockf(f, fcntl.LOCK_EX, 10, 100)')
+      await sleep(50)
+      expect(isGiven).toBe(false)
+      await above.run('fcntl.lockf(f, fcntl.LOCK_UN)')
+      await waiting
+      await below.run('fcntl.lockf(f, fcntl.LOCK_UN)')
+    }
+  })
 })

@@ -17,7 +17,7 @@
  * Context: the keeper's thread. What it needs of the world comes in as parameters.
  */
 import { ERRNO } from '../../linux/errors.ts'
-import { F_RDLCK, F_UNLCK, F_WRLCK, OFFSET_MAX } from '../../linux/locks.ts'
+import { F_UNLCK, F_WRLCK, OFFSET_MAX } from '../../linux/locks.ts'
 import { type HeldLock, RangeLocks } from './range-locks.ts'
 
 export interface LockRequest {
@@ -38,10 +38,9 @@ export interface LockRequest {
   readonly waits: boolean
 }
 
-/** A lock as {@link LocksBelow} is asked for it, with what its owner has already. */
+/** A lock as {@link LocksBelow} is asked for it, with the ranges that its owner has already. */
 export interface WantedLock extends LockRequest {
   readonly held: readonly HeldLock[]
-  readonly heldWhole: number
 }
 
 /** Who else, outside of this mount, locks the same files. */
@@ -273,12 +272,7 @@ export class LockTable {
   }
 
   #wanted(file: FileLocks | undefined, request: LockRequest): WantedLock {
-    const exclusive = file?.whole.get(request.owner)
-    return {
-      ...request,
-      held: file?.ranges.all.filter((lock) => lock.owner === request.owner) ?? [],
-      heldWhole: exclusive === undefined ? F_UNLCK : exclusive ? F_WRLCK : F_RDLCK,
-    }
+    return { ...request, held: file?.ranges.all.filter((lock) => lock.owner === request.owner) ?? [] }
   }
 }
 

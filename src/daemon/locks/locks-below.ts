@@ -2,8 +2,8 @@
  * The locks of the mount, held on the source's own files as well: so that programs that use the source directly, or had it open before the
  * mount covered it, exclude those that go through the mount, and the other way round.
  *
- * Each owner gets a descriptor of his own for an inode that he locks. The locks on it are those of an open file description, so the
- * kernel keeps owners apart although one process holds them all.
+ * Each owner gets a descriptor of his own for the ranges that he locks of an inode, and one for its flock. The locks on them are those of open
+ * file descriptions, so the kernel keeps owners apart although one process holds them all.
  */
 import { ERRNO } from '../../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, O_RDWR } from '../../linux/file.ts'
@@ -16,8 +16,11 @@ interface Descriptor {
   readonly writable: boolean
 }
 
+/** What the owner holds cannot be kept while he gets more. */
+const IN_THE_WAY = 'in the way'
+
 export class LinuxLocksBelow implements LocksBelow {
-  /** By inode and owner. */
+  /** By inode, owner and kind of lock. */
   readonly #descriptors = new Map<string, Descriptor>()
   readonly #open: (slot: number, flags: number) => number
 
@@ -30,6 +33,7 @@ export class LinuxLocksBelow implements LocksBelow {
   set(lock: WantedLock): boolean {
     const descriptor = this.#descriptorFor(lock)
     if (descriptor === undefined) return true
+    if (descriptor === IN_THE_WAY) return false
     const { type, start, end } = lock
     const error = lock.isWhole ? setFileLock(descriptor.fd, type) : setRangeLock(descriptor.fd, type, start, end)
     return error !== -ERRNO.EAGAIN && error !== -ERRNO.EACCES
@@ -45,7 +49,10 @@ export class LinuxLocksBelow implements LocksBelow {
   }
 
   drop(key: string, owner: string): void {
-    const name = nameOf({ key, owner })
+    for (const isWhole of [false, true]) this.#close(nameOf({ key, owner, isWhole }))
+  }
+
+  #close(name: string): void {
     const descriptor = this.#descriptors.get(name)
     if (descriptor === undefined) return
     this.#descriptors.delete(name)
@@ -56,7 +63,7 @@ export class LinuxLocksBelow implements LocksBelow {
    * A descriptor that can hold `lock`. One for writing looks like a writer to whoever examines the file, so there is one only where
    * the lock needs it: the client has the file open for writing then.
    */
-  #descriptorFor(lock: WantedLock): Descriptor | undefined {
+  #descriptorFor(lock: WantedLock): Descriptor | typeof IN_THE_WAY | undefined {
     const name = nameOf(lock)
     const known = this.#descriptors.get(name)
     const writable = lock.type === F_WRLCK && !lock.isWhole
@@ -65,10 +72,11 @@ export class LinuxLocksBelow implements LocksBelow {
     const fd = this.#open(lock.slot, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK)
     if (fd < 0) return known
     if (known !== undefined) {
-      // The first exclusive lock of an owner who has shared ones: they move over, and for a moment only the mount's table has them.
-      close(known.fd)
-      for (const held of lock.held) setRangeLock(fd, held.exclusive ? F_WRLCK : F_RDLCK, held.start, held.end)
-      if (lock.heldWhole !== F_UNLCK) setFileLock(fd, lock.heldWhole)
+      // The first exclusive lock of an owner who has shared ones. A descriptor for reading can have no others, and shared locks exclude no shared ones: so
+      // the new one gets them before the old one gives them up, and nobody who waits for them finds them free.
+      const hasAll = lock.held.every(({ start, end }) => setRangeLock(fd, F_RDLCK, start, end) === 0)
+      close(hasAll ? known.fd : fd)
+      if (!hasAll) return IN_THE_WAY
     }
     const descriptor = { fd, writable }
     this.#descriptors.set(name, descriptor)
@@ -76,4 +84,5 @@ export class LinuxLocksBelow implements LocksBelow {
   }
 }
 
-const nameOf = ({ key, owner }: { key: string; owner: string }): string => `${key} ${owner}`
+const nameOf = ({ key, owner, isWhole }: { key: string; owner: string; isWhole: boolean }): string =>
+  `${key} ${owner} ${isWhole}`
