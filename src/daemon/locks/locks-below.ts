@@ -31,11 +31,14 @@ export class LinuxLocksBelow implements LocksBelow {
 
   /** What the file system cannot do (no descriptor to be had, no locks) is no reason to refuse: the mount's own table decides then. */
   set(lock: WantedLock): boolean {
+    const isFirst = !this.#descriptors.has(nameOf(lock))
     const descriptor = this.#descriptorFor(lock)
     if (descriptor === undefined) return true
     if (descriptor === IN_THE_WAY) return false
     const { type, start, end } = lock
     const error = lock.isWhole ? setFileLock(descriptor.fd, type) : setRangeLock(descriptor.fd, type, start, end)
+    // Nobody would ever close it: who is refused holds nothing that he could give back.
+    if (error < 0 && isFirst) this.#close(nameOf(lock))
     return error !== -ERRNO.EAGAIN && error !== -ERRNO.EACCES
   }
 

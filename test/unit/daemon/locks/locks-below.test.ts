@@ -78,3 +78,14 @@ it('locks of an open file, on ranges and on the whole, do not disturb each other
   for (const one of [below, outside]) one.drop('f', 'a')
   expect(descriptorsOfFile()).toBe(0)
 })
+
+it('who is refused leaves no descriptor behind', () => {
+  const below = new LinuxLocksBelow((_, flags) => open(file, flags))
+  const outside = new LinuxLocksBelow((_, flags) => open(file, flags))
+  expect(outside.set({ ...base, type: F_WRLCK })).toBe(true)
+  expect(outside.set({ ...base, isWhole: true, type: F_WRLCK })).toBe(true)
+  const before = descriptorsOfFile()
+  for (const isWhole of [false, true]) expect(below.set({ ...base, isWhole })).toBe(false)
+  expect(descriptorsOfFile()).toBe(before)
+  outside.drop('f', 'a')
+})
