@@ -182,9 +182,10 @@ export class LockTable {
     const { below } = this.#parts
     const { owner, type, isWhole } = request
     if (isWhole) {
-      // As flock(2) does it: the old lock is given back before the new one is asked for.
-      if (file.whole.delete(owner) && type !== F_UNLCK) below.set(this.#wanted(file, { ...request, type: F_UNLCK }))
       const exclusive = type === F_WRLCK
+      // As flock(2) does it: who has such a lock keeps it, and one of the other kind is given back before the new one is asked for.
+      if (type !== F_UNLCK && file.whole.get(owner) === exclusive) return 0
+      if (file.whole.delete(owner) && type !== F_UNLCK) below.set(this.#wanted(file, { ...request, type: F_UNLCK }))
       if (type !== F_UNLCK && [...file.whole.values()].some((other) => other || exclusive)) return -ERRNO.EAGAIN
       if (!below.set(this.#wanted(file, request))) return -ERRNO.EAGAIN
       if (type !== F_UNLCK) file.whole.set(owner, exclusive)

@@ -6,10 +6,20 @@ import { F_RDLCK, F_UNLCK, F_WRLCK, OFFSET_MAX } from '../../../../src/linux/loc
 
 /** A table whose clock the test moves, with nobody outside. */
 function tableOfTest() {
-  const world = { now: 0, outside: new Set<string>(), retries: [] as number[], counted: new Map<number, number>() }
+  const world = {
+    now: 0,
+    outside: new Set<string>(),
+    /** The types that were asked for below. */
+    asked: [] as number[],
+    retries: [] as number[],
+    counted: new Map<number, number>(),
+  }
   const table = new LockTable({
     below: {
-      set: ({ key, type }) => type === F_UNLCK || !world.outside.has(key),
+      set({ key, type }) {
+        world.asked.push(type)
+        return type === F_UNLCK || !world.outside.has(key)
+      },
       find: () => undefined,
       drop: () => {},
     },
@@ -65,6 +75,21 @@ describe('the lock table', () => {
     const next = ask(table, { owner: 'b', open: 2, isWhole: true })
     table.released('f', 1)
     expect(next.results).toEqual([0])
+  })
+
+  it('lets who locks a whole file as he has it locked keep it all the time', () => {
+    const { table, world } = tableOfTest()
+    ask(table, { isWhole: true })
+    const waiting = ask(table, { owner: 'b', open: 2, isWhole: true, waits: true })
+    world.asked = []
+    expect(ask(table, { isWhole: true }).results).toEqual([0])
+    expect(ask(table, { isWhole: true, waits: true }).results).toEqual([0])
+    expect([world.asked, waiting.results]).toEqual([[], []])
+    // One of the other kind is given back first.
+    expect(ask(table, { isWhole: true, type: F_RDLCK }).results).toEqual([0])
+    expect(world.asked).toEqual([F_UNLCK, F_RDLCK])
+    ask(table, { isWhole: true, type: F_UNLCK })
+    expect(waiting.results).toEqual([0])
   })
 
   it('wakes those who wait, in their order, and forgets who is interrupted', () => {
