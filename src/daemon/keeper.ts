@@ -431,7 +431,8 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   #takeBack(request: OpenRequest): void {
-    this.#opening.release(request.slot, this.#reply.words[4]!, request.flags)
+    const { words } = this.#reply
+    this.#opening.release(request.slot, words[4]!, words[5]!, request.flags)
   }
 
   #forget(key: string): void {

@@ -32,6 +32,9 @@ export const ownHandle = (handle: number): number => ((handle & SYNC_ONLY) === 0
 /** The same, of the one by which it is synced. */
 export const syncHandle = (handle: number): number => handle & ~SYNC_ONLY
 
+/** What the upper half says: the number of the open file. */
+export const openNumber = (upper: number): number => upper & (OPEN_SYNC - 1)
+
 /** The marks of a file that is opened with `flags`. */
 export const marksOf = (flags: number): number =>
   ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |

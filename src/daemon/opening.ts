@@ -16,7 +16,7 @@ import type { HomeTable } from './home-table.ts'
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { isWriting, passesArena } from './open-flags.ts'
-import { marksOf, SYNC_ONLY, syncHandle } from './open-handle.ts'
+import { marksOf, openNumber, SYNC_ONLY, syncHandle } from './open-handle.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
@@ -262,7 +262,7 @@ export class Opening {
     const backing = isHeldBack ? 0 : this.#backing(slot)
     if (isWriting(flags)) this.#countWriter(slot, flags, backing)
     reply.zero(at, OPEN_OUT_BYTES)
-    reply.setU32(at + 4, this.#locks.nextOpen() | marksOf(flags))
+    reply.setU32(at + 4, this.#locks.takeOpen() | marksOf(flags))
     if (backing > 0) this.#openPassed(slot, fd, flags, backing, reply, at)
     else this.#openServed(slot, fd, kind, reply, at)
     return OPEN_OUT_BYTES
@@ -342,9 +342,10 @@ export class Opening {
     return kind === SERVED.PRISTINE ? this.#homes.backing(this.#inodes.get(slot, SLOT.HOME)) : 0
   }
 
-  /** Takes one open file back; `handle`: the lower half of what OPEN gave, `flags` the client's. Returns bits of {@link RELEASED}. */
-  release(slot: number, handle: number, flags: number): number {
+  /** Takes one open file back; `handle` and `upper`: the halves of what OPEN gave, `flags` the client's. Returns bits of {@link RELEASED}. */
+  release(slot: number, handle: number, upper: number, flags: number): number {
     if (handle > 0) close(syncHandle(handle) - 1)
+    this.#locks.giveBackOpen(openNumber(upper))
     const lock = this.#inodes.lockOf(slot)
     lock.lock()
     try {

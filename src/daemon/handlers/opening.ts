@@ -55,7 +55,7 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
       const slot = slotOf(request.nodeid)
       if (locks.mayHaveLocks(inodes.get(slot, SLOT.INO_LOW)))
         context.tellKeeper({ type: 'released', key: lockKeyOf(inodes, slot), open: request.u32(4) })
-      const released = opening.release(slot, request.u32(0), request.u32(8))
+      const released = opening.release(slot, request.u32(0), request.u32(4), request.u32(8))
       // The copy that the kernel made for mappings of this file is no longer needed: all of its memory goes.
       if (released & RELEASED.COPIED) context.invalidate({ nodeid: nodeidOf(slot), offset: 0 })
       if (released & RELEASED.UNUSED) freeSlot(context, slot)

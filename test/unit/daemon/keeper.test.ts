@@ -92,7 +92,7 @@ function keeperOf(files: number, contentsMax = files, serve?: () => Promise<neve
       while (keeper.waitingCount > 0) await setImmediate()
     },
     /** The last close. */
-    close: (slot: number) => opening.release(slot, descriptors.get(slot)! + 1, 0),
+    close: (slot: number) => opening.release(slot, descriptors.get(slot)! + 1, 1, 0),
   }
 }
 
