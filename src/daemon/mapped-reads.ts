@@ -121,10 +121,21 @@ export class MappedReads {
  * pread(2). Where the kernel fills its own copy (`fills`), it takes a short answer for the end of the file, and cuts the size off there:
  * so what an error cuts short is an error as a whole, after which the kernel asks page by page.
  */
-export function readPiece(fd: number, target: Uint8Array, length: number, offset: number, fills: boolean): number {
+export function readPiece(
+  fd: number,
+  target: Uint8Array,
+  length: number,
+  offset: number | bigint,
+  fills: boolean,
+): number {
   let done = pread(fd, target, length, offset)
   while (fills && done > 0 && done < length) {
-    const more = pread(fd, target.subarray(done), length - done, offset + done)
+    const more = pread(
+      fd,
+      target.subarray(done),
+      length - done,
+      typeof offset === 'bigint' ? offset + BigInt(done) : offset + done,
+    )
     if (more < 0) return more
     if (more === 0) break
     done += more

@@ -114,6 +114,12 @@ export class Reply {
     this.setU64(offset, value, Math.floor(value / TWO_32))
   }
 
+  /** A 64-bit field, exact: what {@link Request.long} gives. */
+  setLong(offset: number, value: number | bigint): void {
+    if (typeof value === 'number') this.setFloat64(offset, value)
+    else this.setU64(offset, Number(BigInt.asUintN(32, value)), Number(value >> 32n))
+  }
+
   zero(offset: number, length: number): void {
     this.words.fill(0, (OUT_HEADER_BYTES + offset) >> 2, (OUT_HEADER_BYTES + offset + length) >> 2)
   }

@@ -28,7 +28,7 @@ const openatCall = libc<[dirFd: number, path: Pointer, flags: number, mode: numb
   'uint',
 ])
 const closeCall = libc<[fd: number]>('close', 'int', ['int'])
-const preadCall = libc<[fd: number, buffer: Pointer, length: number, offset: number]>('pread', 'long', [
+const preadCall = libc<[fd: number, buffer: Pointer, length: number, offset: number | bigint]>('pread', 'long', [
   'int',
   'void*',
   'size_t',
@@ -46,7 +46,11 @@ const fadviseCall = libc<[fd: number, offset: number, length: number, advice: nu
   'int64',
   'int',
 ])
-const lseekCall = libc<[fd: number, offset: number | bigint, whence: number]>('lseek', 'int64', ['int', 'int64', 'int'])
+const lseekCall = libc<[fd: number, offset: number | bigint, whence: number], number | bigint>('lseek', 'int64', [
+  'int',
+  'int64',
+  'int',
+])
 
 export const POSIX_FADV_RANDOM = 1
 export const POSIX_FADV_WILLNEED = 3
@@ -79,8 +83,8 @@ export function closeAsync(fd: number): Promise<number> {
   return callAsync(closeCall, 'close', undefined, fd)
 }
 
-/** pread(2): bytes read (0 at the end), or -errno. `offset` in bytes, exact below 2^53. */
-export function pread(fd: number, buffer: Pointer, length: number, offset: number): number {
+/** pread(2): bytes read (0 at the end), or -errno. `offset` in bytes: from {@link EXACT_END} on it takes a bigint. */
+export function pread(fd: number, buffer: Pointer, length: number, offset: number | bigint): number {
   return errnoOf(preadCall(fd, buffer, length, offset))
 }
 
@@ -97,8 +101,16 @@ export const SEEK_SET = 0
 export const SEEK_DATA = 3
 export const SEEK_HOLE = 4
 
+/** From here on not every offset is a number; files may be a thousand times as long. */
+export const EXACT_END = 2 ** 53
+
 /** lseek(2): the resulting offset in bytes, or -errno. Positions in directories need a bigint: they may have 63 bits. */
 export function lseek(fd: number, offset: number | bigint, whence: number): number {
+  return Number(lseekExact(fd, offset, whence))
+}
+
+/** The same; an offset that is not exact as a number is a bigint. */
+export function lseekExact(fd: number, offset: number | bigint, whence: number): number | bigint {
   const result = lseekCall(fd, offset, whence)
-  return typeof result === 'bigint' ? errnoOf(Number(result)) : errnoOf(result)
+  return typeof result === 'bigint' ? result : errnoOf(result)
 }

@@ -3,6 +3,7 @@ import type { Reply } from '../../fuse/messages.ts'
 import { type OpcodeName, READ_LOCKOWNER } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
+import { EXACT_END } from '../../linux/file.ts'
 import { ArenaReads, type ArenaReadsParts } from '../content/arena-reads.ts'
 import { ContentReader } from '../content/content-reader.ts'
 import type { ArenaMemory } from '../content/mount-arena.ts'
@@ -24,7 +25,7 @@ export function readingHandlers(context: Context, near: NearServing | undefined)
   const direct = context.dax && new DirectReading(context.dax, context.arena, near, context)
   const pieces = new MappedReads(context, direct)
 
-  function fromFile(fd: number, size: number, offset: number, fills: boolean, reply: Reply): number {
+  function fromFile(fd: number, size: number, offset: number | bigint, fills: boolean, reply: Reply): number {
     const length = readPiece(fd, reply.payload, size, offset, fills)
     if (length > 0) stats.addFromFiles(worker, length)
     return length
@@ -44,6 +45,8 @@ export function readingHandlers(context: Context, near: NearServing | undefined)
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.FILLED, 1)
         stats.addCopied(worker, size)
       }
+      // Behind all that a map says anything exact about, and the file itself is always right.
+      if (offset + size > EXACT_END) return fromFile(fd, size, request.i64(8), fills, reply)
       const map = inodes.get(slot, SLOT.MAP)
       if (map === 0) return fromFile(fd, size, offset, fills, reply)
       const mapped = maps.get(map)

@@ -3,7 +3,7 @@ import type { Reply } from '../../fuse/messages.ts'
 import { LSEEK_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, lseek, O_NONBLOCK, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
+import { close, lseekExact, O_NONBLOCK, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
 import { SLOT } from '../inode-table.ts'
 import { ownHandle } from '../open-handle.ts'
 import { writtenOf } from '../run-maps.ts'
@@ -15,18 +15,18 @@ export function seekingHandlers(context: Context): Partial<Record<OpcodeName, Ha
   const { inodes, files, homes, maps, serving, stat } = context
   const homeFd = (home: number): number => homes.fd(home)
 
-  function seekOpen(slot: number, fd: number, offset: number, whence: number): number {
+  function seekOpen(slot: number, fd: number, offset: number | bigint, whence: number): number | bigint {
     const map = inodes.get(slot, SLOT.MAP)
     const mapped = map === 0 ? undefined : maps.get(map)
-    if (mapped === undefined || mapped.content !== undefined) return lseek(fd, offset, whence)
+    if (mapped === undefined || mapped.content !== undefined) return lseekExact(fd, offset, whence)
     const error = stat.ofFd(fd)
     if (error < 0) return error
     return seekMapped({ runs: mapped.runs, own: writtenOf(mapped), ownFd: fd, homeFd }, stat.size, offset, whence)
   }
 
-  function position(result: number, reply: Reply): number {
-    if (result < 0) return result
-    reply.setFloat64(0, result)
+  function position(result: number | bigint, reply: Reply): number {
+    if (result < 0) return Number(result)
+    reply.setLong(0, result)
     return LSEEK_OUT_BYTES
   }
 
@@ -40,12 +40,12 @@ export function seekingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -ERRNO.EINVAL
       const handle = ownHandle(request.u32(0))
       const slot = slotOf(request.nodeid)
-      if (handle > 0) return position(seekOpen(slot, handle - 1, request.u64(8), whence), reply)
+      if (handle > 0) return position(seekOpen(slot, handle - 1, request.long(8), whence), reply)
       if (serving.kind(slot) === SERVED.PRISTINE)
-        return position(lseek(homes.fd(inodes.get(slot, SLOT.HOME)), request.u64(8), whence), reply)
+        return position(lseekExact(homes.fd(inodes.get(slot, SLOT.HOME)), request.long(8), whence), reply)
       const fd = files.open(slot, O_NONBLOCK)
       if (fd < 0) return fd
-      const result = position(lseek(fd, request.u64(8), whence), reply)
+      const result = position(lseekExact(fd, request.long(8), whence), reply)
       close(fd)
       return result
     },

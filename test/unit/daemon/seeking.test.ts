@@ -1,0 +1,43 @@
+import fs from 'node:fs'
+import { expect, test } from 'vitest'
+import { RunMap } from '../../../src/cache/run-map.ts'
+import { seekMapped } from '../../../src/daemon/seeking.ts'
+import { pwrite } from '../../../src/linux/change.ts'
+import { ERRNO } from '../../../src/linux/errors.ts'
+import { SEEK_DATA, SEEK_HOLE } from '../../../src/linux/file.ts'
+
+const PAGE = 4096
+const BYTES = Buffer.from('data')
+
+/** A file of tmpfs, which may be as long as any, with data at `offset` only. */
+function withFile(offset: bigint, use: (fd: number) => void): void {
+  const directory = fs.mkdtempSync('/dev/shm/samepage-seeking-')
+  const fd = fs.openSync(`${directory}/file`, 'w+')
+  try {
+    expect(pwrite(fd, BYTES, BYTES.length, offset)).toBe(BYTES.length)
+    use(fd)
+  } finally {
+    fs.closeSync(fd)
+    fs.rmSync(directory, { recursive: true })
+  }
+}
+
+test('of a mapped file finds what lies at and behind 2^53 in the file itself, exactly', () => {
+  const at = 2n ** 60n + 4098n
+  const data = 2n ** 60n + 4096n
+  const size = at + 4n
+  withFile(at, (homeFd) => {
+    withFile(at, (ownFd) => {
+      const runs = RunMap.build([{ filePage: 0, pageCount: 16, home: 0, homePage: 0 }], Number(size))
+      const sources = { runs, own: undefined, ownFd, homeFd: () => homeFd }
+      const seek = (offset: number | bigint, whence: number) => seekMapped(sources, Number(size), offset, whence)
+      expect(seek(3 * PAGE, SEEK_DATA)).toBe(data)
+      expect(seek(2 ** 53 - 1, SEEK_DATA)).toBe(data)
+      expect(seek(at + 1n, SEEK_DATA)).toBe(at + 1n)
+      expect(seek(at + 1n, SEEK_HOLE)).toBe(size)
+      expect(seek(3 * PAGE, SEEK_HOLE)).toBe(3 * PAGE)
+      expect(seek(size, SEEK_DATA)).toBe(-ERRNO.ENXIO)
+      expect(seek(size, SEEK_HOLE)).toBe(-ERRNO.ENXIO)
+    })
+  })
+})
