@@ -3,11 +3,14 @@
  *
  * A run map never changes; writers of the file set bits here, before their bytes reach the file, and readers look here first. A bit
  * is never cleared: at the file's next first open a new map is made. A page that was written in part is own as a whole, for the file
- * itself holds the rest too. What lies behind the map's size is the file's own anyway and has no bits.
+ * itself holds the rest too. For the same reason a bit may stand for several pages: a *unit*, one page but for maps of more than 256 GiB. So
+ * no file, however long and sparse, takes more than 8 MiB, or long to be made own as a whole. What lies behind the map's last run is the
+ * file's own anyway and has no bits.
  *
  * ```
  *   word 0        EMPTY until anything was added: nobody has to look further; COMPLETE once all pages were at once
- *   word 1 …      a bit per page of the map
+ *   word 1        log2 of the pages in a unit; written before anybody else can know of the buffer
+ *   word 2 …      a bit per unit of the map
  * ```
  * Context: any thread, without locks. Whoever looks after {@link add} has returned sees it.
  */
@@ -18,18 +21,32 @@ const EMPTY = 0
 const SOME = 1
 const COMPLETE = 2
 
+const UNIT = 1
+const BITS = 2
+const UNITS_MAX = 2 ** 26
+
 export class OwnPages {
   readonly #words: Int32Array
+  readonly #units: number
+  /** A power of two. */
+  readonly #unitPages: number
   readonly #pages: number
 
-  /** For a file whose map has `sizeBytes`: one bit a page, 32 KiB for each GiB. */
-  static allocate(sizeBytes: number): SharedArrayBuffer {
-    return new SharedArrayBuffer(4 + Math.ceil(Math.ceil(sizeBytes / PAGE_BYTES) / 32) * 4)
+  /** For a file whose map's last run ends at `endBytes`: one bit a unit, 32 KiB for each GiB, 8 MiB at most. */
+  static allocate(endBytes: number): SharedArrayBuffer {
+    const pages = Math.ceil(endBytes / PAGE_BYTES)
+    let log2 = 0
+    while (pages / 2 ** log2 > UNITS_MAX) log2++
+    const buffer = new SharedArrayBuffer((BITS + Math.ceil(pages / 2 ** log2 / 32)) * 4)
+    new Int32Array(buffer)[UNIT] = log2
+    return buffer
   }
 
   constructor(buffer: SharedArrayBuffer) {
     this.#words = new Int32Array(buffer)
-    this.#pages = (this.#words.length - 1) * 32
+    this.#units = (this.#words.length - BITS) * 32
+    this.#unitPages = 2 ** this.#words[UNIT]!
+    this.#pages = this.#units * this.#unitPages
   }
 
   /** Nothing was added yet: the run map alone says where the bytes are, and how long the file is. */
@@ -41,35 +58,44 @@ export class OwnPages {
   add(start: number, end: number): void {
     const words = this.#words
     if (Atomics.load(words, 0) === COMPLETE) return
-    const to = Math.min(Math.ceil(end / PAGE_BYTES), this.#pages)
-    for (let page = Math.floor(start / PAGE_BYTES); page < to; ) {
-      const bit = page & 31
-      const count = Math.min(32 - bit, to - page)
+    const unitBytes = this.#unitPages * PAGE_BYTES
+    const to = Math.min(Math.ceil(end / unitBytes), this.#units)
+    for (let unit = Math.floor(start / unitBytes); unit < to; ) {
+      const bit = unit & 31
+      const count = Math.min(32 - bit, to - unit)
       const mask = count === 32 ? ALL : ((1 << count) - 1) << bit
-      Atomics.or(words, 1 + (page >>> 5), mask)
-      page += count
+      Atomics.or(words, BITS + (unit >>> 5), mask)
+      unit += count
     }
-    if (start <= 0 && to === this.#pages) Atomics.store(words, 0, COMPLETE)
+    if (start <= 0 && to === this.#units) Atomics.store(words, 0, COMPLETE)
     else Atomics.compareExchange(words, 0, EMPTY, SOME)
   }
 
   /** Whether page `page` is own by this bitmap. */
   has(page: number): boolean {
-    return page < this.#pages && ((Atomics.load(this.#words, 1 + (page >>> 5)) >>> (page & 31)) & 1) === 1
+    return page < this.#pages && this.#hasUnit(this.#unitOf(page))
   }
 
   /** How many pages from `page` on, at most `limit`, are as that one is: own, or not. */
   runLength(page: number, limit: number): number {
     const own = this.has(page)
-    let length = 1
-    while (length < limit) {
-      const next = page + length
-      if (next >= this.#pages) return own ? length : limit
+    const end = page + limit
+    let unit = this.#unitOf(page) + 1
+    for (let next = unit * this.#unitPages; next < end; next = unit * this.#unitPages) {
+      if (unit >= this.#units) return own ? next - page : limit
       // A whole word at once.
-      if ((next & 31) === 0 && Atomics.load(this.#words, 1 + (next >>> 5)) === (own ? ALL : 0)) length += 32
-      else if (this.has(next) === own) length++
-      else return length
+      if ((unit & 31) === 0 && Atomics.load(this.#words, BITS + (unit >>> 5)) === (own ? ALL : 0)) unit += 32
+      else if (this.#hasUnit(unit) === own) unit++
+      else return next - page
     }
     return limit
+  }
+
+  #unitOf(page: number): number {
+    return this.#unitPages === 1 ? page : Math.floor(page / this.#unitPages)
+  }
+
+  #hasUnit(unit: number): boolean {
+    return ((Atomics.load(this.#words, BITS + (unit >>> 5)) >>> (unit & 31)) & 1) === 1
   }
 }

@@ -149,6 +149,11 @@ export class RunMap {
     return bytes
   }
 
+  /** Where the last run ends, in bytes: what lies behind is the file's own. Less than a page behind the file's end at most. */
+  get endOfRuns(): number {
+    return this.runCount === 0 ? 0 : this.#endOf(this.runCount - 1)
+  }
+
   /** One line a run, for people. */
   toString(): string {
     const lines = [`RunMap of a file of ${this.sizeBytes} bytes, ${this.runCount} runs`]

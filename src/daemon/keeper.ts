@@ -29,7 +29,7 @@ import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
-import { type KnownMap, mapMessage, wholeIn } from './known-map.ts'
+import { bitmapFor, type KnownMap, mapMessage, wholeIn } from './known-map.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
@@ -269,7 +269,13 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       close(request.fd)
       return fd
     }
-    const result = this.#apply(request, fd, decided, looked)
+    let result: number
+    try {
+      result = this.#apply(request, fd, decided, looked)
+    } catch (error) {
+      close(fd)
+      throw error
+    }
     close(result === UNDECIDED ? fd : request.fd)
     return result
   }
@@ -279,7 +285,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
    * meanwhile.
    */
   #apply(request: OpenRequest, fd: number, decided: Serving<HomeFile> | undefined, looked: boolean): number {
-    const { inodes, options } = this.#parts
+    const { inodes, homes, options } = this.#parts
     const { slot, flags } = request
     const lock = inodes.lockOf(slot)
     const mapped = this.#mapOf(decided)
@@ -303,12 +309,13 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         const content = remember || !options.sharing ? this.#contentFor(request, fd) : undefined
         if (content === undefined) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
         else {
-          this.#opening.decide(slot, SERVED.MAPPED, this.#stat, true, recheck)
-          inodes.set(slot, SLOT.MAP, this.#postMap(slot, wholeIn(ARENA, this.#stat.size), [], content))
+          const map = this.#postMap(slot, wholeIn(ARENA, this.#stat.size), [], content)
+          this.#decideMapped(slot, map, true, recheck)
         }
         return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
       }
-      if (!isCurrent || !this.#opening.acquireAll(refsOf(decided))) return UNDECIDED
+      const refs = refsOf(decided)
+      if (!isCurrent || !this.#opening.acquireAll(refs)) return UNDECIDED
       const canChange = options.strict && (this.#stat.attributesLow & STATX_ATTR.VERITY) === 0
       const isPassable = !isWriting(flags) && options.passthrough && !canChange && !this.#opening.isGranted(slot)
       if (decided.kind === 'pristine' && isPassable && this.#backing(decided.home) > 0) {
@@ -316,12 +323,22 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         inodes.set(slot, SLOT.HOME, decided.home.number)
         inodes.set(slot, SLOT.HOME_GENERATION, decided.home.generation)
       } else {
-        this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
-        inodes.set(slot, SLOT.MAP, this.#postMap(slot, mapped, refsOf(decided), undefined, this.#directOf(decided)))
+        const map = this.#postMap(slot, mapped, refs, undefined, this.#directOf(decided))
+        if (map === 0) for (const { number } of refs) homes.release(number)
+        this.#decideMapped(slot, map, remember, recheck)
       }
       return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
     } finally {
       lock.unlock()
+    }
+  }
+
+  /** Stores that the file, whose state is {@link #stat}, is read by `map`; where there is none, by itself, this once. */
+  #decideMapped(slot: number, map: number, remember: boolean, recheck: number): void {
+    if (map === 0) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, false, 0)
+    else {
+      this.#opening.decide(slot, SERVED.MAPPED, this.#stat, remember, recheck)
+      this.#parts.inodes.set(slot, SLOT.MAP, map)
     }
   }
 
@@ -356,6 +373,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return found.size > 0 ? found : undefined
   }
 
+  /** Tells workers of a new map, which gets a number; 0 where there is no memory for its bitmap: then its content is released. */
   #postMap(
     slot: number,
     runs: RunMap | undefined,
@@ -364,11 +382,15 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     direct?: ReadonlyMap<number, DirectHome>,
   ): number {
     if (runs === undefined) throw new Error('a mapped file without a run map')
-    if (this.#maps.size >= this.#parts.mapsMax) this.#dropIdle(() => true)
-    const map = ++this.#lastMap
     const { writable, watch } = this.#parts.options
     const canBecomeOwn = writable || watch || content !== undefined
-    const own = canBecomeOwn ? OwnPages.allocate(runs.sizeBytes) : undefined
+    const own = canBecomeOwn ? bitmapFor(runs) : undefined
+    if (own === null) {
+      if (content !== undefined) this.#parts.contents?.release(content)
+      return 0
+    }
+    if (this.#maps.size >= this.#parts.mapsMax) this.#dropIdle(() => true)
+    const map = ++this.#lastMap
     const known = { slot, refs, runs, content, direct, own }
     this.#maps.set(map, known)
     this.#parts.toWorkers(mapMessage(map, known))

@@ -107,7 +107,7 @@ export class CachedInode implements PageSource {
 
   /** Served by homes as `map` says; `homes`: their mappings, by number, and `windows` on those that have one. */
   serveByHomes(map: RunMap, homes: Int32Array, windows: readonly (WindowHandle | undefined)[], version: number): void {
-    const own = OwnPages.allocate(map.sizeBytes)
+    const own = OwnPages.allocate(map.endOfRuns)
     this.#map = map
     this.#own = new OwnPages(own)
     for (const { start, end } of this.exclusives) this.#own.add(start, end)

@@ -1,9 +1,11 @@
 /** Sparse files of up to 8 EiB: at and above 2^53 not every offset is a number any more. */
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
+import { clone } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
+import { settle } from '../support/settled.ts'
 
 /** What a reader finds around each offset: bytes, where the data and the hole behind it are, and the size. */
 const LOOK = `
@@ -24,6 +26,20 @@ def fill(directory, offset):
     os.close(f)
 `
 
+/** A sparse file of 1 PiB, the first 16 TiB of which are 256 MiB again and again. */
+const REPEAT = `
+import struct
+with open(path, "w+b") as f:
+    f.write(os.urandom(1 << 28))
+    f.flush()
+    filled = 1 << 28
+    while filled < 1 << 44:
+        fcntl.ioctl(f, 0x4020940d, struct.pack("qQQQ", f.fileno(), 0, filled, filled))
+        filled *= 2
+    f.truncate(1 << 50)
+    os.fsync(f)
+`
+
 describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'huge files', () => {
   test('are read, and their data is found, at the very byte', async () => {
     await using xfs = await loopFilesystem('xfs')
@@ -36,5 +52,26 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'huge files', (
       expect(natively).toContain('ABCDEFGHIJKLMNOPQRSTUVWXYZ')
       expect(await client.value('look(directory, offset)', { directory: mount.path }), offset).toEqual(natively)
     }
+  })
+
+  test('that share are written and cut like others, and are let go', { timeout: 120_000 }, async () => {
+    await using xfs = await loopFilesystem('xfs')
+    await using client = startClient()
+    await client.run(REPEAT, { path: `${xfs.path}/one` })
+    clone(`${xfs.path}/one`, `${xfs.path}/other`)
+    await settle()
+    await using mount = await mounted(xfs.path)
+    const open = 'f, g = [os.open(f"{directory}/one", flags) for directory, flags in ((mount, os.O_RDWR), (source, 0))]'
+    await client.run(open, { mount: mount.path, source: xfs.path })
+    const { files, homes } = await mount.status()
+    expect([files.mapped, homes.homes]).toEqual([1, 1])
+    await client.run('os.pwrite(f, b"written", (1 << 43) + 5)')
+    const look = (file: 'f' | 'g') =>
+      client.value(`[os.pread(${file}, 1 << 16, at).hex() for at in (0, (1 << 43) - 4096, (1 << 44) - 5, 1 << 45)]`)
+    expect(await look('f')).toEqual(await look('g'))
+    await client.run('os.ftruncate(f, (1 << 43) + 2); os.ftruncate(f, 1 << 45)')
+    expect(await look('f')).toEqual(await look('g'))
+    await client.run('os.close(f); os.close(g)')
+    await expect.poll(async () => (await mount.status()).homes.inUse).toBe(0)
   })
 })

@@ -77,7 +77,8 @@ export class SimFile {
 
   /** All clones are read from the homes, which are acquired already. `simulate`: puts a buffer into simulated memory. */
   serveByHomes(version: number, simulate: (buffer: SharedArrayBuffer) => void): void {
-    const own = OwnPages.allocate(FILE_BYTES)
+    const map = RunMap.build(this.#runs(), FILE_BYTES)
+    const own = OwnPages.allocate(map.endOfRuns)
     simulate(own)
     this.own = new OwnPages(own)
     for (const page of this.exclusives) this.own.add(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
@@ -88,7 +89,6 @@ export class SimFile {
       mappings[home.number] = home.mapping
       windows[home.number] = home.window
     }
-    const map = RunMap.build(this.#runs(), FILE_BYTES)
     this.layout = { mapping: this.mapping, version, shared: { map: map.buffer, own, homes: mappings, windows } }
   }
 

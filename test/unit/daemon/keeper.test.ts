@@ -3,7 +3,9 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { OwnPages } from '../../../src/cache/own-pages.ts'
+import { RunMap } from '../../../src/cache/run-map.ts'
 import { GrantedRanges } from '../../../src/daemon/grants/granted-ranges.ts'
 import { HomeTable } from '../../../src/daemon/home-table.ts'
 import { InodeKey, InodeTable, SLOT } from '../../../src/daemon/inode-table.ts'
@@ -36,7 +38,7 @@ afterAll(() => {
 })
 
 /** A keeper of `files` inodes, all of the same file, which shares nothing by address and is held in an arena of as many content files. */
-function keeperOf(files: number, contentsMax = files, serve?: () => Promise<never>) {
+function keeperOf(files: number, contentsMax = files, serve?: () => Promise<unknown>) {
   const inodes = new InodeTable(InodeTable.allocate(files + 1))
   const key = new InodeKey()
   for (let i = 0; i <= files; i++) {
@@ -82,6 +84,7 @@ function keeperOf(files: number, contentsMax = files, serve?: () => Promise<neve
   return {
     inodes,
     serving,
+    homes,
     keeper,
     told,
     contents: () => contents,
@@ -153,6 +156,39 @@ describe('run maps', () => {
       close(slot)
     }
     expect(contents()).toBeLessThanOrEqual(4)
+  })
+})
+
+describe('a file for whose bitmap there is no memory', () => {
+  /** What {@link file} is found to share with home 0. */
+  async function shared() {
+    const { ctimeNs, size } = fs.statSync(file, { bigint: true })
+    const stamp = { ctimeSec: Number(ctimeNs / 10n ** 9n), ctimeNsec: Number(ctimeNs % 10n ** 9n), size: Number(size) }
+    const home = { number: 0, generation: 1, state: 'live', file: { fd: fuseFd, isWriteProtected: false }, size: 4096 }
+    const map = RunMap.build([{ filePage: 0, pageCount: 1, home: 0, homePage: 0 }], stamp.size)
+    return { kind: 'diverged', map, homes: [home], stamp, remember: true, recheckAtMs: Number.POSITIVE_INFINITY }
+  }
+
+  async function withoutMemory(use: () => Promise<void>): Promise<void> {
+    const allocate = vi.spyOn(OwnPages, 'allocate').mockImplementation(() => {
+      throw new RangeError('Array buffer allocation failed')
+    })
+    await use().finally(() => allocate.mockRestore())
+  }
+
+  test.each([
+    ['that lies in a home', shared],
+    ['that is to be held in the arena', undefined],
+  ])('%s is served by itself, this once, and holds nothing', async (_, serve) => {
+    const { keeper, open, close, inodes, serving, homes, contents } = keeperOf(1, 1, serve)
+    await withoutMemory(() => open(1))
+    expect(serving.kind(1)).toBe(SERVED.PRIVATE)
+    expect([inodes.get(1, SLOT.OPENS), inodes.get(1, SLOT.MAP)]).toEqual([1, 0])
+    expect([homes.users(0), keeper.mapCount, contents()]).toEqual([0, 0, 0])
+    close(1)
+    await open(1)
+    expect(serving.kind(1)).toBe(SERVED.MAPPED)
+    expect([homes.users(0), keeper.mapCount]).toEqual([serve ? 1 : 0, 1])
   })
 })
 
