@@ -30,7 +30,6 @@
  *   @45 filled      1: the kernel has read pages for itself       any thread
  *   @46 passed      was ever passed through                       under the slot's lock
  *   @47 listed      of a directory, see listings.ts; its words @27 @28 are the list's ctime     under the slot's lock, but for one step
- *   @47 refused     of a file, see Opening.openBelow               any thread
  * ```
  * Invariants: a slot in use is in exactly one bucket or has flag UNHASHED; lookups > 0 or opens > 0;
  * free slots are in the free list and in no bucket.
@@ -81,7 +80,6 @@ export const SLOT = {
   FILLED: 45,
   PASSED: 46,
   LISTED: 47,
-  REFUSED: 47,
 } as const
 
 /** Ored to SLOT.KIND: the decision is not to be used for another open after the last close. */

@@ -9,6 +9,7 @@ import type { InodeFiles } from './inode-files.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { flagsBelow, isWriting } from './open-flags.ts'
 import type { ServingOptions } from './shared-state.ts'
+import type { ToldStale } from './told-stale.ts'
 
 /** A ctime may be that much too early on kernels before 6.13. */
 const CTIME_GRANULARITY_SECONDS = CTIME_GRANULE_MS / 1000
@@ -24,6 +25,7 @@ export interface OpeningBelowParts {
   readonly inodes: InodeTable
   readonly files: InodeFiles
   readonly granted: GrantedRanges
+  readonly toldStale: ToldStale
   readonly options: ServingOptions
 }
 
@@ -31,19 +33,21 @@ export class OpeningBelow {
   readonly #inodes: InodeTable
   readonly #files: InodeFiles
   readonly #granted: GrantedRanges
+  readonly #toldStale: ToldStale
   readonly #options: ServingOptions
 
-  constructor({ inodes, files, granted, options }: OpeningBelowParts) {
+  constructor({ inodes, files, granted, toldStale, options }: OpeningBelowParts) {
     this.#inodes = inodes
     this.#files = files
     this.#granted = granted
+    this.#toldStale = toldStale
     this.#options = options
   }
 
   /**
    * Opens the slot's file as the client asked and stats it: a descriptor, or -errno. ESTALE makes the kernel look the name up again: where the file
    * has been deleted or replaced below. Who comes by way of an open file (/proc/self/fd, /proc/self/exe) has no name to look up, and asks again:
-   * then he gets it, as long as it is open. So does whoever asks once the kernel believes no name any more that the file had. `pid`: the client's thread.
+   * then he gets it, as long as it is open. So does whoever asks once the kernel believes no name any more that the file had; and who has found it by a name since he was told ESTALE. `pid`: the client's thread.
    */
   open(slot: number, flags: number, pid: number, stat: Statx): number {
     const files = this.#files
@@ -62,19 +66,16 @@ export class OpeningBelow {
     if (fd < 0) return fd
     const error = stat.ofFd(fd)
     if (error === 0 && stat.nlink > 0) return fd
-    const isOpen = error === 0 && this.#inodes.get(slot, SLOT.OPENS) > 0
-    if (isOpen && (this.#isNamelessFor(stat) || this.#asksAgain(slot, pid))) return fd
+    if (error === 0 && this.#isForNameless(slot, pid, stat)) return fd
     close(fd)
     return error < 0 ? error : -ERRNO.ESTALE
   }
 
-  /** Whether the thread was told ESTALE the last time, and has found no other file by a name; else it is told so now. Who cannot be seen from here has pid 0. */
-  #asksAgain(slot: number, pid: number): boolean {
-    const { words } = this.#inodes
-    const refused = this.#inodes.at(slot) + SLOT.REFUSED
-    const again = Atomics.compareExchange(words, refused, pid + 1, 0) === pid + 1
-    if (!again) Atomics.store(words, refused, pid + 1)
-    return again
+  /** Whether who asks for a deleted file, of which `stat` is, gets it. */
+  #isForNameless(slot: number, pid: number, stat: Statx): boolean {
+    if (this.#toldStale.opensFound(pid, slot)) return true
+    if (this.#inodes.get(slot, SLOT.OPENS) === 0) return false
+    return this.#isNamelessFor(stat) || this.#toldStale.opensAgain(pid, slot)
   }
 
   /** Whether a deleted file has been so, since its ctime at the latest, for longer than the kernel believes names. */

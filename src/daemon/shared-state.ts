@@ -114,6 +114,8 @@ export interface SharedState {
   readonly stats: SharedArrayBuffer
   /** See {@link LockCounts}. */
   readonly locks: SharedArrayBuffer
+  /** See {@link ToldStale}. */
+  readonly toldStale: SharedArrayBuffer
   /** See {@link Space}. */
   readonly space: SharedArrayBuffer
   /** See {@link WarmFiles}. */

@@ -22,12 +22,13 @@ import { refusalHandlers } from './refusals.ts'
 import { isRepeatable } from './repeatable.ts'
 import { seekingHandlers } from './seeking.ts'
 import { syncingHandlers } from './syncing.ts'
+import { remembersWhoLooksAgain } from './told-again.ts'
 import { writingHandlers } from './writing.ts'
 import { xattrHandlers } from './xattrs.ts'
 
 export function allHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
   const near = context.arena?.near && new NearServing(context.arena.near, context.fuseFd)
-  return {
+  const handlers = {
     ...refusalHandlers(context),
     ...lookupHandlers(context),
     ...attributeHandlers(context),
@@ -39,6 +40,7 @@ export function allHandlers(context: Context, space: Space): Partial<Record<Opco
     IOCTL: ioctlHandler(context),
     ...(context.options.writable ? changeHandlers(context, space) : {}),
   }
+  return remembersWhoLooksAgain(handlers, context)
 }
 
 function changeHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {

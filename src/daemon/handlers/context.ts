@@ -20,6 +20,7 @@ import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
 import type { Invalidate, MountDaxMode, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
+import type { ToldStale } from '../told-stale.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
 import type { WarmFiles } from '../warm-files.ts'
 
@@ -35,6 +36,7 @@ export interface Context {
   readonly serving: ServingState
   readonly opening: Opening
   readonly warm: WarmFiles
+  readonly toldStale: ToldStale
   readonly listings: Listings
   readonly granted: GrantedRanges
   /** Tells the grants' thread something. */

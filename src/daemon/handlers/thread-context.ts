@@ -17,6 +17,7 @@ import { RunMaps } from '../run-maps.ts'
 import { ServingState } from '../serving.ts'
 import type { SharedState, ToKeeper } from '../shared-state.ts'
 import { Space } from '../space.ts'
+import { ToldStale } from '../told-stale.ts'
 import { WarmFiles } from '../warm-files.ts'
 import { type Context, newStat } from './context.ts'
 
@@ -69,6 +70,7 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
       fuseFd,
     }),
     warm,
+    toldStale: new ToldStale(shared.toldStale),
     listings: new Listings(inodes),
     granted,
     source: shared.source,

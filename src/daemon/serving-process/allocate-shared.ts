@@ -11,6 +11,7 @@ import { RequestStats } from '../request-stats.ts'
 import type { ServingOptions, ServingStart, SharedState } from '../shared-state.ts'
 import type { OpenedSource } from '../source.ts'
 import { Space } from '../space.ts'
+import { ToldStale } from '../told-stale.ts'
 import { WarmFiles } from '../warm-files.ts'
 import { WatchStats } from '../watch-stats.ts'
 import type { OwnMemory } from './own-memory.ts'
@@ -39,6 +40,7 @@ export function allocateShared(parts: MountParts): SharedState {
     // And for the threads of grants and of leases.
     stats: RequestStats.allocate(start.workers + 2),
     locks: LockCounts.allocate(),
+    toldStale: ToldStale.allocate(),
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
     granted: GrantedRanges.allocate(),

@@ -13,6 +13,7 @@ import { ServingState } from '../serving.ts'
 import type { SharedState, ToWorker } from '../shared-state.ts'
 import { type MountKeeper, openSharing } from '../sharing.ts'
 import { Space } from '../space.ts'
+import { ToldStale } from '../told-stale.ts'
 import { WarmFiles } from '../warm-files.ts'
 import { homesMax, type MountParts } from './allocate-shared.ts'
 import type { OwnMemory } from './own-memory.ts'
@@ -24,6 +25,7 @@ export interface KeeperContext {
   readonly homes: HomeTable
   readonly files: InodeFiles
   readonly warm: WarmFiles
+  readonly toldStale: ToldStale
   readonly space: Space
   readonly keeper: MountKeeper
   /** Undefined where nothing is merged. */
@@ -74,6 +76,7 @@ export function keeperContext(
     homes,
     files,
     warm,
+    toldStale: new ToldStale(shared.toldStale),
     space: new Space(shared.space),
     keeper,
     reads: handedReads(memory, inodes, serving, keeper),

@@ -4,6 +4,7 @@ import type { ServingStart } from '../shared-state.ts'
 import type { OpenedSource } from '../source.ts'
 import { isDiskNearlyFull } from '../space.ts'
 import type { Threads } from '../threads.ts'
+import { TOLD_SWEEP_MS } from '../told-stale.ts'
 import { WARM_SWEEP_MS } from '../warm-files.ts'
 import type { KeeperContext } from './keeper-context.ts'
 
@@ -11,7 +12,7 @@ const SWEEP_MS = 5000
 
 /** Begins with it; returns what ends it. */
 export function startPeriodicWork(
-  { inodes, files, keeper, warm }: KeeperContext,
+  { inodes, files, keeper, warm, toldStale }: KeeperContext,
   { directoriesMax }: ServingStart,
   { directoryFd }: OpenedSource,
   threads: Threads,
@@ -39,8 +40,10 @@ export function startPeriodicWork(
   }
 
   const coolIdle = setInterval(() => void warm.sweep(), WARM_SWEEP_MS)
+  const letGo = setInterval(() => toldStale.sweep(), TOLD_SWEEP_MS)
   return () => {
     clearInterval(sweep)
     clearInterval(coolIdle)
+    clearInterval(letGo)
   }
 }
