@@ -6,15 +6,15 @@
  * upper half   what the locks of this open file are known by; and the marks OPEN_…: how the client opened it
  * ```
  */
-import { O_ACCMODE, O_APPEND, O_DSYNC, O_NONBLOCK, O_RDWR, O_SYNC } from '../linux/file.ts'
+import { O_ACCMODE, O_DSYNC, O_NONBLOCK, O_RDWR, O_SYNC } from '../linux/file.ts'
 
 /** Set in the upper half of the handle of an open file that is for reading and writing: the kernel vouches for that. */
 export const OPEN_BOTH_WAYS = 0x8000_0000
 /** The same: it was opened with O_NONBLOCK, and waits for nobody's grant. */
 export const OPEN_IMPATIENT = 0x4000_0000
 
-/** The same: it was opened with O_APPEND, and whatever is written to it by its descriptor goes to the end of the file. */
-export const OPEN_APPENDING = 0x2000_0000
+/** The same: the file may be appended to, and nothing else, so whatever is written by its descriptor goes to the end. */
+export const OPEN_APPEND_ONLY = 0x2000_0000
 
 /** The same: it was opened with O_DSYNC, and with O_SYNC, so each write by its descriptor is on the disk when it returns. */
 export const OPEN_DSYNC = 0x1000_0000
@@ -39,6 +39,5 @@ export const openNumber = (upper: number): number => upper & (OPEN_SYNC - 1)
 export const marksOf = (flags: number): number =>
   ((flags & O_ACCMODE) === O_RDWR ? OPEN_BOTH_WAYS : 0) |
   ((flags & O_NONBLOCK) !== 0 ? OPEN_IMPATIENT : 0) |
-  ((flags & O_APPEND) !== 0 ? OPEN_APPENDING : 0) |
   ((flags & O_DSYNC) !== 0 ? OPEN_DSYNC : 0) |
   ((flags & O_SYNC) === O_SYNC ? OPEN_SYNC : 0)

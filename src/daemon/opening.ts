@@ -7,7 +7,18 @@ import type { Reply } from '../fuse/messages.ts'
 import { expireAllNames, invalidateInode } from '../fuse/notify.ts'
 import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
-import { close, fadvise, O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, POSIX_FADV_RANDOM, reopen } from '../linux/file.ts'
+import {
+  close,
+  fadvise,
+  O_ACCMODE,
+  O_APPEND,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  POSIX_FADV_RANDOM,
+  reopen,
+  setStatusFlags,
+} from '../linux/file.ts'
 import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { asNobody } from '../linux/identity.ts'
 import { STATX_ATTR, type Statx } from '../linux/statx.ts'
@@ -16,7 +27,7 @@ import type { HomeTable } from './home-table.ts'
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { isWriting, passesArena } from './open-flags.ts'
-import { marksOf, openNumber, SYNC_ONLY, syncHandle } from './open-handle.ts'
+import { marksOf, OPEN_APPEND_ONLY, openNumber, SYNC_ONLY, syncHandle } from './open-handle.ts'
 import { SERVED, type ServingState } from './serving.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
@@ -262,7 +273,8 @@ export class Opening {
     const backing = isHeldBack ? 0 : this.#backing(slot)
     if (isWriting(flags)) this.#countWriter(slot, flags, backing)
     reply.zero(at, OPEN_OUT_BYTES)
-    reply.setU32(at + 4, this.#locks.takeOpen() | marksOf(flags))
+    const ownMark = backing > 0 ? 0 : takeAppendAway(fd, flags)
+    reply.setU32(at + 4, this.#locks.takeOpen() | marksOf(flags) | ownMark)
     if (backing > 0) this.#openPassed(slot, fd, flags, backing, reply, at)
     else this.#openServed(slot, fd, kind, reply, at)
     return OPEN_OUT_BYTES
@@ -378,4 +390,10 @@ export class Opening {
         break
     }
   }
+}
+
+/** The client may set and take away O_APPEND, and nobody is told, so each write says where it goes: `fd` does not. A file that may only be appended to keeps it: then the mark that says so. */
+function takeAppendAway(fd: number, flags: number): number {
+  const appends = isWriting(flags) && (flags & O_APPEND) !== 0
+  return appends && setStatusFlags(fd, O_NONBLOCK) < 0 ? OPEN_APPEND_ONLY : 0
 }

@@ -2,7 +2,8 @@
  * Calls that change what a file is or holds. All return -errno on failure. Offsets and lengths in bytes: numbers, or bigints
  * where they may be 2^53 and more.
  */
-import { cString, errnoOf, libc, type Pointer } from './native.ts'
+import os from 'node:os'
+import { addressOf, cString, errnoOf, libc, type Pointer } from './native.ts'
 import { AT_EMPTY_PATH } from './statx.ts'
 
 const AT_FDCWD = -100
@@ -13,6 +14,9 @@ const pwriteCall = libc<[fd: number, buffer: Pointer, length: number, offset: nu
   'size_t',
   'int64',
 ])
+const pwritev2Call = libc<
+  [number: number, fd: number, vector: Pointer, count: number, offset: number, offsetHigh: number, flags: number]
+>('syscall', 'long', ['long', 'int', 'void*', 'size_t', 'long', 'long', 'int'])
 const ftruncateCall = libc<[fd: number, size: number | bigint]>('ftruncate', 'int', ['int', 'int64'])
 const truncateCall = libc<[path: Pointer, size: number | bigint]>('truncate', 'int', ['void*', 'int64'])
 const fallocateCall = libc<[fd: number, mode: number, offset: number | bigint, length: number | bigint]>(
@@ -49,9 +53,31 @@ const utimensatCall = libc<[dirFd: number, path: Pointer, times: Pointer, flags:
 const here = cString('')
 const pathOf = (fd: number) => cString(`/proc/self/fd/${fd}`)
 
+/** musl has no function for it. */
+const SYS_PWRITEV2 = os.arch() === 'arm64' ? 287 : 328
+const RWF_APPEND = 0x10
+
 /** Bytes written. A descriptor opened with O_APPEND writes at the end of the file, whatever `offset` is. */
 export function pwrite(fd: number, buffer: Pointer, length: number, offset: number | bigint): number {
   return errnoOf(pwriteCall(fd, buffer, length, offset))
+}
+
+/** One struct iovec, and where the memory begins that the last one was in: clients of one thread write from the same. */
+const vector = new Uint32Array(4)
+let memory: ArrayBufferLike | undefined
+let memoryAt = 0
+
+/** Bytes written, at the end of the file, whatever flags the descriptor has. */
+export function append(fd: number, bytes: Uint8Array): number {
+  if (memory !== bytes.buffer) {
+    memory = bytes.buffer
+    memoryAt = Number(addressOf(new Uint8Array(memory)))
+  }
+  const address = memoryAt + bytes.byteOffset
+  vector[0] = address
+  vector[1] = address / 2 ** 32
+  vector[2] = bytes.length
+  return errnoOf(pwritev2Call(SYS_PWRITEV2, fd, vector, 1, 0, 0, RWF_APPEND))
 }
 
 export function ftruncate(fd: number, size: number | bigint): number {

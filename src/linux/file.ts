@@ -53,6 +53,9 @@ const lseekCall = libc<[fd: number, offset: number | bigint, whence: number], nu
   'int',
 ])
 
+const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'long'])
+const F_SETFL = 4
+
 export const POSIX_FADV_RANDOM = 1
 export const POSIX_FADV_WILLNEED = 3
 export const POSIX_FADV_DONTNEED = 4
@@ -96,6 +99,11 @@ export function readlinkat(dirFd: number, path: Pointer, buffer: Pointer, size: 
 /** posix_fadvise(2): 0 or -errno (the C function returns the errno itself). */
 export function fadvise(fd: number, offset: number, length: number, advice: number): number {
   return -fadviseCall(fd, offset, length, advice)
+}
+
+/** Sets which of O_APPEND, O_NONBLOCK, O_DIRECT and O_NOATIME the open file has: 0, or -errno. */
+export function setStatusFlags(fd: number, flags: number): number {
+  return errnoOf(fcntlCall(fd, F_SETFL, flags))
 }
 
 export const SEEK_SET = 0

@@ -6,6 +6,7 @@ import type { StatusReport } from '../../src/daemon/status.ts'
 import { clone, extentsOf, forgetCached, MEBIBYTE, noise, overwrite, writeSynced } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
 import { mounted, PROGRAM } from '../support/mounted.ts'
+import { PYTHON } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 import { expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
 
@@ -155,6 +156,30 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'cachestat', 'program:fusermount3']
     await using _ = await mounted(source, { ...USER, env, at: mountpoint })
     expect(() => as(USER, 'cat', `${mountpoint}/two`)).toThrow(/Permission denied/)
     expect(as(USER, 'cmp', `${source}/one`, `${mountpoint}/one`)).toBe('')
+  })
+
+  test('writes what he has open, at the end or elsewhere, whatever its mode has become', async () => {
+    await using ground = await usersClones()
+    const { source, mountpoint, env } = ground
+    await using _ = await mounted(source, { ...USER, env, at: mountpoint })
+    as(
+      USER,
+      PYTHON,
+      '-c',
+      `import fcntl, os
+f = os.open("${mountpoint}/new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+os.write(f, b"one")
+fcntl.fcntl(f, fcntl.F_SETFL, os.O_APPEND)
+os.pwrite(f, b"two", 0)
+os.chmod("${mountpoint}/new", 0)
+a = os.open("${mountpoint}/one", os.O_WRONLY | os.O_APPEND)
+os.chmod("${mountpoint}/one", 0)
+fcntl.fcntl(a, fcntl.F_SETFL, 0)
+os.pwrite(a, b"three", 0)
+os.copy_file_range(f, a, 3, 3, 5)`,
+    )
+    expect(fs.readFileSync(`${source}/new`, 'utf8')).toBe('onetwo')
+    expect(fs.readFileSync(`${source}/one`, 'utf8').slice(0, 8)).toBe('threetwo')
   })
 
   test('leaves the sharing on disk as it was', async () => {

@@ -75,6 +75,11 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'cachestat'], 'w
     expect(fs.readFileSync(below).subarray(0, 5).toString()).toBe('FIRST')
     // Others have cut it: the end lies where the clone’s home has other bytes.
     await client.run('a = os.open(path, os.O_RDWR | os.O_APPEND)', { path: `${mount.path}/clone` })
+    await client.run('fcntl.fcntl(a, fcntl.F_SETFL, 0)')
+    // Refused with O_APPEND.
+    expect(await client.value('os.copy_file_range(f, a, 4096, 0, 8192)')).toBe(PAGE)
+    await expectSame()
+    await client.run('fcntl.fcntl(a, fcntl.F_SETFL, os.O_APPEND)')
     fs.truncateSync(below, SIZE / 2 + 3 * PAGE + 5)
     await client.run('os.write(a, b"at the new end")')
     await expectSame()

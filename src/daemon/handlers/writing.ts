@@ -3,12 +3,12 @@
 import type { Reply, Request } from '../../fuse/messages.ts'
 import { type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
-import { copyFileRange, fallocate, fdatasync, fsync, pwrite } from '../../linux/change.ts'
+import { append, copyFileRange, fallocate, fdatasync, fsync, pwrite } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { O_APPEND, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../../linux/file.ts'
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC, ownHandle } from '../open-handle.ts'
+import { OPEN_APPEND_ONLY, OPEN_DSYNC, OPEN_SYNC, ownHandle } from '../open-handle.ts'
 import { type Context, slotOf, withOpen } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
@@ -57,29 +57,25 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
       const data = request.data(40, request.u32(16))
       const marks = request.u32(4)
       const flags = request.u32(32)
-      // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away, whatever the descriptor here says; and since it was set, to the end. With stores the
-      // kernel tells no flags.
+      // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away; and since it was set, to the end. With stores the kernel tells no flags.
       const appends = (flags & O_APPEND) !== 0
-      const isElsewhere = appends !== ((marks & OPEN_APPENDING) !== 0)
-      const length = withOpen(
-        context,
-        slot,
-        isElsewhere ? 0 : handle,
-        O_WRONLY | (flags & (O_APPEND | O_SYNC)),
-        (fd) => {
-          // The end may lie before where the kernel takes it to be.
-          const start =
-            appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
-          const put = () =>
-            changeData(context, slot, fd, start, Number(offset) + data.length, () => {
-              const count = credentials.writing(request, () => pwrite(fd, data, data.length, offset))
-              return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
-            })
-          return request.u32(20) & WRITE_KILL_SUIDGID
-            ? changeAndDropSetId(credentials, request, fd, context.stat, put)
-            : put()
-        },
-      )
+      // That is refused as long as the file may only be appended to.
+      const isElsewhere = !appends && (marks & OPEN_APPEND_ONLY) !== 0
+      const length = withOpen(context, slot, isElsewhere ? 0 : handle, O_WRONLY | (flags & O_SYNC), (fd) => {
+        // The end may lie before where the kernel takes it to be.
+        const start =
+          appends && context.stat.ofFd(fd) === 0 ? Math.min(Number(offset), context.stat.size) : Number(offset)
+        const put = () =>
+          changeData(context, slot, fd, start, Number(offset) + data.length, () => {
+            const count = credentials.writing(request, () =>
+              appends ? append(fd, data) : pwrite(fd, data, data.length, offset),
+            )
+            return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
+          })
+        return request.u32(20) & WRITE_KILL_SUIDGID
+          ? changeAndDropSetId(credentials, request, fd, context.stat, put)
+          : put()
+      })
       return written(length, reply)
     },
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { isRepeatable } from '../../../src/daemon/handlers/repeatable.ts'
-import { OPEN_APPENDING, OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/open-handle.ts'
+import { OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/open-handle.ts'
 import { retryWithSpace, Space } from '../../../src/daemon/space.ts'
 import { Reply, Request } from '../../../src/fuse/messages.ts'
 import { IN_HEADER_BYTES } from '../../../src/fuse/protocol.ts'
@@ -51,8 +51,8 @@ it('repeats no request that waits for the disk', () => {
     asked.words[body + 8] = flags
     return isRepeatable('WRITE')(asked)
   }
-  expect(write(O_APPEND, OPEN_APPENDING)).toBe(true)
-  expect(write(O_APPEND | O_DSYNC, OPEN_APPENDING)).toBe(false)
+  expect(write(O_APPEND, 0)).toBe(true)
+  expect(write(O_APPEND | O_DSYNC, 0)).toBe(false)
   expect(write(0, OPEN_DSYNC)).toBe(false)
   expect(write(O_SYNC, OPEN_DSYNC | OPEN_SYNC)).toBe(false)
   for (const name of ['FSYNC', 'FSYNCDIR', 'SYNCFS'] as const) expect(isRepeatable(name)(request)).toBe(false)
