@@ -1,5 +1,5 @@
 /** Making a plan as a process does it that can be told to end: content of some TiB takes minutes. */
-import { setImmediate as breathe } from 'node:timers/promises'
+import { breathing } from './breaths.ts'
 import type { FileUses } from './file-uses.ts'
 import { type Plan, planSteps } from './plan.ts'
 import type { StoredPages } from './stored-pages.ts'
@@ -11,8 +11,6 @@ export interface PlanningOptions {
   readonly onFile: () => void
 }
 
-const BREATH_INTERVAL_MS = 10
-
 /** Makes a plan with runs of `stride` pages and more; undefined where it was interrupted. Blocks the thread but for a breath many times a second. */
 export async function planUnlessInterrupted(
   uses: FileUses,
@@ -21,13 +19,10 @@ export async function planUnlessInterrupted(
   { isInterrupted, onFile }: PlanningOptions,
 ): Promise<Plan | undefined> {
   const steps = planSteps(uses, pages, stride, onFile)
-  let nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+  const breath = breathing(isInterrupted)
   for (;;) {
     const { done, value } = steps.next()
     if (done) return value
-    if (performance.now() < nextBreath_ms) continue
-    await breathe()
-    if (isInterrupted()) return undefined
-    nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+    if (await breath()) return undefined
   }
 }

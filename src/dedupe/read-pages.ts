@@ -1,11 +1,11 @@
 /** Reads each stored page once, through the first file that has it, and notes the hash of its content. */
-import { setImmediate as breathe } from 'node:timers/promises'
 import { createXXHash64 } from 'hash-wasm'
 import { PAGE_BYTES, WINDOW_PAGES } from '../inspect/page-states.ts'
 import { QuietReader } from '../inspect/quiet-reader.ts'
 import type { ResidencySource } from '../inspect/residency.ts'
 import { close } from '../linux/file.ts'
 import { Statx } from '../linux/statx.ts'
+import { breathing } from './breaths.ts'
 import { openCandidate } from './candidate-file.ts'
 import type { FileUses } from './file-uses.ts'
 import type { StoredPages } from './stored-pages.ts'
@@ -30,7 +30,6 @@ export interface ReadOptions {
 
 /** Read at once, at most: a moment in which no event is handled. */
 const CHUNK_PAGES = WINDOW_PAGES
-const BREATH_INTERVAL_MS = 10
 
 /** Blocks the thread but for a breath many times a second. */
 export async function readPages(uses: FileUses, pages: StoredPages, options: ReadOptions): Promise<ReadResult> {
@@ -41,12 +40,9 @@ export async function readPages(uses: FileUses, pages: StoredPages, options: Rea
   const reader = new QuietReader()
   const stat = new Statx()
 
-  let nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+  const breath = breathing(options.isInterrupted)
   const pause = async (): Promise<void> => {
-    if (performance.now() < nextBreath_ms) return
-    await breathe()
-    result.isInterrupted = options.isInterrupted()
-    nextBreath_ms = performance.now() + BREATH_INTERVAL_MS
+    if (await breath()) result.isInterrupted = true
   }
 
   /** Reads what is not read yet of a use. Returns 0 or -errno. */
