@@ -112,7 +112,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset } = options
     checkRange(buffer.length, position, offset, length)
-    const count = this.#file.context.reader.clip(this.#file.layout, position, length)
+    const count = this.#clip(position, length)
     return this.#file.copy(buffer, offset, count, position) === count ? count : undefined
   }
 
@@ -123,7 +123,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset } = options
     checkRange(buffer.length, position, offset, length)
-    const count = this.#file.context.reader.clip(this.#file.layout, position, length)
+    const count = this.#clip(position, length)
     const done = this.#file.copy(buffer, offset, count, position)
     return done === count ? count : this.#file.readMissing(buffer, offset, count, position, done)
   }
@@ -135,11 +135,10 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset, signal, wait = true } = options
     checkRange(buffer.length, position, offset, length)
-    const { reader } = this.#file.context
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
       // Between two windows nobody hears it.
       signal?.throwIfAborted()
-      const count = reader.clip(this.#file.layout, position, length)
+      const count = this.#clip(position, length)
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
       if (done >= count) {

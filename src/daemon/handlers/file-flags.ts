@@ -11,7 +11,7 @@ import type { Request } from '../../fuse/messages.ts'
 import { invalidateInode } from '../../fuse/notify.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, O_NONBLOCK, O_RDONLY } from '../../linux/file.ts'
+import { O_NONBLOCK, O_RDONLY } from '../../linux/file.ts'
 import {
   FLAGS_BYTES,
   FS_IOC_FSGETXATTR,
@@ -26,7 +26,7 @@ import {
 } from '../../linux/file-attributes.ts'
 import { isKernelOlder } from '../../linux/kernel-version.ts'
 import type { Credentials } from '../credentials.ts'
-import { type Context, slotOf } from './context.ts'
+import { type Context, slotOf, withOpen } from './context.ts'
 
 /** struct fuse_ioctl_in: fh u64 @0 · flags u32 @8 · cmd u32 @12 · arg u64 @16 · in_size u32 @24 · out_size u32 @28 · data @32. */
 const COMMAND_AT = 12
@@ -46,20 +46,15 @@ const SETTING = {
 }
 
 /** `credentials`: of a mount that can be written. */
-export function ioctlHandler({ files, fuseFd }: Context, credentials?: Credentials): Handler {
+export function ioctlHandler(context: Context, credentials?: Credentials): Handler {
+  const { files, fuseFd } = context
   const isChecked = !isKernelOlder(5, 13)
 
   function withFile(request: Request, call: (fd: number) => number): number {
     const slot = slotOf(request.nodeid)
     if (files.isHidden(slot)) return -ERRNO.ENOTTY
     // A descriptor of its own: what the handle stands for may be a home, or nothing.
-    const fd = files.open(slot, O_RDONLY | O_NONBLOCK)
-    if (fd < 0) return fd
-    try {
-      return call(fd)
-    } finally {
-      close(fd)
-    }
+    return withOpen(context, slot, 0, O_RDONLY | O_NONBLOCK, call)
   }
 
   return (request, reply) => {

@@ -3,16 +3,16 @@ import type { Reply } from '../../fuse/messages.ts'
 import { LSEEK_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
-import { close, lseekExact, O_NONBLOCK, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
+import { lseekExact, O_NONBLOCK, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
 import { SLOT } from '../inode-table.ts'
 import { ownHandle } from '../open-handle.ts'
 import { writtenOf } from '../run-maps.ts'
 import { seekMapped } from '../seeking.ts'
 import { SERVED } from '../serving.ts'
-import { type Context, slotOf } from './context.ts'
+import { type Context, slotOf, withOpen } from './context.ts'
 
 export function seekingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, homes, maps, serving, stat } = context
+  const { inodes, homes, maps, serving, stat } = context
   const homeFd = (home: number): number => homes.fd(home)
 
   function seekOpen(slot: number, fd: number, offset: number | bigint, whence: number): number | bigint {
@@ -43,11 +43,7 @@ export function seekingHandlers(context: Context): Partial<Record<OpcodeName, Ha
       if (handle > 0) return position(seekOpen(slot, handle - 1, request.long(8), whence), reply)
       if (serving.kind(slot) === SERVED.PRISTINE)
         return position(lseekExact(homes.fd(inodes.get(slot, SLOT.HOME)), request.long(8), whence), reply)
-      const fd = files.open(slot, O_NONBLOCK)
-      if (fd < 0) return fd
-      const result = position(lseekExact(fd, request.long(8), whence), reply)
-      close(fd)
-      return result
+      return withOpen(context, slot, 0, O_NONBLOCK, (fd) => position(lseekExact(fd, request.long(8), whence), reply))
     },
   }
 }
