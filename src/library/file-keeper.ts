@@ -10,6 +10,7 @@
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
  */
 import fs from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { Exclusion } from '../cache/grants/exclusion.ts'
@@ -304,8 +305,10 @@ export class FileKeeper {
     else this.#closeFd(fd)
   }
 
-  /** Where there is no space: homes that nobody uses now are dropped. */
+  /** Where there is no space: homes that nobody uses are dropped. Readahead uses those of files that have been closed meanwhile, until it ends. */
   async #makeSpace(): Promise<void> {
+    await this.loader.ofNow()
+    await nextTurn()
     this.letHomesGo(Date.now())
     await this.#homes?.homes.dropUnused()
   }
