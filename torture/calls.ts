@@ -89,6 +89,13 @@ function withFile(desk: Desk, slot: number, use: (fd: number, file: OpenFile) =>
   return typeof outcome === 'number' ? plain(outcome) : outcome
 }
 
+/** As {@link withFile}, for locks. The kernel asks no FUSE server about a directory's: whoever works below knows nothing of those. */
+function withLockable(desk: Desk, slot: number, use: (fd: number) => Outcome | number): Outcome {
+  return withFile(desk, slot, (fd) =>
+    desk.isMixed && stat.ofFd(fd) === 0 && stat.isDirectory ? 'a directory' : use(fd),
+  )
+}
+
 /** As {@link withFile}, for what a read-only mount would refuse before it looks at permissions. */
 function withChanged(desk: Desk, slot: number, use: (fd: number) => number): Outcome {
   return desk.isSplit && desk.files[slot]?.writable === false ? 'only looks' : withFile(desk, slot, use)
@@ -210,6 +217,8 @@ export function describe(record: Statx): string {
  * on what the kernel happens to remember of the inode (S_NOSEC). test/system/set-id.test.ts looks at what does not.
  */
 const settledMode = ({ isFile, mode }: Statx): number => (isFile ? mode & ~(S_ISUID | S_ISGID) : mode)
+
+const F_UNLCK = 2
 
 /** Offset of a struct flock's fields: type s16 @0, whence s16 @2, start s64 @8, length s64 @16, pid s32 @24. */
 function flockOf(type: number, start: number, length: number): Buffer {
@@ -438,20 +447,16 @@ const CALLS: Record<string, Performer> = {
   },
   munmap: (desk, mapping: number) => unmap(desk, mapping),
 
-  flock: (desk, slot: number, operation: number) =>
-    withFile(desk, slot, (fd) => {
-      // The kernel asks no FUSE server about a directory's: whoever works below knows nothing of it.
-      if (desk.isMixed && stat.ofFd(fd) === 0 && stat.isDirectory) return 'a directory'
-      return sys.flock(fd, operation)
-    }),
+  flock: (desk, slot: number, operation: number) => withLockable(desk, slot, (fd) => sys.flock(fd, operation)),
   lock: (desk, slot: number, command: number, type: number, start: number, length: number) =>
-    withFile(desk, slot, (fd) => sys.fcntl(fd, command, flockOf(type, start, length))),
+    withLockable(desk, slot, (fd) => sys.fcntl(fd, command, flockOf(type, start, length))),
+  // Of several locks that are in the way any may be named.
   getLock: (desk, slot: number, command: number, type: number, start: number, length: number) =>
-    withFile(desk, slot, (fd) => {
+    withLockable(desk, slot, (fd) => {
       const lock = flockOf(type, start, length)
       const result = sys.fcntl(fd, command, lock)
       if (result < 0) return result
-      return `${lock.readInt16LE(0)} ${lock.readBigInt64LE(8)}+${lock.readBigInt64LE(16)}`
+      return lock.readInt16LE(0) === F_UNLCK ? 'free' : 'locked'
     }),
 
   // How a program begins, and what happens below the mount: files with known content, and sharing that no write made.
