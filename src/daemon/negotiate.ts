@@ -7,7 +7,13 @@ import { read, waitReadable, write } from '../linux/fuse-device.ts'
 export function negotiate(fuseFd: number, wishes: InitWishes): Session {
   const request = new Request(wishes.maxReadBytes + 4096)
   const reply = new Reply(4096)
-  const session: Session = { minor: 0, passthrough: false, directIoMmap: false, maxReadBytes: 0 }
+  const session: Session = {
+    minor: 0,
+    passthrough: false,
+    directIoMmap: false,
+    setxattrExt: false,
+    maxReadBytes: 0,
+  }
   while (session.minor === 0) {
     const ready = waitReadable(fuseFd, -1)
     const length = ready < 0 ? ready : read(fuseFd, request.bytes, request.bytes.length)

@@ -17,6 +17,8 @@ export interface ServingOptions {
   readonly timeoutSeconds: number
   readonly passthrough: boolean
   readonly directIoMmap: boolean
+  /** Whether a SETXATTR has the longer header: see SETXATTR_IN_BYTES. */
+  readonly setxattrExt: boolean
   /** Whether the kernel may keep its own copy of diverged files: faster, at the price of memory. */
   readonly divergedCached: boolean
   readonly maxReadBytes: number

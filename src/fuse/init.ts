@@ -8,6 +8,8 @@ export interface Session {
   minor: number
   passthrough: boolean
   directIoMmap: boolean
+  /** SETXATTR comes with the longer header, see SETXATTR_IN_BYTES: kernels before Linux 5.13 do not offer it. */
+  setxattrExt: boolean
   maxReadBytes: number
 }
 
@@ -68,6 +70,7 @@ export function answerInit(request: Request, reply: Reply, wishes: InitWishes, s
   session.minor = Math.min(minor, MINOR_VERSION_MAX)
   session.passthrough = (flags2 & INIT2.PASSTHROUGH) !== 0
   session.directIoMmap = (flags2 & INIT2.DIRECT_IO_ALLOW_MMAP) !== 0
+  session.setxattrExt = (flags & INIT.SETXATTR_EXT) !== 0
   session.maxReadBytes = (flags & INIT.MAX_PAGES) !== 0 ? wishes.maxReadBytes : 128 << 10
 
   reply.setU32(4, session.minor)

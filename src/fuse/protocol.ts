@@ -37,6 +37,8 @@ export const LSEEK_OUT_BYTES = 8
 export const XATTR_SIZE_OUT_BYTES = 8
 export const WRITE_OUT_BYTES = 8
 export const LK_OUT_BYTES = 24
+/** What comes in front of the name in a SETXATTR: `setxattr_flags` are there only where INIT.SETXATTR_EXT was agreed. */
+export const SETXATTR_IN_BYTES = { extended: 16, compat: 8 } as const
 
 /** INIT flags: the lower 32 (`flags`). */
 export const INIT = {

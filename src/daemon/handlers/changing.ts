@@ -1,7 +1,13 @@
 /** SETATTR, SETXATTR, REMOVEXATTR: what is known of an inode changes. */
 
 import type { Request } from '../../fuse/messages.ts'
-import { ATTR_OUT_BYTES, FATTR, type OpcodeName, SETXATTR_ACL_KILL_SGID } from '../../fuse/protocol.ts'
+import {
+  ATTR_OUT_BYTES,
+  FATTR,
+  type OpcodeName,
+  SETXATTR_ACL_KILL_SGID,
+  SETXATTR_IN_BYTES,
+} from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { chmodFd, ftruncate, truncateFd, UTIME_NOW, UTIME_OMIT, utimensFd } from '../../linux/change.ts'
 import { close, O_NONBLOCK, O_WRONLY } from '../../linux/file.ts'
@@ -14,7 +20,7 @@ import { type Context, setAttr, setValidity, slotOf, withPinned } from './contex
 import { changeNothing, chownAndDropSetId, hasSetId } from './set-id.ts'
 
 export function changingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
-  const { files, filesystems, inodes, stat } = context
+  const { files, filesystems, inodes, options, stat } = context
   const times = new BigInt64Array(4)
 
   function truncate(request: Request, valid: number): number {
@@ -84,12 +90,14 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
     SETXATTR(request) {
       const size = request.u32(0)
       const flags = request.u32(4)
-      const name = request.name(16)
-      const value = request.data(16 + name.length, size)
+      const nameAt = options.setxattrExt ? SETXATTR_IN_BYTES.extended : SETXATTR_IN_BYTES.compat
+      const extraFlags = options.setxattrExt ? request.u32(8) : 0
+      const name = request.name(nameAt)
+      const value = request.data(nameAt + name.length, size)
       return withPinned(context, slotOf(request.nodeid), (fd) => {
         const set = () => setxattr(fd, name, value, size, flags)
         // With an ACL that an owner outside of the file's group sets, the file system takes the set-group-id bit away.
-        return request.u32(8) & SETXATTR_ACL_KILL_SGID ? credentials.as(request, 0, set) : set()
+        return extraFlags & SETXATTR_ACL_KILL_SGID ? credentials.as(request, 0, set) : set()
       })
     },
 

@@ -63,6 +63,7 @@ function servingOptions({ start, source, session, memory, descriptorsLimit }: Mo
     timeoutSeconds: believableSeconds(start, session),
     passthrough: session.passthrough,
     directIoMmap: session.directIoMmap,
+    setxattrExt: session.setxattrExt,
     divergedCached: start.divergedCached,
     strict: start.strict && !isFrozen,
     maxReadBytes: session.maxReadBytes,

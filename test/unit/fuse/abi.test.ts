@@ -22,6 +22,7 @@ const SIZES: Record<string, number> = {
   fuse_statfs_out: protocol.STATFS_OUT_BYTES,
   fuse_lseek_out: protocol.LSEEK_OUT_BYTES,
   fuse_getxattr_out: protocol.XATTR_SIZE_OUT_BYTES,
+  fuse_setxattr_in: protocol.SETXATTR_IN_BYTES.extended,
   fuse_notify_inval_inode_out: 24,
   fuse_notify_inval_entry_out: 16,
 }
@@ -143,6 +144,7 @@ const CONSTANTS: Record<string, bigint> = Object.fromEntries([
   ['FUSE_ROOT_ID', BigInt(protocol.ROOT_ID)],
   ['FUSE_READ_LOCKOWNER', BigInt(protocol.READ_LOCKOWNER)],
   ['FUSE_GETATTR_FH', BigInt(protocol.GETATTR_FH)],
+  ['FUSE_COMPAT_SETXATTR_IN_SIZE', BigInt(protocol.SETXATTR_IN_BYTES.compat)],
   ...Object.entries(protocol.INIT).map(([name, value]) => [`FUSE_${name}`, BigInt(value)]),
   ...Object.entries(protocol.INIT2).map(([name, value]) => [`FUSE_${name}`, BigInt(value) << 32n]),
   ...Object.entries(protocol.FOPEN).map(([name, value]) => [`FOPEN_${name}`, BigInt(value)]),

@@ -37,7 +37,13 @@ function init(kernel: Kernel, wanted = wishes) {
   if (bytes > 16) request.words[14] = flags2
   const reply = new Reply(4096)
   reply.payload.fill(0xee)
-  const session: Session = { minor: 0, passthrough: false, directIoMmap: false, maxReadBytes: 0 }
+  const session: Session = {
+    minor: 0,
+    passthrough: false,
+    directIoMmap: false,
+    setxattrExt: false,
+    maxReadBytes: 0,
+  }
   const result = answerInit(request, reply, wanted, session)
   const view = new DataView(reply.payload.buffer, reply.payload.byteOffset, INIT_OUT_BYTES)
   const u32 = (at: number) => view.getUint32(at, true)
@@ -103,6 +109,14 @@ describe('features', () => {
   test('without INIT_EXT the upper flags mean nothing', () => {
     const answer = init({ flags: (EVERYTHING & ~INIT.INIT_EXT) >>> 0 })
     expect([answer.flags2, answer.maxStackDepth, answer.session.passthrough]).toEqual([0, 0, false])
+  })
+
+  test('the longer header of SETXATTR holds where both sides said so', () => {
+    const writable = { ...wishes, writable: true }
+    expect(init({}, writable).session.setxattrExt).toBe(true)
+    expect(init({}).session.setxattrExt).toBe(false)
+    // As Linux 5.4 has it.
+    expect(init({ minor: 31, flags: 0x03ff_ffff }, writable).session.setxattrExt).toBe(false)
   })
 
   test('nothing is asked for that this server does not do', () => {
