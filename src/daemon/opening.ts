@@ -97,7 +97,7 @@ export class Opening {
       const fd = this.#warm.descriptor(slot)
       if (fd < 0 || this.#serving.kind(slot) === SERVED.MAPPED || inodes.isUnhashed(slot)) return UNDECIDED
       if (stat.ofFd(fd) < 0 || stat.nlink === 0 || !this.#serving.matches(slot, stat)) return UNDECIDED
-      if (this.attributesAreOld(slot, stat)) return UNDECIDED
+      if (this.attributesAreOld(slot, stat) || isAppendOnly(stat)) return UNDECIDED
       if (inodes.get(slot, SLOT.OPENS) === 0) {
         if (!this.#serving.isRemembered(slot, Date.now() / 1000) || !this.#acquireHomes(slot)) return UNDECIDED
       }
@@ -180,7 +180,17 @@ export class Opening {
    */
   #canJoin(slot: number, stat: Statx, flags: number): boolean {
     const isCurrent = this.#serving.isCoherent(slot) || stat.nlink === 0 || this.#serving.matches(slot, stat)
-    return isCurrent && !(isWriting(flags) && this.#serving.kind(slot) === SERVED.PRISTINE)
+    if (isWriting(flags) && this.#serving.kind(slot) === SERVED.PRISTINE) return false
+    return isCurrent && !this.wouldPassAppender(slot, stat, flags)
+  }
+
+  /**
+   * Under the slot's lock: whether the file, which is append-only, is passed through to others, who opened it before it was so, and who opens it now is to write. All who have it open
+   * are passed through, or nobody is: he can't join them.
+   */
+  wouldPassAppender(slot: number, stat: Statx, flags: number): boolean {
+    const isPassed = this.#inodes.get(slot, SLOT.OPENS) > 0 && this.#backing(slot) > 0
+    return isPassed && isWriting(flags) && isAppendOnly(stat)
   }
 
   /**
@@ -261,16 +271,16 @@ export class Opening {
    */
   open(slot: number, fd: number, flags: number, reply: Reply, stat: Statx, at = 0): number {
     const kind = this.#serving.kind(slot)
-    if (this.#mayRegister(slot, kind)) {
+    // It was not append-only yet when it became warm.
+    if (isAppendOnly(stat) && this.#inodes.get(slot, SLOT.OPENS) === 0) this.#warm.drop(slot)
+    if (this.#mayRegister(slot, kind, stat)) {
       // By a descriptor for reading, for the backing id lives on when the writer is gone, and would look like one.
       const readFd = isWriting(flags) ? reopen(fd, O_RDONLY | O_NONBLOCK) : -1
       this.#register(slot, readFd >= 0 ? readFd : fd, stat)
       if (readFd >= 0) close(readFd)
     }
     this.#inodes.countOpen(slot, 1)
-    // The kernel does not know that the file may be appended to and nothing else, and lets who is passed through map it for storing, and take O_APPEND away: the daemon's descriptor does not.
-    const isHeldBack = isWriting(flags) && (stat.attributesLow & STATX_ATTR.APPEND) !== 0
-    const backing = isHeldBack ? 0 : this.#backing(slot)
+    const backing = this.#backing(slot)
     if (isWriting(flags)) this.#countWriter(slot, flags, backing)
     reply.zero(at, OPEN_OUT_BYTES)
     const ownMark = backing > 0 ? 0 : takeAppendAway(fd, flags)
@@ -325,13 +335,17 @@ export class Opening {
   /** Under the slot's lock, of a private file: whether it is passed through to what `readFd`, a descriptor for reading, is open on. Then {@link open} asks no more of its descriptor. */
   passThrough(slot: number, readFd: number, stat: Statx): boolean {
     const kind = this.#serving.kind(slot)
-    if (this.#mayRegister(slot, kind)) this.#register(slot, readFd, stat)
+    if (this.#mayRegister(slot, kind, stat)) this.#register(slot, readFd, stat)
     return this.#backing(slot) > 0
   }
 
-  /** Whether the slot's file, which is served as `kind`, gets a backing id with the next open: the first has one made. */
-  #mayRegister(slot: number, kind: number): boolean {
+  /**
+   * Whether the slot's file, which is served as `kind`, gets a backing id with the next open: the first has one made. Not one that is append-only: the kernel does not know that it is, and would let who
+   * is passed through map it for storing, and take O_APPEND away. The daemon's descriptor does not. One that nobody can write here is read from its home as ever.
+   */
+  #mayRegister(slot: number, kind: number, stat: Statx): boolean {
     const inodes = this.#inodes
+    if (kind === SERVED.PRIVATE && isAppendOnly(stat)) return false
     if (kind === SERVED.MAPPED || !this.#options.passthrough || inodes.get(slot, SLOT.OPENS) > 0) return false
     return inodes.get(slot, SLOT.WARM) === 0 && inodes.get(slot, SLOT.BACKING) === 0 && !this.isGranted(slot)
   }
@@ -391,6 +405,9 @@ export class Opening {
     }
   }
 }
+
+/** Whether the file may be appended to, and not be changed otherwise (`chattr +a`). */
+const isAppendOnly = (stat: Statx): boolean => (stat.attributesLow & STATX_ATTR.APPEND) !== 0
 
 /** The client may set and take away O_APPEND, and nobody is told, so each write says where it goes: `fd` does not. A file that may only be appended to keeps it: then the mark that says so. */
 function takeAppendAway(fd: number, flags: number): number {

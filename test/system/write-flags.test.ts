@@ -109,6 +109,59 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'cachestat'], 'w
     }
   })
 
+  test.each([
+    ['since before it is opened', true],
+    ['only since somebody reads it', false],
+  ])('are appended to a file that is append-only %s, by several, while others read it', async (_, isEarly) => {
+    await using xfs = await loopFilesystem('xfs')
+    await using mount = await mounted(xfs.path)
+    await using reader = startClient()
+    await using client = startClient()
+    const below = `${xfs.path}/log`
+    const path = `${mount.path}/log`
+    fs.writeFileSync(below, 'one\n')
+    if (isEarly) run('chattr', '+a', below)
+    try {
+      await reader.run('f = os.open(path, os.O_RDONLY)', { path })
+      if (!isEarly) run('chattr', '+a', below)
+      await client.run('a = os.open(path, os.O_WRONLY | os.O_APPEND)', { path })
+      await client.run('os.write(a, b"two\\n")')
+      expect(await reader.value('os.read(f, 100).decode()')).toBe('one\ntwo\n')
+      await client.run('r = os.open(path, os.O_RDONLY)')
+      await client.run('b = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)')
+      await client.run('os.write(b, b"three\\n")')
+      await client.run('os.write(a, b"four\\n")')
+      expect(await reader.value('os.read(f, 100).decode()')).toBe('three\nfour\n')
+      expect(await client.value('os.read(r, 100).decode()')).toBe('one\ntwo\nthree\nfour\n')
+      await client.outcome('fcntl.fcntl(b, fcntl.F_SETFL, 0)')
+      await client.outcome('os.pwrite(b, b"EVIL", 0)')
+      expect(fs.readFileSync(below, 'utf8')).toMatch(/^one\ntwo\nthree\nfour\n/)
+      await client.run('[os.close(one) for one in (a, b, r)]')
+      expect(await client.value('open(path, "a").write("more")')).toBe(4)
+    } finally {
+      run('chattr', '-a', below)
+    }
+  })
+
+  // The reader is passed through after an appender, who is not, and would keep the next one out.
+  test('are appended to a file that is append-only before somebody reads it and after', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    await using mount = await mounted(xfs.path)
+    await using client = startClient()
+    fs.writeFileSync(`${xfs.path}/log`, 'one\n')
+    run('chattr', '+a', `${xfs.path}/log`)
+    try {
+      await client.run('a = os.open(path, os.O_WRONLY | os.O_APPEND)', { path: `${mount.path}/log` })
+      await client.run('r = os.open(path, os.O_RDONLY)')
+      await client.run('b = os.open(path, os.O_WRONLY | os.O_APPEND)')
+      await client.run('os.write(b, b"two\\n")')
+      expect(await client.value('os.read(r, 100).decode()')).toBe('one\ntwo\n')
+      await client.run('[os.close(one) for one in (a, b, r)]')
+    } finally {
+      run('chattr', '-a', `${xfs.path}/log`)
+    }
+  })
+
   test('run nothing where nothing is run natively', async () => {
     await using xfs = await loopFilesystem('xfs', { mount: ['noexec'] })
     fs.writeFileSync(`${xfs.path}/program`, '#!/bin/sh\n', { mode: 0o755 })

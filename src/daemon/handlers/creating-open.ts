@@ -80,6 +80,7 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
     if (fd < 0) return fd === -ERRNO.ELOOP || fd === -ERRNO.EAGAIN ? -ERRNO.ESTALE : fd
     return answer(slotOf(request.nodeid), fd, reply, (slot) => {
       if (!stat.isFile || opening.isGranted(slot) || !isOrBecomesPrivate(slot)) return -ERRNO.ESTALE
+      if (opening.wouldPassAppender(slot, stat, flags)) return -ERRNO.ESTALE
       const error = flags & O_TRUNC ? credentials.as(request, 0, () => ftruncate(fd, 0)) || stat.ofFd(fd) : 0
       if (error === 0) opening.open(slot, fd, flags, reply, stat, ENTRY_OUT_BYTES)
       return error

@@ -55,6 +55,14 @@ describe('a warm file', () => {
     expect([isOpen(fd), both.warm.descriptor(1), both.inodes.get(1, SLOT.BACKING)]).toEqual([false, -1, BACKING])
   })
 
+  test('can be dropped before it is opened as what may not be passed through', () => {
+    const both = tables(2)
+    const fd = warmUp(both, 1)
+    both.warm.drop(1)
+    expect([isOpen(fd), both.warm.descriptor(1), both.inodes.get(1, SLOT.BACKING)]).toEqual([false, -1, 0])
+    both.warm.drop(1)
+  })
+
   test('is not waited for by a sweep while somebody looks at it', async () => {
     const both = tables(2)
     const fd = warmUp(both, 1)
