@@ -24,7 +24,7 @@ export class HandleLookup {
     const ino = handleInode(handle)
     if (ino < 0 || handle.length > HANDLE_BYTES_MAX) return -1
     const subvolume = handleSubvolume(handle)
-    const fs = subvolume === this.#ownSubvolume ? 0 : this.#filesystems.findSubvolume(subvolume)
+    const fs = subvolume === this.#ownSubvolume ? this.#filesystems.source : this.#filesystems.findSubvolume(subvolume)
     if (fs < 0) return -1
     const key = this.#key
     key.fs = fs

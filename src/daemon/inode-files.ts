@@ -73,11 +73,8 @@ export class InodeFiles {
     const error = stat.at(dirFd, name)
     if (error < 0) return error
     const foreign = stat.mountId !== this.#source.rootMountId
-    let fs = this.#filesystems.find(stat)
-    if (fs < 0) {
-      fs = this.#addFilesystem(dirFd, name, stat)
-      if (fs < 0) return fs
-    }
+    const fs = this.#filesystemOf(dirFd, name, stat)
+    if (fs < 0) return fs
     const flags = stat.isDirectory ? SLOT_FLAG.DIRECTORY : 0
     const key = this.#key
     key.fs = fs
@@ -143,9 +140,10 @@ export class InodeFiles {
     const fd = openat(dirFd, name, O_PATH | O_NOFOLLOW)
     if (fd < 0) return fd
     const error = stat.ofFd(fd)
-    if (error < 0 || this.#filesystems.find(stat) !== key.fs) {
+    const fs = error < 0 ? error : this.#filesystemOf(fd, EMPTY, stat)
+    if (fs !== key.fs) {
       close(fd)
-      return error < 0 ? error : -ERRNO.ESTALE
+      return fs < 0 ? fs : -ERRNO.ESTALE
     }
     key.inoLow = stat.inoLow
     key.inoHigh = stat.inoHigh
@@ -175,8 +173,7 @@ export class InodeFiles {
   lookUpOpen(parent: number, openFd: number, stat: Statx): number {
     const error = stat.ofFd(openFd)
     if (error < 0) return error
-    let fs = this.#filesystems.find(stat)
-    if (fs < 0) fs = this.#addFilesystem(openFd, EMPTY, stat)
+    let fs = this.#filesystemOf(openFd, EMPTY, stat)
     if (fs < 0) return fs
     const key = this.#key
     key.fs = fs
@@ -208,9 +205,8 @@ export class InodeFiles {
 
   /** Makes the root's slot (0); once, before any worker starts. `stat` is of the root. */
   addRoot(stat: Statx, handles: boolean): void {
-    this.#filesystems.add(stat, 0, handles)
     const key = this.#key
-    key.fs = 0
+    key.fs = this.#filesystems.add(stat, 0, handles)
     key.inoLow = stat.inoLow
     key.inoHigh = stat.inoHigh
     key.handleSize = 0
@@ -350,14 +346,17 @@ export class InodeFiles {
     return fd
   }
 
-  #addFilesystem(dirFd: number, name: Uint8Array, stat: Statx): number {
+  /** Number of the file system that `stat`, of `name` in `dirFd`, came from, or -errno. */
+  #filesystemOf(dirFd: number, name: Uint8Array, stat: Statx): number {
+    const known = this.#filesystems.find(stat)
+    if (known >= 0) return known
     const size = nameToHandle(dirFd, name, this.#handle)
     // Another file system's subvolumes have the same numbers.
     const isOfSource = stat.mountId === this.#source.rootMountId
     const subvolumeId = size > 0 && isOfSource ? handleSubvolume(this.#handle) : 0
     const handles = size > 0 && this.#source.handleMountFd >= 0 && isOfSource
-    const index = this.#filesystems.add(stat, subvolumeId, handles)
-    return index < 0 ? -ERRNO.ENFILE : index
+    const fs = this.#filesystems.add(stat, subvolumeId, handles)
+    return fs < 0 ? -ERRNO.ENFILE : fs
   }
 
   /** Whether the handle in `key` is of file system `fs`: another subvolume may have the device number of one that was deleted. */

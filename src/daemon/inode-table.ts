@@ -11,7 +11,7 @@
  *   @1  lookups     references that the kernel holds  under the table's mutex
  *   @2  next        next slot of the bucket / free    under the table's mutex
  *   @3  inoLow  @4 inoHigh                            when the slot is filled
- *   @5  fs          index in the file system table    when the slot is filled
+ *   @5  fs          number of its file system, see filesystem-table.ts    when the slot is filled
  *   @6  flags       see SLOT_FLAG                     under the table's mutex
  *   @7  generation  times the slot was filled         when the slot is filled
  *   @8  fd          O_PATH descriptor, or -1          see InodeFiles

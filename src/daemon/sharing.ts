@@ -62,9 +62,7 @@ export function openSharing(parts: SharingParts): MountKeeper {
   const { inodes, start, source } = parts
   // Addresses mean something within one file system only. What is crossed into has no place for homes: its files are private.
   const identityOf = (slot: number) =>
-    parts.filesystems.isOfMount(inodes.get(slot, SLOT.FS), source.source.rootMountId)
-      ? source.filesystem.identity
-      : 'crossed'
+    parts.filesystems.isOfMount(inodes.get(slot, SLOT.FS)) ? source.filesystem.identity : 'crossed'
   const storage = new ReopeningStorage(linuxStorage(parts), reaching(inodes, source.source.handleMountFd))
   return new Keeper<ReachableFile, LinuxHome>({
     inodes,

@@ -59,8 +59,8 @@ export class ShownFile implements GrantFile {
 
   /** The number that the mount shows for it. */
   get shownIno(): bigint {
-    const { fs: index, inoLow, inoHigh } = this.number
-    return (BigInt(this.#context.filesystems.shownInoHigh(index, inoHigh)) << 32n) | BigInt(inoLow >>> 0)
+    const { fs, inoLow, inoHigh } = this.number
+    return (BigInt(this.#context.filesystems.shownInoHigh(fs, inoHigh)) << 32n) | BigInt(inoLow >>> 0)
   }
 
   get #context(): Context {

@@ -8,10 +8,10 @@ import { DirectoryReader, HIDDEN_HANDLE } from './directory-reader.ts'
 import { freeSlot } from './lookup.ts'
 
 export function directoryHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {
-  const { inodes, files, filesystems, listings, source, options, advice, stat } = context
+  const { inodes, files, filesystems, listings, options, advice, stat } = context
   const reader = new DirectoryReader(context)
 
-  const isOfSource = (slot: number) => filesystems.isOfMount(inodes.get(slot, SLOT.FS), source.rootMountId)
+  const isOfSource = (slot: number) => filesystems.isOfMount(inodes.get(slot, SLOT.FS))
 
   return {
     OPENDIR(request, reply) {
