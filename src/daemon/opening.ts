@@ -136,6 +136,14 @@ export class Opening {
     return this.#beginAsKnown(slot, stat, flags) ? this.open(slot, fd, flags, reply, stat) : UNDECIDED
   }
 
+  /** As {@link join}, by who can write the file and the daemon cannot read it: nothing can be found out of it, so where nobody has it open it is served by itself this once. */
+  joinUnread(slot: number, fd: number, stat: Statx, flags: number, reply: Reply): number {
+    const joined = this.join(slot, fd, stat, flags, reply, true)
+    if (joined !== UNDECIDED) return joined
+    this.decide(slot, SERVED.PRIVATE, stat, false, 0)
+    return this.open(slot, fd, flags, reply, stat)
+  }
+
   /** {@link join} where somebody has the file open. */
   #joinOthers(slot: number, fd: number, stat: Statx, flags: number, reply: Reply, looked: boolean): number {
     let joins = this.#canJoin(slot, stat, flags)

@@ -182,6 +182,33 @@ os.copy_file_range(f, a, 3, 3, 5)`,
     expect(fs.readFileSync(`${source}/one`, 'utf8').slice(0, 8)).toBe('threetwo')
   })
 
+  test('writes what he may not read, and is not let read it', async () => {
+    await using ground = await usersClones()
+    const { source, mountpoint, env } = ground
+    fs.chmodSync(`${source}/one`, 0o200)
+    await using _ = await mounted(source, { ...USER, env, at: mountpoint })
+    const said = as(
+      USER,
+      PYTHON,
+      '-c',
+      `import os
+f = os.open("${mountpoint}/one", os.O_WRONLY)
+again = os.open("${mountpoint}/one", os.O_WRONLY | os.O_APPEND)
+os.pwrite(f, b"written", ${4 * MEBIBYTE} + 100)
+os.write(again, b"appended")
+try: os.open("${mountpoint}/one", os.O_RDONLY)
+except PermissionError: print("refused")`,
+    )
+    expect(said).toBe('refused\n')
+    const expected = Buffer.concat([noise(SIZE, 1), Buffer.from('appended')])
+    expected.write('written', 4 * MEBIBYTE + 100)
+    expect(fs.readFileSync(`${source}/one`).equals(expected)).toBe(true)
+    // Now that he may read it.
+    fs.chmodSync(`${source}/one`, 0o600)
+    expect(as(USER, 'cmp', `${source}/one`, `${mountpoint}/one`)).toBe('')
+    expect(as(USER, 'cmp', `${source}/two`, `${mountpoint}/two`)).toBe('')
+  })
+
   test('leaves the sharing on disk as it was', async () => {
     await using ground = await usersClones()
     const { source, mountpoint, env } = ground

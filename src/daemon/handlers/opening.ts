@@ -2,6 +2,7 @@
 import { invalidateInode } from '../../fuse/notify.ts'
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
+import { ERRNO } from '../../linux/errors.ts'
 import { close, O_ACCMODE, O_NONBLOCK, O_RDWR } from '../../linux/file.ts'
 import { SLOT } from '../inode-table.ts'
 import type { NearServing } from '../near/near-serving.ts'
@@ -17,6 +18,16 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
   const { inodes, files, locks, opening, stat } = context
   const below = new OpeningBelow(context)
 
+  function locked(slot: number, call: () => number): number {
+    const lock = inodes.lockOf(slot)
+    lock.lock()
+    try {
+      return call()
+    } finally {
+      lock.unlock()
+    }
+  }
+
   return {
     OPEN(request, reply) {
       const slot = slotOf(request.nodeid)
@@ -30,19 +41,15 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
       // Also where stores through a mapping that is passed through are going to change them without a word.
       if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
         invalidateInode(context.fuseFd, request.nodeid, -1, 0)
-      const lock = inodes.lockOf(slot)
-      lock.lock()
-      let result: number
-      try {
-        result = opening.join(slot, fd, stat, flags, reply)
-      } finally {
-        lock.unlock()
-      }
-      if (result !== UNDECIDED) return result
+      const joined = locked(slot, () => opening.join(slot, fd, stat, flags, reply))
+      if (joined !== UNDECIDED) return joined
       if (isWriting(flags)) {
         // What is open for writing proves nothing.
+        const readFd = files.open(slot, O_NONBLOCK)
+        // The daemon of an ordinary user may be as little allowed to read it as he is.
+        if (readFd === -ERRNO.EACCES) return locked(slot, () => opening.joinUnread(slot, fd, stat, flags, reply))
         close(fd)
-        fd = files.open(slot, O_NONBLOCK)
+        fd = readFd
         if (fd < 0) return fd
         near?.opened(fd, request.pid)
       }
