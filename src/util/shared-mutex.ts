@@ -4,7 +4,8 @@
  * ```
  * 0 free → 1 held (compare-exchange) → 2 held, and somebody may sleep on it → 0 (and one sleeper woken)
  * ```
- * Context: any thread that may block. The sections that it guards make no system call, so waits are short.
+ * Context: any thread that may block. Sections under a table's mutex make no system call, so waits are short. Under the lock of an inode's slot its file is looked at, opened and
+ * closed: waits are as long as the file system takes to answer.
  */
 export class SharedMutex {
   readonly #words: Int32Array
