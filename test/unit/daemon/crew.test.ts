@@ -1,6 +1,6 @@
 /** Who receives requests: the rules one by one, any order of them, and real threads that pass work around. */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Crew, WORKER_STATE } from '../../../src/daemon/crew.ts'
 import { hammer, testSeed } from '../../support/hammer.ts'
 import { describeWith } from '../../support/requires.ts'
@@ -29,6 +29,23 @@ describe('rules', () => {
     expect(crew.parkUnlessLast(0)).toBe(true)
     expect([crew.workersIn, states(crew)]).toEqual([1, [PARKED, RECEIVING, PARKED]])
     expect(crew.served(1)).toBe(1)
+  })
+
+  test('of two that let each other go while a third is busy, one is called back', () => {
+    const crew = newCrew(3)
+    for (let w = 0; w < 3; w++) crew.callIn(w)
+    crew.began(2, 5, 6)
+    // Worker 1 parks just before worker 0 says that it has.
+    const store = vi.spyOn(Atomics, 'store').mockImplementationOnce((...args) => {
+      expect(crew.parkUnlessLast(1)).toBe(true)
+      return Atomics.store(...args)
+    })
+    try {
+      crew.parkUnlessLast(0)
+      expect([crew.workersIn, states(crew)]).toEqual([2, [RECEIVING, PARKED, BUSY]])
+    } finally {
+      store.mockRestore()
+    }
   })
 
   test('who is parked waits no longer than told, and not at all once called', () => {

@@ -41,3 +41,16 @@ test('of a mapped file finds what lies at and behind 2^53 in the file itself, ex
     })
   })
 })
+
+test('of a mapped file finds a hole where what a piece is read from has ended, whatever comes after it', () => {
+  withFile(0n, (homeFd) => {
+    withFile(BigInt(20 * PAGE), (ownFd) => {
+      const size = 20 * PAGE + BYTES.length
+      const runs = RunMap.build([{ filePage: 0, pageCount: 16, home: 0, homePage: 0 }], size)
+      const sources = { runs, own: undefined, ownFd, homeFd: () => homeFd }
+      expect(seekMapped(sources, size, 0, SEEK_HOLE)).toBe(BYTES.length)
+      expect(seekMapped(sources, size, 8 * PAGE, SEEK_HOLE)).toBe(8 * PAGE)
+      expect(seekMapped(sources, size, 8 * PAGE, SEEK_DATA)).toBe(20 * PAGE)
+    })
+  })
+})

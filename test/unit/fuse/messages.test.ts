@@ -34,6 +34,18 @@ test('a position in a directory is exact in all of its 63 bits', () => {
   expect(request.i64(8)).toBe(2n ** 63n - 2n)
 })
 
+test('a 64-bit field is a number as long as that is exact', () => {
+  const request = new Request(64)
+  const long = (high: number, low: number) => {
+    request.words.set([low, high], 10)
+    return request.long(0)
+  }
+  expect(long(0, 7)).toBe(7)
+  expect(long(2 ** 21 - 1, 0xffff_ffff)).toBe(2 ** 53 - 1)
+  expect(long(2 ** 21, 1)).toBe(2n ** 53n + 1n)
+  expect(long(0xffff_ffff, 0xffff_ffff)).toBe(-1n)
+})
+
 test('names: bytes up to the NUL, whatever they are, and none beyond the message', () => {
   const lookup = received(`
     2d000000 01000000 0200000000000000 0100000000000000 00000000 00000000 01000000 00000000
