@@ -86,7 +86,7 @@ export function listSockets(): string[] {
 
 /**
  * Asks a mount over its control socket; the parsed answer, or undefined where nobody answers (a dead mount). Rejects with a UserError, which calls the mount `name`, where it
- * answers nothing in time.
+ * answers nothing in time, or not to the end.
  */
 export function ask<Answer>(
   socket: string,
@@ -101,15 +101,23 @@ export function ask<Answer>(
       response.on('data', (text: string) => {
         body += text
       })
+      // A mount that ends meanwhile cuts its answer off.
+      const isCutOff = () => reject(new UserError(`${name} did not answer to the end`))
+      response.on('error', isCutOff)
       response.on('end', () => {
-        if (response.statusCode === 200) resolve(JSON.parse(body) as Answer)
-        else reject(new UserError(`${name} answered ${response.statusCode}: ${body}`))
+        if (response.statusCode !== 200)
+          return reject(new UserError(`${name} answered ${response.statusCode}: ${body}`))
+        try {
+          resolve(JSON.parse(body) as Answer)
+        } catch {
+          isCutOff()
+        }
       })
     })
     call.on('timeout', () => call.destroy(new UserError(`${name} did not answer within ${timeoutMs} ms`)))
     call.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(undefined)
-      else reject(error)
+      else reject(error instanceof UserError ? error : new UserError(`${name} did not answer: ${error.message}`))
     })
   })
 }
