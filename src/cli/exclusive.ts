@@ -101,6 +101,7 @@ Exit status: that of COMMAND, 128 + N where signal N killed it · 0 published (-
     .action(async (file: string, command: string[], flags: ExclusiveFlags, self: Command) => {
       if (flags.revoke && command.length > 0) self.error('error: with --revoke there is no command')
       if (!flags.revoke && command.length === 0) self.error('error: missing the command to run: write it after --')
+      if (command[0] === '') self.error('error: the command to run is empty')
       if (!flags.revoke && self.getOptionValueSource('deadline') === 'cli')
         self.error('error: --deadline goes with --revoke: write --timeout for how long to wait')
       process.exitCode = await exclusive(file, command, flags)
@@ -134,6 +135,12 @@ async function connect(file: string, { timeout }: ExclusiveFlags): Promise<Grant
   return client
 }
 
+/** What the command has written to its standard output. */
+interface Output {
+  readonly parts: Buffer[]
+  bytes: number
+}
+
 async function runWith(client: GrantClient, command: string[], flags: ExclusiveFlags): Promise<number> {
   let child: ChildProcess | undefined
   let taken = false
@@ -158,11 +165,14 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.on(signal, pass)
   try {
-    const output: Buffer[] = []
+    const output: Output = { parts: [], bytes: 0 }
     child = start(command, grant, flags.fd, output)
     const status = await ended(child)
     const isStale = () => new GrantError('ESTALE', 'was revoked: nothing has been published')
     if (taken) throw isStale()
+    // Whatever its status then is: it may be that of a command whose writes failed.
+    if (output.bytes > grant.length)
+      throw new UserError(`the command wrote more than ${grant.length} bytes: nothing has been published`)
     if (status !== 0) {
       await grant.abandon()
       // It ended by the signal that says so.
@@ -178,7 +188,7 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
 }
 
 /** Starts the command with the bytes. The memory is that of this grant alone: a descriptor of more would let it see what it was not granted. */
-function start(command: string[], grant: HeldGrant, fd: number | undefined, output: Buffer[]): ChildProcess {
+function start(command: string[], grant: HeldGrant, fd: number | undefined, output: Output): ChildProcess {
   const [program = '', ...args] = command
   const memory = `/proc/self/fd/${grant.memory}`
   if (fd !== undefined) {
@@ -191,11 +201,11 @@ function start(command: string[], grant: HeldGrant, fd: number | undefined, outp
   const input = fs.openSync(memory, 'r')
   try {
     const child = spawn(program, args, { stdio: [input, 'pipe', 'inherit'] })
-    let bytes = 0
     child.stdout!.on('data', (part: Buffer) => {
-      bytes += part.length
-      // More is wrong anyway; it is read, so that the command can end.
-      if (bytes <= grant.length + part.length) output.push(part)
+      output.bytes += part.length
+      output.parts.push(part)
+      // More is wrong anyway. Its next writes fail, or a command that writes without end would keep everybody waiting for ever.
+      if (output.bytes > grant.length) child.stdout!.destroy()
     })
     return child
   } finally {
@@ -213,12 +223,10 @@ function ended(child: ChildProcess): Promise<number> {
   })
 }
 
-function fill(grant: HeldGrant, output: readonly Buffer[]): void {
-  const bytes = Buffer.concat(output)
+function fill(grant: HeldGrant, { parts }: Output): void {
+  const bytes = Buffer.concat(parts)
   if (bytes.length !== grant.length)
-    throw new UserError(
-      `the command wrote ${bytes.length >= grant.length ? 'more than' : bytes.length} of ${grant.length} bytes: nothing has been published`,
-    )
+    throw new UserError(`the command wrote ${bytes.length} of ${grant.length} bytes: nothing has been published`)
   for (let done = 0; done < bytes.length; ) done += fs.writeSync(grant.memory, bytes, done, bytes.length - done, done)
 }
 

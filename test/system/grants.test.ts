@@ -265,6 +265,27 @@ for (const kind of ['xfs', 'ext4'] as const)
       ).toMatchObject({ status: 0, stderr: '' })
     })
 
+    test('a command that writes without end is ended once it has written too much, and nothing is published', async () => {
+      await using below = await loopFilesystem(kind)
+      const old = OLD.repeat(SIZE)
+      fs.writeFileSync(`${below.path}/f`, old)
+      await using mount = await mounted(below.path)
+      const file = `${mount.path}/f`
+      const tooMuch = {
+        status: 125,
+        stderr: expect.stringMatching(
+          `samepage: ${file}: the command wrote more than ${SIZE} bytes: nothing has been published\n$`,
+        ),
+      }
+      expect(samepage(['exclusive', file, '--', 'yes'])).toMatchObject(tooMuch)
+      expect(samepage(['exclusive', file, '--', 'sh', '-c', 'cat; printf x'])).toMatchObject(tooMuch)
+      expect(samepage(['exclusive', file, '--', 'head', '-c', '1'])).toMatchObject({
+        status: 125,
+        stderr: expect.stringContaining(`wrote 1 of ${SIZE} bytes`),
+      })
+      expect(fs.readFileSync(file, 'latin1')).toBe(old)
+    })
+
     test('who has it open past the daemon is named; who opens it while it is granted is not', async () => {
       await using below = await loopFilesystem(kind)
       fs.writeFileSync(`${below.path}/f`, OLD.repeat(SIZE))
