@@ -1,5 +1,6 @@
 /** What is wrong with a source and a mountpoint, said before anything is done. */
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FS_TYPE } from '../exclusive/mounts.ts'
@@ -53,13 +54,19 @@ export function checkMount(
   return { source, mountpoint }
 }
 
+/** Threads that serve requests, if nobody says how many. */
+export const defaultWorkers = (): number => Math.max(4, os.availableParallelism() + 2)
+
 /** Of descriptors, what a start takes: all threads read the program's files at once. Measured: 160 are too few for 4 workers, 192 enough. */
 const DESCRIPTORS_MIN = 96
 const DESCRIPTORS_PER_WORKER = 40
 
+/** How many descriptors a mount with so many workers needs to start. */
+export const descriptorsNeeded = (workers: number): number => DESCRIPTORS_MIN + DESCRIPTORS_PER_WORKER * workers
+
 /** Throws a {@link UserError} where the hard limit of open files is too low for a mount with so many workers. */
 export function checkDescriptorLimit(workers: number): void {
-  const needed = DESCRIPTORS_MIN + DESCRIPTORS_PER_WORKER * workers
+  const needed = descriptorsNeeded(workers)
   const limit = raiseDescriptorLimit()
   if (limit < needed)
     throw new UserError(

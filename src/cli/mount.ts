@@ -1,5 +1,4 @@
 /** `samepage mount`: checks what the user asked for, mounts, and serves until unmounted. */
-import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type ArenaOptions, MEMORY_MIN } from '../daemon/content/arena-options.ts'
 import { checkNode } from '../daemon/near/node.ts'
@@ -16,7 +15,7 @@ import { UserError } from '../util/user-error.ts'
 import { version } from '../util/version.ts'
 import { givenPath } from './arguments.ts'
 import { complain, endWithParent, isBackground, settle, startInBackground } from './background.ts'
-import { checkDescriptorLimit, checkMount } from './mount-checks.ts'
+import { checkDescriptorLimit, checkMount, defaultWorkers } from './mount-checks.ts'
 import { formatBytes, outliveStdout, UsageError } from './output.ts'
 import { notifyReady } from './systemd.ts'
 
@@ -153,7 +152,7 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       '--workers <count>',
       'threads that serve requests; two more than CPUs, and four at least, if not given',
       count,
-      Math.max(4, os.availableParallelism() + 2),
+      defaultWorkers(),
     )
     .option('--spin <times>', 'how often an idle worker looks for a request before it sleeps', count0, 50)
     .option(

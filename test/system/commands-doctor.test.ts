@@ -220,6 +220,16 @@ describeWith(['root', 'loop', 'xfs', 'btrfs', 'fuse'], 'samepage doctor as root'
     expect(findingOf(answer, 'descriptors')).toContain('at most 1,024: room for 256 homes')
   })
 
+  test('with too few descriptors for a mount to start', () => {
+    const answer = doctor([], { wrapper: ['prlimit', '--nofile=200:200'] })
+    expect(answer).toMatchObject({ status: 1, states: { descriptors: 'missing' } })
+    const [, needed] = /a mount needs (\d+) to start/.exec(findingOf(answer, 'descriptors'))!
+    const start = (limit: number) =>
+      samepage(['mount', '/nothing', os.tmpdir()], { wrapper: ['prlimit', `--nofile=${limit}:${limit}`] }).stderr
+    expect(start(Number(needed) - 1)).toContain(`needs ${needed} to start`)
+    expect(start(Number(needed))).toContain('does not exist')
+  })
+
   test('in a user namespace tells what a mount there then does', async () => {
     await using xfs = await loopFilesystem('xfs')
     const wrapper = ['unshare', '--user', '--map-root-user', '--mount']

@@ -9,6 +9,7 @@ import { close, O_RDONLY, open } from '../../linux/file.ts'
 import { isKernelOlder } from '../../linux/kernel-version.ts'
 import { raiseDescriptorLimit } from '../../linux/rlimit.ts'
 import { UserError } from '../../util/user-error.ts'
+import { defaultWorkers, descriptorsNeeded } from '../mount-checks.ts'
 import { about, type Finding } from './finding.ts'
 import { type FuseProbe, probeFuse } from './fuse-probe.ts'
 
@@ -155,8 +156,15 @@ function isAllowOtherSet(): boolean {
 function examineDescriptors(): Finding {
   const here = about('descriptors', 'open files')
   const limit = raiseDescriptorLimit()
+  const workers = defaultWorkers()
+  const needed = descriptorsNeeded(workers)
   const homes = Math.floor(limit / HOMES_PART)
   const found = `at most ${limit.toLocaleString('en-US')}`
+  if (limit < needed)
+    return here.missing(
+      `${found}: a mount needs ${needed} to start, with ${workers} workers, the default here`,
+      'raise the hard limit (ulimit -Hn; LimitNOFILE= in a unit), or mount with fewer --workers',
+    )
   if (homes >= HOMES) return here.ok(`${found}: room for ${HOMES.toLocaleString('en-US')} homes, the default`)
   return here.limited(
     `${found}: room for ${homes.toLocaleString('en-US')} homes, each of which costs one`,
