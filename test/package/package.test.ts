@@ -116,6 +116,23 @@ test('on another system the command says that it cannot work there, and the libr
   })
 })
 
+test('with a Node.js that is older than `engines` allows, the command says so; with the oldest that is allowed it runs', () => {
+  const { engines } = JSON.parse(fs.readFileSync(path.join(elsewhere, 'node_modules', name, 'package.json'), 'utf8'))
+  const [major, minor] = /^>=(\d+)\.(\d+)$/.exec(engines.node)!.slice(1).map(Number) as [number, number]
+  const command = path.join(elsewhere, 'node_modules', name, 'dist/cli/main.js')
+  const runWith = (node: string) => {
+    const versions = `{ value: { ...process.versions, node: '${node}' } }`
+    const older = `data:text/javascript,Object.defineProperty(process, 'versions', ${versions})`
+    return spawnSync(process.execPath, ['--import', older, command, '--version'], { encoding: 'utf8' })
+  }
+  for (const node of [`${major}.${minor - 1}.9`, `${major - 2}.99.0`])
+    expect(runWith(node)).toMatchObject({
+      status: 1,
+      stderr: `samepage: needs Node.js ${major}.${minor} or newer, this is ${node}\n`,
+    })
+  for (const node of [`${major}.${minor}.0`, `${major + 2}.0.0`]) expect(runWith(node)).toMatchObject({ status: 0 })
+})
+
 test('its types compile in a strict project, and refuse what would be a mistake', () => {
   fs.writeFileSync(
     path.join(elsewhere, 'user.ts'),
