@@ -147,6 +147,11 @@ describeWith(
           expect(offers).not.toContain(xfs.path)
           expect(offers).not.toContain('other')
         }
+        // A word reaches the function as it was typed.
+        const half = mountpoint.slice(0, -2)
+        for (const typed of [half.replaceAll(' ', '\\ '), `"${half}`, `'${half}`])
+          expect(bash([command, typed])).toEqual([mountpoint])
+        expect(bash([command, half.replaceAll(' ', '\\ \\ ')])).toEqual([])
       }
     })
   },

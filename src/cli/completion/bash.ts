@@ -42,6 +42,18 @@ _${name}_mounts() {
   done </proc/self/mounts
 }
 
+# What the shell will make of a word ($1) that is being typed; nothing in it is run.
+_${name}_unquote() {
+  local word=$1
+  case $word in
+    \\'*) word=\${word#?} ;;
+    # read removes backslashes as the shell does.
+    \\"*) IFS= read word <<<"\${word#?}" ;;
+    *) IFS= read word <<<"$word" ;;
+  esac
+  printf '%s' "$word"
+}
+
 _${name}() {
   local current=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD - 1]}
   local command='' position=1 word value i
@@ -84,6 +96,7 @@ _${name}() {
       ;;
     mount)
       compopt -o filenames 2>/dev/null
+      current=$(_${name}_unquote "$current")
       while read -r word; do
         [[ $word == "$current"* ]] && COMPREPLY+=("$word")
       done < <(_${name}_mounts)
