@@ -12,6 +12,7 @@ import { shellWord } from '../util/shell.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
 import { EXIT, formatBytes, formatSeconds } from './output.ts'
+import { canRewrite } from './progress.ts'
 
 interface DemoFlags {
   on?: string
@@ -183,7 +184,7 @@ class Bars implements Progress {
     this.#what = what
     this.#bytes = bytes
     this.#began = performance.now()
-    if (!process.stderr.isTTY) return
+    if (!canRewrite(process.stderr)) return
     this.#bar = new SingleBar({
       format: '{what} {bar} {percentage}%  {done}  {duration_formatted}',
       stream: process.stderr,

@@ -1,5 +1,7 @@
 /** A line on stderr while something lasts, if that is a terminal. */
+import type { WriteStream } from 'node:tty'
 import { SingleBar } from 'cli-progress'
+import stringWidth from 'string-width'
 import { formatBytes, formatCount, formatSeconds } from '../util/human.ts'
 
 export interface Progress {
@@ -8,9 +10,12 @@ export interface Progress {
   stop(): void
 }
 
+/** Whether a line there can be cleared and written anew. */
+export const canRewrite = (stream: WriteStream): boolean => stream.isTTY === true && process.env.TERM !== 'dumb'
+
 /** `verb`: what is being done, `walking`. */
 export function progress(verb: string, unit: 'files' | 'bytes', isShown = true): Progress {
-  if (!isShown || !process.stderr.isTTY) return { update: () => {}, stop: () => {} }
+  if (!isShown || !canRewrite(process.stderr)) return { update: () => {}, stop: () => {} }
   const started = performance.now()
   const describe = (count: number) => (unit === 'bytes' ? formatBytes(count) : `${formatCount(count)} files`)
   const bar = new SingleBar({
@@ -27,7 +32,7 @@ export function progress(verb: string, unit: 'files' | 'bytes', isShown = true):
         ? `${verb} ${filled(share)} ${describe(value)} of ${describe(total)}, ${describe(rate)}/s, ${formatSeconds((total - value) / rate)} left`
         : `${verb} ${describe(value)}, ${describe(rate)}/s `
       // A line that wraps could not be cleared.
-      return `${head} ${remark}`.slice(0, (process.stderr.columns ?? 80) - 1)
+      return cutToWidth(`${head} ${remark}`, (process.stderr.columns || 80) - 1)
     },
   })
   bar.start(0, 0, { remark: '' })
@@ -38,6 +43,20 @@ export function progress(verb: string, unit: 'files' | 'bytes', isShown = true):
     },
     stop: () => bar.stop(),
   }
+}
+
+const graphemes = new Intl.Segmenter()
+
+/** As much of `text` as a terminal shows in `columns`; a character of Chinese, Japanese or Korean takes two. */
+export function cutToWidth(text: string, columns: number): string {
+  let shown = ''
+  let width = 0
+  for (const { segment } of graphemes.segment(text)) {
+    width += stringWidth(segment)
+    if (width > columns) break
+    shown += segment
+  }
+  return shown
 }
 
 function filled(share: number): string {
