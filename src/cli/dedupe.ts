@@ -1,7 +1,7 @@
 /** `samepage dedupe`: makes equal content share storage, for good. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseBytes } from '../util/human.ts'
-import { givenPaths } from './arguments.ts'
+import { givenGlobs, givenPaths } from './arguments.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
 
 const PAGE_BYTES = 4096
@@ -34,8 +34,8 @@ export function dedupeCommand(): Command {
         .default('none'),
     )
     .option('-x, --xdev', 'stay on the file systems of PATHS (btrfs subvolumes are the same one)')
-    .option('--include <glob>', 'look only at files that match; may be repeated', collect)
-    .option('--exclude <glob>', 'leave out files and directories that match; may be repeated', collect)
+    .option('--include <glob>', 'look only at files that match; may be repeated', givenGlobs)
+    .option('--exclude <glob>', 'leave out files and directories that match; may be repeated', givenGlobs)
     .addOption(
       new Option('--memory <size>', 'memory for what is known of pages: 3 MiB are needed for 1 GiB of content')
         .argParser(parseSize)
@@ -45,7 +45,8 @@ export function dedupeCommand(): Command {
     .addHelpText(
       'after',
       `
-Globs go by the path below PATH (a/**/*.img), or by the name alone if they have no slash (*.img).
+Globs go by the path below PATH (a/**/*.img), or by the name alone if they have no slash (*.img). They know * ? [a-z] ** {a,b} and
+\\ before what is meant as it stands.
 Ctrl-C while sharing ends it after the range at hand; what was shared stays shared, and is told.
 
 Examples:
@@ -61,10 +62,6 @@ Exit status: 0 done, whatever was found · 1 a PATH cannot be read, or cannot sh
       const { dedupePaths } = await import('./dedupe-run.ts')
       await dedupePaths(paths, flags)
     })
-}
-
-function collect(value: string, before: string[] = []): string[] {
-  return [...before, value]
 }
 
 function parseSize(value: string): number {

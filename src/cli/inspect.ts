@@ -1,7 +1,7 @@
 /** `samepage inspect`: what clones cost in memory today, before anything is mounted. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseSeconds, parseShare } from '../util/human.ts'
-import { givenPath, givenPaths } from './arguments.ts'
+import { givenGlobs, givenPath, givenPaths } from './arguments.ts'
 import type { InspectFlags } from './inspect-run.ts'
 
 const INTERVAL_MIN_SECONDS = 1e-3
@@ -21,8 +21,8 @@ export function inspectCommand(): Command {
       givenPaths,
     )
     .option('-x, --xdev', 'stay on the file systems of PATHS (btrfs subvolumes are the same one)')
-    .option('--include <glob>', 'look only at files that match; may be repeated', collect)
-    .option('--exclude <glob>', 'leave out files and directories that match; may be repeated', collect)
+    .option('--include <glob>', 'look only at files that match; may be repeated', givenGlobs)
+    .option('--exclude <glob>', 'leave out files and directories that match; may be repeated', givenGlobs)
     .option('-n, --top <count>', "rows in each table, or 'all'", parseTop, 10)
     .option('--sync', 'write dirty pages to the disk first, so that rewritten parts of clones have their place')
     .option('--content', 'also read and hash everything: how much is equal without sharing storage?')
@@ -39,7 +39,8 @@ export function inspectCommand(): Command {
     .addHelpText(
       'after',
       `
-Globs go by the path below PATH (a/**/*.img), or by the name alone if they have no slash (*.img).
+Globs go by the path below PATH (a/**/*.img), or by the name alone if they have no slash (*.img). They know * ? [a-z] ** {a,b} and
+\\ before what is meant as it stands.
 
 Examples:
   samepage inspect /srv/images
@@ -54,10 +55,6 @@ Exit status: 0 done, whatever was found · 1 a PATH could not be read at all · 
       const { inspect } = await import('./inspect-run.ts')
       await inspect(paths, flags)
     })
-}
-
-function collect(value: string, before: string[] = []): string[] {
-  return [...before, value]
 }
 
 function parseTop(value: string): number {

@@ -46,6 +46,13 @@ describeWith(['root', 'loop', 'xfs', 'ext4', 'fuse'], 'samepage dedupe', () => {
     await filesystem?.[Symbol.asyncDispose]()
   })
 
+  test('what is excluded stays as it is, also where its name would mean something in an extended glob', () => {
+    newTree('a', 'copy (1).img', 'x|y', 'new\nline/b')
+    const excludes = ['copy (1).img', 'x|y', '**/b'].flatMap((glob) => ['--exclude', glob])
+    expect(planOf(...excludes, tree)).toMatchObject({ bytes: 0 })
+    expect(planOf('--exclude', 'x|y', '--exclude', '**/b', tree)).toMatchObject({ files: 1 })
+  })
+
   test('says what would be saved; with --apply saves it; then there is nothing left', () => {
     newTree('a', 'b', 'sub/c')
     const dry = samepage(['dedupe', tree])
