@@ -1,5 +1,4 @@
 /** What `samepage inspect` does: looks, shows progress, prints. */
-import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { compareContent } from '../inspect/content.ts'
 import { toCsv } from '../inspect/csv.ts'
@@ -8,10 +7,10 @@ import { toJson } from '../inspect/json.ts'
 import { type Measurement, measure } from '../inspect/measure.ts'
 import { printableName } from '../inspect/names.ts'
 import { buildReport, type Report } from '../inspect/report.ts'
-import { UserError } from '../util/user-error.ts'
 import { toText } from './inspect-text.ts'
 import { describeError, EXIT } from './output.ts'
-import { progress } from './progress.ts'
+import { checkPage, writePage } from './page-file.ts'
+import { canRewrite, progress } from './progress.ts'
 
 export interface InspectFlags {
   xdev?: true
@@ -36,26 +35,17 @@ const OUTPUT_CHARACTERS = 2 ** 16
 
 /** Runs the command; sets process.exitCode. With `watch` it ends with the process. */
 export async function inspect(paths: string[], flags: InspectFlags): Promise<void> {
-  // Before a walk that may take long: can the page be written?
-  if (flags.html !== undefined) writePage(flags.html, '', 'a')
+  if (flags.html !== undefined) checkPage(flags.html, paths)
   for (let round = 0; ; round++) {
     const { measurement, report } = await look(paths, flags, round === 0)
     print(report, flags, round)
-    if (flags.html !== undefined) writePage(flags.html, toHtml(measurement, report), 'w')
+    if (flags.html !== undefined) writePage(flags.html, toHtml(measurement, report), paths)
     for (const { path, error } of report.failed) {
       process.stderr.write(`samepage: ${printableName(path)}: ${describeError(error)}\n`)
     }
     process.exitCode = report.failed.length === 0 ? EXIT.OK : EXIT.FAILED
     if (flags.watch === undefined) return
     await sleep(flags.watch * 1000)
-  }
-}
-
-function writePage(file: string, html: string, flag: 'a' | 'w'): void {
-  try {
-    fs.writeFileSync(file, html, { flag })
-  } catch (error) {
-    throw new UserError(`${printableName(file)}: ${describeError((error as NodeJS.ErrnoException).code ?? '')}`)
   }
 }
 
@@ -98,7 +88,7 @@ function print(report: Report, flags: InspectFlags, round: number): void {
       color: stdout.isTTY === true && stdout.hasColors(),
       width: stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY,
     })
-    stdout.write(flags.watch !== undefined && stdout.isTTY ? asScreen(text, stdout.rows) : text)
+    stdout.write(flags.watch !== undefined && canRewrite(stdout) ? asScreen(text, stdout.rows) : text)
   }
 }
 

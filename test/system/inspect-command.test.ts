@@ -168,6 +168,30 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     expect(times.every((time, at) => at === 0 || time >= times[at - 1]! + 100)).toBe(true)
   })
 
+  test('--html takes the place of no file that may be wanted', () => {
+    // A glob of images, and the name of the page forgotten.
+    const images = [at('base.img'), at('private.bin')]
+    const before = fs.readFileSync(images[0]!)
+    for (const wrong of [
+      ['--html', ...images],
+      ['--html', images[1]!, at('sub')],
+    ]) {
+      const { status, stdout, stderr } = samepage('inspect', ...wrong)
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+      expect(stderr).toMatch(/^samepage: .* is there already and is no page of inspect: give --html another name.*\n$/)
+    }
+    expect(fs.readFileSync(images[0]!).equals(before)).toBe(true)
+    // What is no file is written to; what the other report goes to is none.
+    const toStdout = (rest: string) =>
+      spawnSync('sh', ['-c', `${process.execPath} ${SAMEPAGE} inspect --html /dev/stdout ${tree} ${rest}`], {
+        encoding: 'utf8',
+      })
+    expect(toStdout('| cat').stdout).toContain('\n<!doctype html>')
+    const redirected = path.join(filesystem.directory, 'redirected')
+    expect(toStdout(`> ${redirected}`).status).toBe(2)
+    expect(fs.readFileSync(redirected, 'utf8')).toBe('')
+  })
+
   test('exit status: 0 done, 1 a path cannot be read at all, 2 wrong use', () => {
     expect(samepage('inspect', at('sub')).status).toBe(0)
     const missing = samepage('inspect', '--json', at('nothing'), at('sub'))
