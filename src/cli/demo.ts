@@ -24,7 +24,9 @@ interface DemoFlags {
 }
 
 const PAGE_BYTES = 4096
-const SIZE_MIN = 1 << 20
+const SIZE_MIN = 2 ** 20
+/** Which pages are rewritten is kept in memory. */
+const SIZE_MAX = 2 ** 40
 
 export function demoCommand(): Command {
   return new Command('demo')
@@ -214,8 +216,8 @@ class Bars implements Progress {
 
 function size(text: string): number {
   const value = parseBytes(text)
-  if (value === undefined || value < SIZE_MIN)
-    throw new InvalidArgumentError('Write a size of 1MiB or more, like 128MiB.')
+  if (value === undefined || value < SIZE_MIN || value > SIZE_MAX)
+    throw new InvalidArgumentError('Write a size from 1MiB to 1TiB, like 128MiB.')
   return Math.ceil(value / PAGE_BYTES) * PAGE_BYTES
 }
 

@@ -108,12 +108,16 @@ export async function runDemo(options: DemoOptions, cleanup: Cleanup): Promise<D
   const ground = chooseGround(options.on, wanted, cleanup)
   const notes = [...ground.notes]
   const shape = ground.hasReflinks ? { size: wanted, clones } : { ...COPIES, ...given(options) }
+  const checkRoom = (bytesOnDisk: number) => {
+    if (ground.room < 1.5 * bytesOnDisk)
+      throw new CannotError(`${ground.description} has not enough room for the files: --size makes them smaller`)
+  }
+  // Before it is decided which of its pages are rewritten: that takes memory and time, and more of both the larger it is.
+  checkRoom(shape.size)
   const set = new FileSet({ ...shape, rewritten: REWRITTEN_PART, seed })
   if (ground.hasReflinks && options.size === undefined && wanted < SIZE)
     notes.push(`The image is smaller than ${SIZE / MEBIBYTE} MiB, so that memory holds all clones read natively.`)
-  const bytesOnDisk = ground.hasReflinks ? set.uniqueBytes : set.totalBytes
-  if (ground.room < 1.5 * bytesOnDisk)
-    throw new CannotError(`${ground.description} has not enough room for the files: --size makes them smaller`)
+  checkRoom(ground.hasReflinks ? set.uniqueBytes : set.totalBytes)
   const reader = new Reader(cleanup)
 
   // What is missing for a mount is better said now than after half a minute.

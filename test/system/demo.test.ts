@@ -158,9 +158,11 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'the demonstration', () => {
 
   test('where it cannot be: says why, in a line', async () => {
     await using ext4 = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
-    const full = demo(['--on', ext4.path, '--size', '64MiB'], { scratch: ext4.path })
-    expect((await full.ended).status).toBe(1)
-    expect(full.said()).toMatch(/^samepage: .*not enough room.*--size.*\n$/)
+    for (const size of ['64MiB', '1TiB']) {
+      const full = demo(['--on', ext4.path, '--size', size], { scratch: ext4.path })
+      expect((await full.ended).status).toBe(1)
+      expect(full.said()).toMatch(/^samepage: .*not enough room.*--size.*\n$/)
+    }
     const nowhere = demo(['--on', `${ext4.path}/nowhere`], { scratch: ext4.path })
     expect((await nowhere.ended).status).toBe(1)
     expect(nowhere.said()).toContain('no directory')
