@@ -191,6 +191,15 @@ test.each([
   [['inspect', '--html', '', '/etc']],
   [['dedupe', '']],
   [['demo', '--on', '']],
+  [['demo', '--on', '/', '--size', '100TiB']],
+  [['inspect', '--exclude', '', '/etc']],
+  [['inspect', '--include', '', '/etc']],
+  [['inspect', '--exclude', '/', '/etc']],
+  [['dedupe', '--include', '//', '/etc']],
+  [['dedupe', '--exclude', '', '/etc']],
+  [['exclusive', '/etc/hostname', '--', '']],
+  [['help', 'no-such-command']],
+  [['help', 'mount', 'umount']],
   [['exclusive', '--range', '8KiB-4KiB', '/etc/hostname', '--', 'cat']],
   [['exclusive', '--deadline', '2s', '/etc/hostname', '--', 'cat']],
   [['umount']],
@@ -203,7 +212,9 @@ test.each([
 ])('samepage %j is wrong use: status 2, and a hint', (args) => {
   const { status, stdout, stderr } = samepage(args)
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
-  expect(stderr).toMatch(/--help/)
+  // Without any command the help itself is shown.
+  if (args.length > 0) expect(stderr).toMatch(/^samepage: .*\n(\(.*\)\n)*\(samepage .*--help shows what there is\)\n$/)
+  else expect(stderr).toMatch(/--help/)
 })
 
 test.each([[['doctor', '--json']], [['status', '--json']], [['completion', 'bash']], [['--help']]])(
