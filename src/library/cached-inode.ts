@@ -41,7 +41,7 @@ export class CachedInode implements PageSource {
   refusesDirect = false
   /** Open for writing; -1 until somebody wants to. */
   writeFd = -1
-  /** What is on its way to {@link writeFd}; undefined before the first write. */
+  /** What is on its way to {@link writeFd}; undefined before the first change. */
   writes: CombinedWrites | undefined
   readonly syncs = new FileSyncs()
   size = 0

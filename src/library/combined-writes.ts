@@ -10,6 +10,7 @@
  * many small writes become one call, and what is written over before it began is not written at all.
  *
  * - Overlapping writes reach the file in the order in which they were asked for.
+ * - What changes the file in another way (its length) is made alone: after what was asked for before it, and before what was asked for later.
  * - A write resolves when its bytes are in the file, or were and have been written over.
  * - Runs that fail are tried once more write by write: an error reaches those alone whose own bytes cannot be written.
  *
@@ -45,16 +46,26 @@ interface Waiting extends Write {
   reject(error: unknown): void
 }
 
+/** A change that is no write. */
+interface Alone {
+  readonly change: () => Promise<void>
+  resolve(): void
+  reject(error: unknown): void
+}
+
 /** Writes buffers one after the other from `position` on: pwritev(2). Resolves with the number of bytes written, perhaps not all, but some. */
 export type WriteCall = (buffers: readonly Uint8Array[], position: number) => Promise<number>
 
 export class CombinedWrites {
   readonly #call: WriteCall
   readonly #makeSpace: () => Promise<void>
-  #waiting: Waiting[] = []
+  /** As they came. Writes are combined up to the next change that is none. */
+  #waiting: (Waiting | Alone)[] = []
   /** Disjoint, to be begun in this order; last first. */
   #runs: Run<Waiting>[] = []
   readonly #underWay = new Set<Run<Waiting>>()
+  /** A change that is no write is under way. */
+  #isAlone = false
 
   /** `makeSpace`: where the device is full, gives back what it can; then it is tried once more. */
   constructor(call: WriteCall, makeSpace: () => Promise<void>) {
@@ -70,12 +81,24 @@ export class CombinedWrites {
     })
   }
 
+  /** Makes another change of the file, when it is its turn. Settles as that does. */
+  alone(change: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ change, resolve, reject })
+      this.#begin()
+    })
+  }
+
   /** Begins what may be begun. */
   #begin(): void {
-    while (this.#underWay.size < CALLS_MAX) {
+    while (this.#underWay.size < CALLS_MAX && !this.#isAlone) {
       if (this.#runs.length === 0) {
-        this.#runs = combine(this.#waiting).reverse()
-        this.#waiting = []
+        const first = this.#waiting[0]
+        if (first !== undefined && isAlone(first)) {
+          this.#beginAlone(first)
+          return
+        }
+        this.#runs = combine(this.#takeWrites()).reverse()
       }
       const run = this.#runs.at(-1)
       if (run === undefined || this.#isInTheWay(run)) return
@@ -86,6 +109,24 @@ export class CombinedWrites {
         this.#begin()
       })
     }
+  }
+
+  /** The writes that were asked for before the next change that is none. */
+  #takeWrites(): Waiting[] {
+    const end = this.#waiting.findIndex(isAlone)
+    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : end) as Waiting[]
+  }
+
+  #beginAlone({ change, resolve, reject }: Alone): void {
+    if (this.#underWay.size > 0) return
+    this.#waiting.shift()
+    this.#isAlone = true
+    void change()
+      .then(resolve, reject)
+      .then(() => {
+        this.#isAlone = false
+        this.#begin()
+      })
   }
 
   /** Something under way overlaps it: that came first. */
@@ -121,6 +162,10 @@ export class CombinedWrites {
   async #writeRest(written: Progress): Promise<void> {
     while (written.rest.length > 0) written.add(await this.#call(written.rest, written.position))
   }
+}
+
+function isAlone(it: Waiting | Alone): it is Alone {
+  return 'change' in it
 }
 
 /** As a {@link WriteCall}. More buffers than one call takes are libuv's business. */

@@ -52,12 +52,9 @@ export class FileWriter {
    * uses now are dropped, and it is tried again. Grants as for {@link FileKeeper.load}.
    */
   async write(inode: CachedInode, bytes: Uint8Array, position: number, wait = true): Promise<void> {
-    const { makeSpace } = this.#parts
     const begin = () => this.#beginWrite(inode, bytes.length, position)
-    await this.#inTurn(inode, position, position + bytes.length, wait, begin, () => {
-      inode.writes ??= new CombinedWrites((buffers, at) => writeBuffers(inode.writeFd, buffers, at), makeSpace)
-      return inode.writes.write(bytes, position)
-    })
+    const change = () => this.#writesOf(inode).write(bytes, position)
+    await this.#inTurn(inode, position, position + bytes.length, wait, begin, change)
   }
 
   /** The same, blocking; does not wait for grants. */
@@ -71,16 +68,25 @@ export class FileWriter {
     cacheWritten(pages, arena, inode, bytes, position, near)
   }
 
-  /** Sets the file's length. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */
+  /** Sets the file's length, after the writes that were asked for before it and before those that come later. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */
   async truncate(inode: CachedInode, length: number): Promise<void> {
     const begin = () => this.#beginTruncate(inode, length)
-    await this.#inTurn(inode, length, Number.POSITIVE_INFINITY, true, begin, () => truncateFile(inode.writeFd, length))
+    const change = () => this.#writesOf(inode).alone(() => truncateFile(inode.writeFd, length))
+    await this.#inTurn(inode, length, Number.POSITIVE_INFINITY, true, begin, change)
   }
 
   /** The same, blocking; does not wait for grants. */
   truncateSync(inode: CachedInode, length: number): void {
     const leave = this.#parts.passages.changeSync(inode, length, Number.POSITIVE_INFINITY)
     this.#changeSync(inode, leave, this.#beginTruncate(inode, length), () => fs.ftruncateSync(inode.writeFd, length))
+  }
+
+  #writesOf(inode: CachedInode): CombinedWrites {
+    inode.writes ??= new CombinedWrites(
+      (buffers, at) => writeBuffers(inode.writeFd, buffers, at),
+      this.#parts.makeSpace,
+    )
+    return inode.writes
   }
 
   /** Makes a change that has its passage, until `leave` is called, and has begun, until `end` is. */

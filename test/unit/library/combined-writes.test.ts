@@ -58,6 +58,17 @@ class TestFile {
     }
     return done
   }
+
+  /** As if it were cut off at `start`, and grew again: no call may be under way. */
+  async cut(start: number, fails: boolean): Promise<void> {
+    const call = { start: 0, length: SIZE }
+    expect(this.#underWay.size, 'calls under way').toBe(0)
+    this.#underWay.add(call)
+    await this.#wait()
+    this.#underWay.delete(call)
+    if (fails) throw systemError('EIO')
+    this.content.fill(0, start)
+  }
 }
 
 const noSpace = async () => {
@@ -136,6 +147,38 @@ test('writes resolve when their bytes are in the file, in the order in which the
         if (bad.length > 0) return
         const expected = new Uint8Array(SIZE)
         for (const [i, it] of ranges.entries()) expected.set(bytesOf(i, it), it.start)
+        expect(file.content).toEqual(expected)
+      },
+    ),
+  )
+})
+
+test('what changes the length is made alone, after what was asked for before it and before what was asked for later', async () => {
+  const asked = fc.oneof(
+    range.map((it) => ({ ...it, isCut: false })),
+    fc.nat(SIZE).map((start) => ({ start, length: 0, isCut: true })),
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.scheduler(),
+      fc.array(fc.record({ asked, later: fc.boolean(), fails: fc.boolean() }), { minLength: 2, maxLength: 25 }),
+      async (scheduler, all) => {
+        const file = new TestFile(() => scheduler.schedule(Promise.resolve()))
+        const writes = new CombinedWrites(file.write, noSpace)
+        const expected = new Uint8Array(SIZE)
+        const settled: Promise<unknown>[] = []
+        for (const [i, { asked: it, later, fails }] of all.entries()) {
+          if (later && scheduler.count() > 0) await scheduler.waitOne()
+          if (!it.isCut) {
+            expected.set(bytesOf(i, it), it.start)
+            settled.push(writes.write(bytesOf(i, it), it.start))
+          } else {
+            const cut = writes.alone(() => file.cut(it.start, fails))
+            if (!fails) expected.fill(0, it.start)
+            settled.push(fails ? expect(cut).rejects.toThrow('EIO') : cut)
+          }
+        }
+        await scheduler.waitFor(Promise.all(settled))
         expect(file.content).toEqual(expected)
       },
     ),

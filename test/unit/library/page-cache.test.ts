@@ -62,6 +62,26 @@ test('options that make no sense are refused', async () => {
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
 })
 
+test('a truncation comes after the writes that were asked for before it, and before those that are asked for later', async () => {
+  await using cache = await create()
+  const name = fileOf(Buffer.alloc(0))
+  await using file = await cache.open(name, 'r+')
+  for (let round = 0; round < 20; round++) {
+    const writes = Array.from({ length: 8 }, (_, i) => file.write(noise(64 * 1024, i), { position: i * 70_000 }))
+    await Promise.all([...writes, file.truncate()])
+    expect(fs.readFileSync(name).length).toBe(0)
+    await Promise.all([
+      file.write(Buffer.from('cut off'), { position: 0 }),
+      file.truncate(3),
+      file.write(Buffer.from('kept'), { position: 3 }),
+    ])
+    expect(fs.readFileSync(name, 'latin1')).toBe('cutkept')
+    const bytes = Buffer.alloc(20)
+    expect(await file.read(bytes, { position: 0 })).toBe(7)
+    expect(bytes.toString('latin1', 0, 7)).toBe('cutkept')
+  }
+})
+
 test('memory that other threads change while it is written: the cache shows what the file got', async () => {
   await using cache = await create()
   const name = fileOf(noise(2 * PAGE, 1))
