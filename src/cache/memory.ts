@@ -3,8 +3,8 @@
  * readers raise, and pins, of which each thread has its own.
  */
 import { FRAME_RECORD_BYTES } from '../layout/frame-record.ts'
-import { MAPPING_RECORD_BYTES } from '../layout/mapping-record.ts'
-import { NODE_BYTES } from '../layout/node.ts'
+import { MAPPING_RECORD_BYTES, MAPPINGS_MAX } from '../layout/mapping-record.ts'
+import { NODE_BYTES, NODES_MAX } from '../layout/node.ts'
 
 /** Sizes of a cache that are fixed for its life. */
 export interface CacheSizes {
@@ -30,7 +30,14 @@ export interface CacheMemory {
   readonly counters: SharedArrayBuffer
 }
 
+/** What there can be at most. Entries could name 2^28 frames (entry-word.ts); the reclaim policy tells the ages of 2^26 apart (reclaim/reuse-clock.ts). */
+const SIZES_MAX = { frames: 2 ** 26, nodes: NODES_MAX, mappings: MAPPINGS_MAX } as const
+
+/** Throws a RangeError where there can be no such cache, or no array as large. */
 export function allocateMemory(sizes: CacheSizes): CacheMemory {
+  for (const what of ['frames', 'nodes', 'mappings'] as const)
+    if (sizes[what] > SIZES_MAX[what])
+      throw new RangeError(`${sizes[what]} ${what}: there can be ${SIZES_MAX[what]} at most`)
   return {
     sizes,
     frames: new SharedArrayBuffer(sizes.frames * FRAME_RECORD_BYTES),

@@ -29,6 +29,8 @@ export const MAPPING = {
   PUBLISH_FROM: 7,
   PUBLISH_TO: 8,
 } as const
+/** Numbers of mappings are below this: their words are counted in 31 bits. */
+export const MAPPINGS_MAX = 2 ** (31 - RECORD_WORDS_BITS)
 /** Page indexes are below this: 8 TiB. What lies behind is read past the cache. */
 export const PAGES_MAX = 2 ** 31
 

@@ -14,6 +14,8 @@ export const NODE_SLOTS = 1 << SLOT_BITS
 const SLOT_MASK = NODE_SLOTS - 1
 export const NODE_WORDS = 1 << NODE_WORDS_BITS
 export const NODE_BYTES = NODE_WORDS * 4
+/** Numbers of nodes are below this: 2^32 words, as many as an array of Node.js 20 can have. They are enough for 120 GiB of pages, each alone in its leaf. */
+export const NODES_MAX = 2 ** (32 - NODE_WORDS_BITS)
 /** Levels that an index may have: enough for 2^31 pages. */
 export const HEIGHT_MAX = 6
 
@@ -27,9 +29,9 @@ export function nextShift(shift: number): number {
   return shift - SLOT_BITS
 }
 
-/** Where in the words of all nodes the slot of `page` is, at the level of `shift`. */
+/** Where in the words of all nodes the slot of `page` is, at the level of `shift`. Unsigned: from node 2^24 on there are more than 2^31 words. */
 export function slotAt(node: number, page: number, shift: number): number {
-  return (node << NODE_WORDS_BITS) + (((page >>> shift) & SLOT_MASK) << 1)
+  return ((node << NODE_WORDS_BITS) | (((page >>> shift) & SLOT_MASK) << 1)) >>> 0
 }
 
 /** Pages that a slot at the level of `shift` stands for. */

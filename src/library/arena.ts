@@ -26,6 +26,8 @@ interface ArenaPart {
 /** In smaller arenas a huge page of which one frame is used is too much. */
 const ARENA_HUGE_PAGES_MIN = 2 ** 26
 const HUGE_PAGE_BYTES = 2 ** 21
+/** Of a buffer one array shows no more: on Node.js 20 an array has at most 2^32 elements. */
+const BUFFER_SEGMENT_BYTES = 2 ** 30
 
 function bind(native: Native, memory: Uint8Array, node: number): void {
   try {
@@ -92,7 +94,7 @@ export class Arena {
   /** The arena of a handle, on any thread of the process that made it. */
   static attach(handle: ArenaHandle, native: Native | undefined): Arena {
     if (handle.kind === 'buffer')
-      return new Arena(handle, undefined, { arrays: [new Uint8Array(handle.buffer)], places: [] })
+      return new Arena(handle, undefined, { arrays: segmentsOfBuffer(handle.buffer), places: [] })
     if (native === undefined) throw new Error('this cache is in memory that only koffi reaches')
     return new Arena(handle, native, segmentsOf(handle.parts, native))
   }
@@ -239,6 +241,13 @@ export class Arena {
     while (frame >= this.#ends[index]!) index++
     return index
   }
+}
+
+function segmentsOfBuffer(buffer: SharedArrayBuffer): Uint8Array[] {
+  const arrays: Uint8Array[] = []
+  for (let at = 0; at < buffer.byteLength; at += BUFFER_SEGMENT_BYTES)
+    arrays.push(new Uint8Array(buffer, at, Math.min(BUFFER_SEGMENT_BYTES, buffer.byteLength - at)))
+  return arrays
 }
 
 function segmentsOf(parts: readonly ArenaPart[], native: Native): Segments {

@@ -10,7 +10,7 @@ import type { NumaMode } from './numa.ts'
 
 /** Of {@link PageCache.create}. */
 export interface PageCacheOptions {
-  /** What pages and their indexes may take, in bytes or as `512MiB`. Never exceeded. */
+  /** What pages and their indexes may take, in bytes or as `512MiB`: 256 KiB to 120 GiB. Never exceeded. */
   readonly memory: number | string
   /** Read past the kernel's own cache where the file system can, so that no page is in memory twice. Default true. */
   readonly direct?: boolean | undefined

@@ -69,6 +69,7 @@ function allocated(sizes: CacheSizes): CacheMemory {
   } catch (error) {
     const { frames, threads, pinsPerThread } = sizes
     const what = `${frames} pages, ${threads} threads and ${pinsPerThread} pins of each`
-    throw Object.assign(outOfRange(`memory: there is no room for the records of ${what}`), { cause: error })
+    const why = `memory: there is no room for the records of ${what} (${(error as Error).message})`
+    throw Object.assign(outOfRange(why), { cause: error })
   }
 }

@@ -111,7 +111,8 @@ export function giveBackMemory(memory: Uint8Array): void {
  * none to give (`/sys/kernel/mm/transparent_hugepage/enabled` says `never`) nothing changes. A touched word takes up to 2 MiB of memory then.
  */
 export function adviseHugePages(buffer: SharedArrayBuffer): void {
-  adviseHugePagesAt(Number(koffi.address(new Uint8Array(buffer))), buffer.byteLength)
+  // Of its beginning: on Node.js 20 an array has at most 2^32 elements.
+  adviseHugePagesAt(Number(koffi.address(new Uint8Array(buffer, 0, 1))), buffer.byteLength)
 }
 
 function adviseHugePagesAt(address: number, bytes: number): void {

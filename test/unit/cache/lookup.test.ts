@@ -3,12 +3,15 @@
  * something, and what the reader then says must still be true.
  */
 import { afterEach, expect, test, vi } from 'vitest'
-import { PAGE_BYTES } from '../../../src/cache/entry.ts'
+import { EntryKind, PAGE_BYTES } from '../../../src/cache/entry.ts'
 import { FOUND, Lookup } from '../../../src/cache/lookup.ts'
 import { allocateMemory } from '../../../src/cache/memory.ts'
 import { PageKeeper } from '../../../src/cache/page-keeper.ts'
 import { ReuseClock } from '../../../src/cache/reclaim/reuse-clock.ts'
-import { AGE_MAX } from '../../../src/layout/frame-record.ts'
+import { makeEntry } from '../../../src/layout/entry-word.ts'
+import { AGE_MAX, frameAt } from '../../../src/layout/frame-record.ts'
+import { MAPPING, MAPPINGS_MAX, makeRoot, mappingAt } from '../../../src/layout/mapping-record.ts'
+import { NODES_MAX, slotAt, topShift } from '../../../src/layout/node.ts'
 
 const FRAMES = 8
 const NODES = 64
@@ -48,6 +51,26 @@ function interrupt(nth: number, act: () => void, read: () => void): number {
   }
   return count
 }
+
+test('pages whose nodes lie behind the first 2^31 words are found', () => {
+  const page = 64 + 3
+  // Untouched memory takes none.
+  const memory = allocateMemory({ frames: 2, nodes: 2 ** 24 + 2, mappings: 1, threads: 1, pinsPerThread: 1 })
+  const [nodes, frames, mappings] = [memory.nodes, memory.frames, memory.mappings].map((it) => new Int32Array(it))
+  const [above, leaf] = [2 ** 24, 2 ** 24 + 1]
+  mappings![mappingAt(0) + MAPPING.ROOT] = makeRoot(above, 2)
+  nodes![slotAt(above, page, topShift(2))] = leaf
+  nodes![slotAt(leaf, page, 0)] = makeEntry(EntryKind.PAGE, 1)
+  nodes![slotAt(leaf, page, 0) + 1] = 5
+  frames!.set([5, 0, page], frameAt(1))
+  for (const needsFence of [false, true]) expect(new Lookup(memory, needsFence).find(0, page)).toBe(1)
+})
+
+test('what has no room in words is refused', () => {
+  const sizes = { frames: 1, nodes: 1, mappings: 1, threads: 1, pinsPerThread: 1 }
+  for (const more of [{ frames: 2 ** 26 + 1 }, { nodes: NODES_MAX + 1 }, { mappings: MAPPINGS_MAX + 1 }])
+    expect(() => allocateMemory({ ...sizes, ...more }), JSON.stringify(more)).toThrow('at most')
+})
 
 afterEach(() => {
   vi.restoreAllMocks()

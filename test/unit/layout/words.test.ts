@@ -16,6 +16,7 @@ import {
   NODE_BYTES,
   NODE_SLOTS,
   NODE_WORDS,
+  NODES_MAX,
   nextShift,
   slotAt,
   slotPages,
@@ -74,7 +75,7 @@ test('records lie side by side and their fields within them', () => {
 test('the slots of all levels lead every page to a leaf slot of its own', () => {
   const page = fc.integer({ min: 0, max: PAGES_MAX - 1 })
   fc.assert(
-    fc.property(page, page, fc.integer({ min: 0, max: 1000 }), (a, b, node) => {
+    fc.property(page, page, fc.integer({ min: 0, max: NODES_MAX - 1 }), (a, b, node) => {
       const path = (of: number) => {
         const slots: number[] = []
         for (let shift = topShift(HEIGHT_MAX); shift >= 0; shift = nextShift(shift)) {

@@ -5,6 +5,7 @@ import path from 'node:path'
 import vm from 'node:vm'
 import { afterAll, expect, test, vi } from 'vitest'
 import { type CachedFile, PageCache, type PageCacheOptions } from '../../../src/index.ts'
+import { Arena } from '../../../src/library/arena.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-library-'))
@@ -42,7 +43,7 @@ test('options that make no sense are refused', async () => {
     ...[-1, 1.5, 1e9, nan].map((pinsPerThread) => ({ pinsPerThread })),
     ...[-1, nan].map((minShareBytes) => ({ minShareBytes })),
     ...[-1, nan].flatMap((ms) => [{ waitMs: ms }, { holdMs: ms }, { revokeMs: ms }].map((grants) => ({ grants }))),
-    { memory: '64TiB' },
+    ...['128GiB', '64TiB'].map((memory) => ({ memory })),
     ...['0.5', -1, nan, null].map((cpu) => ({ merge: { cpu: cpu as number } })),
   ]
   const refused = expect.objectContaining({ name: 'RangeError', code: 'ERR_OUT_OF_RANGE' })
@@ -60,6 +61,19 @@ test('options that make no sense are refused', async () => {
   ])
     expect(() => file.createReadStream(options), JSON.stringify(options)).toThrow(refused)
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('caches of more than 31 GiB can be made; without system calls of more than 4 GiB', async () => {
+  await using cache = await create({ memory: '32GiB' })
+  expect(cache.stats().memoryMax).toBe(32 * 2 ** 30)
+  const frames = (5 * 2 ** 30) / PAGE
+  const arena = Arena.create(frames, undefined)
+  for (const frame of [0, 2 ** 18, frames - 1]) arena.bytes(frame).fill(frame % 251)
+  const bytes = new Uint8Array(1)
+  for (const frame of [0, 2 ** 18, frames - 1]) {
+    arena.copy(frame, PAGE - 1, 1, bytes, 0)
+    expect(bytes[0]).toBe(frame % 251)
+  }
 })
 
 test('a truncation comes after the writes that were asked for before it, and before those that are asked for later', async () => {
