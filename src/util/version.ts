@@ -1,6 +1,2 @@
-import fs from 'node:fs'
-
-/** The version of this package, as its package.json states it. Reads that file once, when first imported. */
-export const version: string = JSON.parse(
-  fs.readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-).version
+/** The version of this package, as its package.json states it. Not read from there when a program runs: in one that was bundled there is no such file. `npm version` writes it (scripts/version.mjs). */
+export const version: string = '0.1.0'

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { rolldown } from 'rolldown'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ROOT } from '../support/sources.ts'
 import { linksOf } from '../unit/tidy/documents.ts'
@@ -54,6 +55,43 @@ test('imports, and makes system calls without having been compiled', () => {
     console.log(JSON.stringify({ version, samePid, code: new SystemError(2, 'open', '/x').code }))`
   const output = node(elsewhere, '--input-type=module', '--eval', script)
   expect(JSON.parse(output)).toEqual({ version, samePid: true, code: 'ENOENT' })
+})
+
+test('runs in a bundle, with koffi beside it and without', async () => {
+  const input = path.join(elsewhere, 'program.mjs')
+  fs.writeFileSync(
+    input,
+    `import { PageCache, version } from '${name}'
+    const use = async () => {
+      const cache = await PageCache.create({ memory: '1MiB' })
+      const file = await cache.open('text')
+      const buffer = Buffer.alloc(5)
+      await file.read(buffer, { position: 5 })
+      console.log(JSON.stringify({ version, read: buffer.toString(), arena: cache.stats().arena }))
+      await cache.close()
+    }
+    use()`,
+  )
+  for (const [format, extension] of [
+    ['esm', 'mjs'],
+    ['cjs', 'cjs'],
+  ] as const) {
+    // Where nothing of the package is found.
+    const alone = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-bundle-'))
+    try {
+      fs.writeFileSync(path.join(alone, 'text'), 'some bytes')
+      const bundle = await rolldown({ input, platform: 'node', external: ['koffi'] })
+      const names = { entryFileNames: `program.${extension}`, chunkFileNames: `[name].${extension}` }
+      await bundle.write({ dir: alone, format, ...names })
+      await bundle.close()
+      const run = () => JSON.parse(node(alone, `program.${extension}`))
+      expect(run()).toEqual({ version, read: 'bytes', arena: 'buffer' })
+      fs.symlinkSync(path.join(elsewhere, 'node_modules'), path.join(alone, 'node_modules'))
+      expect(run()).toEqual({ version, read: 'bytes', arena: 'mapped' })
+    } finally {
+      fs.rmSync(alone, { recursive: true, force: true })
+    }
+  }
 })
 
 test('runs: samepage --version', () => {
