@@ -13,6 +13,13 @@ export function checkOptions(options: object): void {
     throw wrongType(`options are an object, not ${options === null ? 'null' : typeof options}`)
 }
 
+/** Throws ERR_INVALID_ARG_TYPE unless it is an AbortSignal, or not given. As Node.js has it: also of another realm, and null is none. */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  if (typeof signal !== 'object' || signal === null || typeof signal.throwIfAborted !== 'function')
+    throw wrongType(`a signal is an AbortSignal, not ${signal === null ? 'null' : `a ${typeof signal}`}`)
+}
+
 /** Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within a buffer of `size` bytes, and `position` is a place in a file. */
 export function checkRange(size: number, position: number, offset: number, length: number): void {
   checkPosition(position)
@@ -31,11 +38,20 @@ export function checkNumbers(position: number, length: number): void {
 }
 
 function checkPosition(position: number): void {
-  if (!(position >= 0 && Number.isSafeInteger(position))) throw outOfRange(`position ${position} is no place in a file`)
+  if (position >= 0 && Number.isSafeInteger(position)) return
+  checkNoBigInt('a position', position)
+  throw outOfRange(`position ${position} is no place in a file`)
 }
 
 function checkLength(length: number): void {
-  if (!(length >= 0 && Number.isSafeInteger(length))) throw outOfRange(`length ${length} is no number of bytes`)
+  if (length >= 0 && Number.isSafeInteger(length)) return
+  checkNoBigInt('a length', length)
+  throw outOfRange(`length ${length} is no number of bytes`)
+}
+
+/** What fs.read takes as a position. */
+function checkNoBigInt(what: string, value: unknown): void {
+  if (typeof value === 'bigint') throw wrongType(`${what} is a number, not the bigint ${value}n`)
 }
 
 /** Throws ERR_OUT_OF_RANGE unless the option is not given, or an integer from `least` on. */
@@ -63,7 +79,8 @@ export function wrongValue(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' })
 }
 
-function wrongType(message: string): TypeError {
+/** What is of another type. */
+export function wrongType(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' })
 }
 

@@ -11,6 +11,7 @@ import {
   checkNumbers,
   checkOptions,
   checkRange,
+  checkSignal,
   outOfRange,
   wrongValue,
 } from './arguments.ts'
@@ -66,7 +67,7 @@ const STREAM_BYTES = 64 * 1024
  * cache; a `…Sync` method on another thread does not wait for that one, but reads past the cache.
  *
  * Errors are Node's: `code`, `syscall`, `path`. Besides those of the system each method can throw (or reject with) `EBADF`, where the file is closed or is not open for writing;
- * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_INVALID_ARG_TYPE`, a TypeError, where bytes are given as something else than a Uint8Array, or options as something else than an object; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
+ * `ERR_OUT_OF_RANGE`, a RangeError, where a position or a length makes no sense; `ERR_INVALID_ARG_TYPE`, a TypeError, where bytes are given as something else than a Uint8Array, or options, a signal, or a number as something else than they are; `ERR_METHOD_NOT_SUPPORTED` and `ECONNRESET` as it says at the method, or in {@link PageCache}.
  *
  * Context: the thread that opened it.
  */
@@ -135,6 +136,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { position, offset = 0, length = buffer.length - offset, signal, wait = true } = options
     checkRange(buffer.length, position, offset, length)
+    checkSignal(signal)
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
       // Between two windows nobody hears it.
       signal?.throwIfAborted()
@@ -166,6 +168,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** Reads into several buffers, as `fs.readv`. */
   async readv(buffers: readonly Uint8Array[], position: number, options: AsyncOptions = {}): Promise<number> {
+    checkOptions(options)
     let done = 0
     for (const buffer of buffers) {
       const count = await this.read(buffer, { ...options, position: position + done })
@@ -190,13 +193,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * Bytes of the file where they lie in memory; fewer than `length` at the file's end. Loads what is missing. Where there is no room for all of it at once, or this thread has too few pins left, they
    * are a copy as {@link read} makes it: see {@link View.isPinned}.
    */
-  async view(
-    position: number,
-    length: number,
-    { signal, wait = true }: AsyncOptions & WaitOptions = {},
-  ): Promise<View> {
+  async view(position: number, length: number, options: AsyncOptions & WaitOptions = {}): Promise<View> {
     this.#checkOpen()
     checkNumbers(position, length)
+    checkOptions(options)
+    const { signal, wait = true } = options
+    checkSignal(signal)
     signal?.throwIfAborted()
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
@@ -239,11 +241,13 @@ export class CachedFile implements AsyncDisposable, Disposable {
   /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order, or a chunk could have no bytes. */
   createReadStream(options: StreamOptions = {}): Readable {
     this.#checkOpen()
+    checkOptions(options)
     const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = STREAM_BYTES, signal } = options
     checkCount('start', start, 0)
     if (end !== Number.POSITIVE_INFINITY) checkCount('end', end, 0)
     // Node.js asks for so many bytes at a time, and none are the end.
     checkCount('highWaterMark', highWaterMark, 1)
+    checkSignal(signal)
     if (start > end) throw outOfRange(`start: ${start} is behind the end, ${end}`)
     let position = start
     const read = async (stream: Readable, size: number): Promise<void> => {
@@ -317,6 +321,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { position = 0, length = Math.max(0, this.size - position) } = options
     checkNumbers(position, length)
+    checkSignal(options.signal)
     return this.#file.context.holder.request(this.#file.id, this.path, { ...options, position, length })
   }
 

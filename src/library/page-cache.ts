@@ -4,7 +4,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import { checkAmount, checkCount, checkOptions, outOfRange, wrongValue } from './arguments.ts'
+import { checkAmount, checkCount, checkOptions, checkSignal, outOfRange, wrongType, wrongValue } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -72,7 +72,10 @@ export class PageCache implements AsyncDisposable {
    */
   static attach(mount: string, options: AttachOptions): Promise<PageCache>
   static async attach(to: PageCacheHandle | string, options?: AttachOptions): Promise<PageCache> {
-    return typeof to === 'string' ? await attachToMount(to, options!) : await attachToThread(to)
+    if (typeof to === 'string') return await attachToMount(to, options!)
+    if (typeof to !== 'object' || to === null || to.arena === undefined || to.port === undefined)
+      throw wrongType('what is attached to is a handle of a cache, or the path of a mount')
+    return await attachToThread(to)
   }
 
   /**
@@ -99,9 +102,13 @@ export class PageCache implements AsyncDisposable {
    * Loads all of the files, as far as there is room, and merges their pages with all equal ones that are looked after; whatever {@link MergeOptions.cpu} says, and also where the cache was made
    * without `merge`. Rejects with the system's error of a read, or with the signal's reason; what was merged by then stays so.
    */
-  async merge(files: Iterable<CachedFile>, { signal, onProgress }: MergeNowOptions = {}): Promise<void> {
+  async merge(files: Iterable<CachedFile>, options: MergeNowOptions = {}): Promise<void> {
     this.#checkOpen()
+    checkOptions(options)
+    const { signal, onProgress } = options
+    checkSignal(signal)
     const all = [...files]
+    if (!all.every((file) => file instanceof CachedFile)) throw wrongType('what is merged are files of the cache')
     const totalBytes = all.reduce((sum, { size }) => sum + size, 0)
     let before = 0
     for (const file of all) {
@@ -227,6 +234,7 @@ async function attachToThread(handle: PageCacheHandle): Promise<PageCache> {
 }
 
 async function attachToMount(at: string, options: AttachOptions): Promise<PageCache> {
+  checkOptions(options)
   if ((await loadNative()) === undefined)
     throw notSupported('attach', 'here: there are mounts on Linux only, with koffi')
   const { AttachedMount, reachMount } = await import('./attached/attached-mount.ts')

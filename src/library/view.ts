@@ -59,9 +59,9 @@ export class View implements Disposable {
     return parts.length === 1 ? parts[0]! : Buffer.concat(parts)
   }
 
-  /** Whether no part is a copy. */
+  /** Whether no part is a copy; with `debug: true` all are. */
   get isPinned(): boolean {
-    return !this.#slots.includes(-1)
+    return !this.#isDebug && !this.#slots.includes(-1)
   }
 
   /** Lets go of the bytes. Further calls do nothing. */

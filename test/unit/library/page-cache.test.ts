@@ -63,6 +63,43 @@ test('options that make no sense are refused', async () => {
   await expect(file.advise('foo' as 'normal')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' })
 })
 
+test('options, signals and numbers of another type are refused, wherever they are given', async () => {
+  await using cache = await create()
+  await using file = await cache.open(fileOf(noise(2 * PAGE, 1)), 'r+')
+  const buffer = Buffer.alloc(10)
+  const wrong = (value: unknown) => value as undefined
+  const calls: Record<string, () => unknown> = {
+    'readv null': () => file.readv([buffer], 0, wrong(null)),
+    'view null': () => file.view(0, 1, wrong(null)),
+    'merge null': () => cache.merge([], wrong(null)),
+    'merge of no file': () => cache.merge([wrong({})!]),
+    'attach {}': () => PageCache.attach(wrong({})!),
+    'attach undefined': () => PageCache.attach(undefined!),
+    'bigint position': () => file.read(buffer, { position: wrong(0n)! }),
+    'bigint length': () => file.truncate(wrong(5n)),
+  }
+  for (const options of [null, 'utf8', 5]) calls[`stream ${options}`] = () => file.createReadStream(wrong(options))
+  for (const given of [null, {}, 'x']) {
+    const signal = wrong(given)
+    calls[`read signal ${given}`] = () => file.read(buffer, { position: 0, signal })
+    calls[`view signal ${given}`] = () => file.view(0, 1, { signal })
+    calls[`stream signal ${given}`] = () => file.createReadStream({ signal })
+    calls[`merge signal ${given}`] = () => cache.merge([file], { signal })
+    calls[`exclusive signal ${given}`] = () => file.exclusive({ signal })
+  }
+  const refused = expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
+  for (const [name, call] of Object.entries(calls)) await expect((async () => call())(), name).rejects.toEqual(refused)
+})
+
+test('a view of a cache for debugging is a copy, and says so', async () => {
+  await using cache = await create({ debug: true })
+  await using file = await cache.open(fileOf(noise(3 * PAGE, 1)))
+  for (const length of [10, 2 * PAGE]) {
+    using view = await file.view(0, length)
+    expect(view.isPinned).toBe(false)
+  }
+})
+
 test('caches of more than 31 GiB can be made; without system calls of more than 4 GiB', async () => {
   await using cache = await create({ memory: '32GiB' })
   expect(cache.stats().memoryMax).toBe(32 * 2 ** 30)
