@@ -187,7 +187,9 @@ export class Arena {
 
   /** Gives all memory back. Views that somebody still has show zeros. The keeper's thread, once, when no other uses the arena. */
   destroy(): void {
-    if (this.handle.kind === 'mapped') for (const segment of this.#all()) this.#native?.giveBackMemory(segment)
+    if (this.handle.kind !== 'mapped') return
+    for (const segment of this.#all()) this.#native?.giveBackMemory(segment)
+    for (const { address, bytes } of this.handle.parts) this.#native?.leaveMemory(address, bytes)
   }
 
   /** How many of `frames`, from the one at `index` on, lie side by side in one segment. */

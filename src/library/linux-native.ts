@@ -10,6 +10,7 @@ import {
   forgoHugePages,
   giveBackMemory,
   givesHugePages,
+  leaveMemory,
   takeMemory,
   viewMemory,
 } from '../linux/memory.ts'
@@ -27,6 +28,7 @@ export const linuxNative: Native = {
   viewMemory,
   forgoHugePages,
   giveBackMemory,
+  leaveMemory,
   givesHugePages,
   adviseHugePages,
   close,

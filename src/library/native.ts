@@ -43,6 +43,8 @@ export interface Native {
   forgoHugePages(memory: Uint8Array): void
   /** Whole pages of memory that was taken. */
   giveBackMemory(memory: Uint8Array): void
+  /** All that was taken at an address, and given back. */
+  leaveMemory(address: number, bytes: number): void
   /** A hint: see linux/memory.ts. */
   adviseHugePages(buffer: SharedArrayBuffer): void
   close(fd: number): void

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import koffi from 'koffi'
 import { isKernelOlder } from './kernel-version.ts'
-import { mapNothing, mapZerosAt, unmapFile } from './mapping.ts'
+import { mapNothing, mapNothingAt, mapZerosAt, unmapFile } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
 
 const memfdCreateCall = libc<[name: Pointer, flags: number]>('memfd_create', 'int', ['void*', 'uint'])
@@ -32,6 +32,9 @@ export const HUGE_PAGE_BYTES = 2 ** 21
 /** koffi on Node.js 20 ends the process over a view of 4 GiB. */
 const SEGMENT_BYTES = 2 ** 30
 
+/** By the address of memory that was taken, where its place begins. */
+const places = new Map<number, number>()
+
 /** A descriptor of `bytes` of memory, all zeros and not taken yet. Throws a SystemError. `name` is for /proc/PID/maps. */
 export function createMemory(name: string, bytes: number): number {
   const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC), 'memfd_create')
@@ -59,7 +62,7 @@ export function givesHugePages(): boolean {
 
 /**
  * Takes `bytes` of this process's memory (a multiple of 4096), all zeros and not in use yet: the address, which begins a huge page. All threads reach it, by {@link viewMemory}. Throws a SystemError.
- * It is never taken away: a view that somebody still has would end the process when touched. It costs address space only, once its pages were given back (and with `vm.overcommit_memory=2`, where nothing is
+ * It is never taken away: a view that somebody still has would end the process when touched. After {@link leaveMemory} it costs address space only (and with `vm.overcommit_memory=2`, where nothing is
  * taken that is not there, its size).
  *
  * Anonymous memory: that of a memfd gets no huge pages unless the administrator has asked for them (`shmem_enabled`). With `hugePages` it has them as
@@ -76,9 +79,23 @@ export function takeMemory(bytes: number, hugePages: boolean): number {
     unmapFile(place, bytes + HUGE_PAGE_BYTES)
     throw error
   }
+  places.set(address, place)
   if (hugePages) adviseHugePagesAt(address, bytes)
   else madviseCall(address, bytes, MADV_NOHUGEPAGE)
   return address
+}
+
+/**
+ * Memory that this thread has taken, and given back, is used no more: for who still has a view of it there are zeros. The whole place becomes one untouched mapping without flags of its own, and the
+ * kernel makes one of all such that lie side by side: a process can have some 65,000 (`vm.max_map_count`), and may make and close more caches than that.
+ */
+export function leaveMemory(address: number, bytes: number): void {
+  const place = places.get(address)
+  if (place === undefined) return
+  places.delete(address)
+  const length = bytes + HUGE_PAGE_BYTES
+  // With `vm.overcommit_memory=2` somebody else may take what this gives up first. What can only be read needs nothing.
+  if (mapZerosAt(place, length) < 0) mapNothingAt(place, length)
 }
 
 /** The bytes at an address, in segments of {@link SEGMENT_BYTES} (the last may be shorter). */

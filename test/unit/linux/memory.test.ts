@@ -5,6 +5,7 @@ import {
   giveBackMemory,
   givesHugePages,
   HUGE_PAGE_BYTES,
+  leaveMemory,
   takeMemory,
   viewMemory,
 } from '../../../src/linux/memory.ts'
@@ -63,5 +64,26 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
     if (hugePages && givesHugePages()) expect(splitHugePages()).toBeGreaterThan(splitBefore)
     memory!.fill(8)
     expect(memory!.every((byte) => byte === 8)).toBe(true)
+  }
+})
+
+test('memory that is used no more is zeros for who still has a view, and makes next to no mappings', () => {
+  const bytes = MEBIBYTE
+  const before = mappingsOf('self').length
+  const views: Uint8Array[] = []
+  for (let i = 0; i < 50; i++) {
+    const address = takeMemory(bytes, i % 2 === 1)
+    const [memory] = viewMemory(address, bytes)
+    memory!.fill(7)
+    giveBackMemory(memory!)
+    leaveMemory(address, bytes)
+    // Who does what he must not does not end the process.
+    views.push(memory!)
+  }
+  expect(mappingsOf('self').length - before).toBeLessThan(25)
+  for (const view of views) {
+    expect(view.every((byte) => byte === 0)).toBe(true)
+    view[0] = 1
+    expect(view[0]).toBe(1)
   }
 })
