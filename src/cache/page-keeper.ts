@@ -31,9 +31,6 @@ import { Replicas } from './replicas.ts'
 import { Shadows } from './shadows.ts'
 import { XArray } from './xarray.ts'
 
-/** Frames given up at once where one is needed: the keeper looks at all pins each time. */
-const BATCH_MAX = 32
-
 export interface KeeperCounts {
   /** Frames that hold a page. */
   resident: number
@@ -155,7 +152,7 @@ export class PageKeeper {
     const nodes = this.frames.nodes.nearest(near)
     let frame = this.frames.take(mapping, page, nodes)
     if (frame === NO_FRAME) {
-      this.#reclaim(Math.max(this.frames.excess, Math.min(BATCH_MAX, this.frames.limit >>> 7)), near, false, isKept)
+      this.#reclaim(Math.max(this.frames.excess, this.pinned.batch(this.frames.limit)), near, false, isKept)
       frame = this.frames.take(mapping, page, nodes)
     }
     if (frame !== NO_FRAME) this.#loads.begin(frame)

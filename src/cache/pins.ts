@@ -9,7 +9,7 @@
  *   reader:  store slot := frame    load generation      → changed? let go, look up again
  *   keeper:  store generation + 1   load all slots       → has it? the frame waits
  * ```
- * All four are atomic, so at least one of them sees what the other wrote.
+ * All four are in one order (see {@link PinnedFrames.look}), so at least one of them sees what the other wrote.
  */
 import type { CacheMemory } from './memory.ts'
 
@@ -63,16 +63,39 @@ export class Pins {
   }
 }
 
+/** Looks that one byte tells apart. */
+const LOOKS_MAX = 255
+
+/** Frames that are worth a look, at least, and slots for each of them. */
+const BATCH_MIN = 32
+const SLOTS_PER_FRAME = 128
+/** Of so many frames that the cache may have, one goes with a batch: they could have been found a while longer. */
+const LIMIT_PER_FRAME = 128
+
 /** The keeper's view of all threads' pins. */
 export class PinnedFrames {
   readonly #words: Int32Array
   readonly #pinsPerThread: number
   readonly #attached = new Set<number>()
-  readonly #pinned = new Set<number>()
+  /** By frame: the number of the look that found it pinned last; 0: none. So a look need not clear what those before it have found. */
+  readonly #foundBy: Uint8Array
+  /** Of the last look: its number, and how many slots it went through. */
+  #number = 1
+  #slots = 0
 
   constructor(memory: CacheMemory) {
     this.#words = new Int32Array(memory.pins)
     this.#pinsPerThread = memory.sizes.pinsPerThread
+    this.#foundBy = new Uint8Array(memory.sizes.frames)
+  }
+
+  /**
+   * How many frames to give up at once in a cache of `limit`, where one is needed: each time takes a look at all pins. More where there is more to look at, so that what it costs
+   * for each frame does not grow with the pins (as Michael has it: a scan is due when enough was retired to pay for it).
+   */
+  batch(limit: number): number {
+    const paysForLook = Math.max(BATCH_MIN, Math.floor(this.#slots / SLOTS_PER_FRAME))
+    return Math.min(paysForLook, Math.floor(limit / LIMIT_PER_FRAME))
   }
 
   attach(thread: number): void {
@@ -88,17 +111,26 @@ export class PinnedFrames {
 
   /** Looks at all slots; what {@link has} says is as of now. */
   look(): void {
-    this.#pinned.clear()
+    if (this.#number === LOOKS_MAX) {
+      this.#foundBy.fill(0)
+      this.#number = 0
+    }
+    this.#number++
+    this.#slots = 0
     for (const thread of this.#attached) {
       const at = thread * this.#pinsPerThread
-      for (let i = Atomics.load(this.#words, at + HIGH_WATER); i > HIGH_WATER; i--) {
-        const word = Atomics.load(this.#words, at + i)
-        if (word !== 0) this.#pinned.add(word - 1)
+      // An atomic load, which comes after the keeper's store of a generation; no load that follows it is done before it. So those of the slots can be plain ones, which cost a
+      // fraction, and there may be many.
+      const used = Atomics.load(this.#words, at + HIGH_WATER)
+      for (let i = used; i > HIGH_WATER; i--) {
+        const word = this.#words[at + i]!
+        if (word !== 0) this.#foundBy[word - 1] = this.#number
       }
+      this.#slots += used
     }
   }
 
   has(frame: number): boolean {
-    return this.#pinned.has(frame)
+    return this.#foundBy[frame] === this.#number
   }
 }

@@ -112,8 +112,14 @@ export const CACHE_MUTANTS: readonly Mutant[] = [
   without('a slot that is not looked at', PINS, 'Atomics.store(this.#words, HIGH_WATER, slot)'),
   without('a view that is never let go', PINS, 'Atomics.store(this.#words, slot, 0)'),
   instead('pins of the dead', PINS, 'Atomics.store(this.#words, at + i, 0)', 'void 0'),
-  without('what was pinned earlier', PINS, 'this.#pinned.clear()'),
-  without('a look at the wrong frame', PINS, 'if (word !== 0) this.#pinned.add(word - 1)'),
+  without('what was pinned earlier', PINS, 'this.#number++'),
+  without('a look at the wrong frame', PINS, 'if (word !== 0) this.#foundBy[word - 1] = this.#number'),
+  instead(
+    'pins that are looked at before the generation is stored',
+    PINS,
+    'const used = Atomics.load(this.#words, at + HIGH_WATER)',
+    'const used = this.#words[at + HIGH_WATER]',
+  ),
 
   // ---- frames
   without(

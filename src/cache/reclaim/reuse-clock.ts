@@ -33,6 +33,9 @@
  * does so when it needs a victim, and then it may have to go all round at once.) A page that was hit more than once has several laps, as in
  * S3-FIFO (Yang et al., 2023): where popularity is skewed, that is worth more than exact recency.
  *
+ * **What may not go** (pages that readers have pinned) is in use as long: it becomes hot where it is met, so that the cold list has room for what can go. It is
+ * looked at once a lap, whichever list it lies in, however much of it there is.
+ *
  * **How large the cold list is to be** is ARC's question (Megiddo and Modha, 2003), and Linux's (mm/workingset.c). A page that went from the cold list,
  * and whose distance is within the cache's size, would have been found had the cold list been larger: it grows. A page that
  * went from the hot list, and is wanted again as soon, says the opposite. A step weighs more the rarer evictions of that kind are (as ARC does by its
@@ -80,6 +83,8 @@ const HISTORY = 16
 /** What bounds the time that a miss takes: hot pages taken to the head before a refault is judged, and frames looked at for a victim. */
 const REFRESH_MAX = 64
 const LOOKS_MAX = 256
+/** Of these, in each list, frames that may not go. */
+const KEPT_MAX = 16
 
 export class ReuseClock implements ReclaimPolicy {
   readonly #ages: Ages
@@ -137,17 +142,17 @@ export class ReuseClock implements ReclaimPolicy {
   victim(mayEvict: (frame: number) => boolean): number {
     const lists = this.#lists
     this.#isFilling = false
-    // Of each list, how many were found that may not go: once it has no others, the other list has to give.
+    // Of each list, how many were found that may not go: after some the other list has to give.
     const kept = this.#kept.fill(0)
     for (let looks = 0; looks < LOOKS_MAX; looks++) {
-      const hasCold = kept[COLD]! < lists.size(COLD)
-      const hasHot = kept[HOT]! < lists.size(HOT)
+      const hasCold = lists.size(COLD) > 0 && kept[COLD]! < KEPT_MAX
+      const hasHot = kept[HOT]! < Math.min(lists.size(HOT), KEPT_MAX)
       if (!hasCold && !hasHot) break
       const list = hasCold && (!hasHot || lists.size(COLD) >= Math.floor(this.#coldTarget)) ? COLD : HOT
       const frame = lists.tail(list)
       if (!mayEvict(frame)) {
         kept[list]!++
-        this.#toHead(list, frame)
+        this.#toHead(HOT, frame)
       } else if (list === COLD ? !this.#keepCold(frame) : !this.#keepHot(frame)) return this.#evict(frame, list)
     }
     return this.#anyVictim(mayEvict)
@@ -258,11 +263,29 @@ export class ReuseClock implements ReclaimPolicy {
     return frame
   }
 
-  /** Too many were hit: the first that may go. */
+  /** Too many were hit, or may not go: the first that may. */
   #anyVictim(mayEvict: (frame: number) => boolean): number {
-    for (const list of [COLD, HOT])
-      for (let frame = this.#lists.tail(list); frame >= 0; frame = this.#lists.newer(frame))
-        if (mayEvict(frame)) return this.#evict(frame, list)
-    return -1
+    const frame = this.#firstThatMay(COLD, mayEvict)
+    if (frame >= 0) {
+      this.#passOver(COLD, frame)
+      return this.#evict(frame, COLD)
+    }
+    const hot = this.#firstThatMay(HOT, mayEvict)
+    if (hot < 0) return -1
+    this.#passOver(HOT, hot)
+    this.#passOver(COLD, -1)
+    return this.#evict(hot, HOT)
+  }
+
+  /** The oldest in the list that may go, or -1. */
+  #firstThatMay(list: number, mayEvict: (frame: number) => boolean): number {
+    let frame = this.#lists.tail(list)
+    while (frame >= 0 && !mayEvict(frame)) frame = this.#lists.newer(frame)
+    return frame
+  }
+
+  /** What is older in the list than `frame` may not go. There may be as many as the cache has pages, and the next victim is not to be looked for among them again. */
+  #passOver(list: number, frame: number): void {
+    for (let kept = this.#lists.tail(list); kept !== frame; kept = this.#lists.tail(list)) this.#toHead(HOT, kept)
   }
 }

@@ -3,7 +3,7 @@
  * the model has, whatever happened before and in whatever order loads end.
  */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { PAGE_BYTES } from '../../../src/cache/entry.ts'
 import { NO_FRAME } from '../../../src/cache/frames.ts'
 import { FOUND, Lookup } from '../../../src/cache/lookup.ts'
@@ -253,8 +253,8 @@ test('readers find what the model has and nothing else, in whatever order things
   )
 })
 
-function keeperOf(frames: number, nodes: number) {
-  const memory = allocateMemory({ frames, nodes, mappings: 4, threads: 1, pinsPerThread: 64 })
+function keeperOf(frames: number, nodes: number, pinsPerThread = 64) {
+  const memory = allocateMemory({ frames, nodes, mappings: 4, threads: 1, pinsPerThread })
   const released: number[] = []
   const keeper = new PageKeeper(
     memory,
@@ -308,6 +308,24 @@ test('pages that are pinned stay when the cache shrinks, and their memory goes w
   expect(keeper.frames.used).toBeLessThanOrEqual(16)
   expect(released.length).toBeGreaterThanOrEqual(112)
   keeper.checkInvariants()
+})
+
+test.each([100, 12_000])('what looking at pins costs an eviction does not grow with the pins: %i of them', (count) => {
+  const { memory, keeper, lookup } = keeperOf(16_384, 1000, count + 1)
+  keeper.pinned.attach(0)
+  const look = vi.spyOn(keeper.pinned, 'look')
+  const pins = new Pins(memory, 0)
+  const mapping = keeper.mappings.create()
+  for (let page = 0; page < count; page++) {
+    keeper.publish(keeper.reserve(mapping, page), true)
+    pins.pin(lookup.find(mapping, page))
+  }
+  for (let page = count; page < 40_000; page++) keeper.publish(keeper.reserve(mapping, page), true)
+  const slots = look.mock.calls.length * count
+  expect(keeper.counts.evicted).toBeGreaterThan(20_000)
+  // Before a batch goes, and before its frames are used again; a batch has a frame for 128 slots.
+  expect(slots / keeper.counts.evicted).toBeLessThan(3 * 128)
+  for (let page = 0; page < count; page++) expect(keeper.isCached(mapping, page)).toBe(true)
 })
 
 test('mappings are given out until there are no more, and sizes are exact up to the largest', () => {

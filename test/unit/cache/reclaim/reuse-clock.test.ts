@@ -102,6 +102,30 @@ test('a miss looks at a bounded number of frames, though all were hit', () => {
   expect(looks).toBeLessThan(500)
 })
 
+test.each([
+  { others: 'cold', pinnedAre: 'cold' },
+  { others: 'hot', pinnedAre: 'cold' },
+  { others: 'cold', pinnedAre: 'hot' },
+  { others: 'hot', pinnedAre: 'hot' },
+])('frames that may not go, and are $pinnedAre, are passed over once a lap; others are $others', (made) => {
+  const [frames, pinned] = [20_000, 15_000]
+  const { clock } = clockOf(frames)
+  for (let i = 0; i < frames; i++) {
+    if ((i < pinned ? made.pinnedAre : made.others) === 'cold') clock.insertCold(i)
+    else clock.insert(i, NEVER)
+  }
+  let looks = 0
+  const mayEvict = (frame: number) => {
+    looks++
+    return frame >= pinned
+  }
+  const evicted = 2 * (frames - pinned)
+  for (let i = 0; i < evicted; i++) clock.insertCold(clock.victim(mayEvict))
+  // Some are looked at before the other list has to give.
+  expect(looks).toBeLessThanOrEqual(17 * evicted + 3 * pinned)
+  clock.checkInvariants()
+})
+
 test('nothing to evict: nothing inserted, or nothing that may go', () => {
   const { clock } = clockOf(4)
   expect(clock.victim(ANY)).toBe(-1)
