@@ -4,10 +4,10 @@
  *
  * ```
  *   a sequential reader    |…read…|—wanted—|————— read ahead —————|
- *                                               ▲ marker: who reads here has the next window loaded meanwhile
+ *                                               ▲ marker: who reads from here to a window behind the last has the next one loaded meanwhile
  * ```
  * A reader is sequential while it misses where the last window ended, or at the beginning of the file. Each window is twice as large as the one before.
- * Any other miss loads what is wanted and nothing else.
+ * Any other miss loads what is wanted and nothing else, and a hit further out ends the windows: that is a reader of something else.
  *
  * Pure: one for each open file. Allocates nothing.
  */
@@ -23,7 +23,7 @@ export const WINDOW_MAX = 256
 const WINDOWS_AHEAD = 3
 
 export class Readahead {
-  /** Reading this page or one behind it is the time to load the next window. */
+  /** Reading this page or one behind it is the time to ask {@link reached}. */
   marker = Number.POSITIVE_INFINITY
 
   #advice: Advice = ADVICE.NORMAL
@@ -37,9 +37,7 @@ export class Readahead {
   /** Who reads at random is in no window any more: hits alone, of what was read ahead before, would lead from one to the next for ever. */
   set advice(advice: Advice) {
     this.#advice = advice
-    if (advice !== ADVICE.RANDOM) return
-    this.#size = 0
-    this.marker = Number.POSITIVE_INFINITY
+    if (advice === ADVICE.RANDOM) this.#endWindows()
   }
 
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
@@ -47,10 +45,9 @@ export class Readahead {
     // The reader is faster than storage: this is under way.
     if (page < this.#end && page >= this.#end - WINDOWS_AHEAD * this.#size) return count
     if (this.advice === ADVICE.RANDOM || (this.advice === ADVICE.NORMAL && page !== this.#end && page !== 0)) {
-      this.#size = 0
+      this.#endWindows()
       // Where it would go on, if it were sequential from now on.
       this.#end = page + count
-      this.marker = Number.POSITIVE_INFINITY
       return count
     }
     if (this.advice === ADVICE.SEQUENTIAL) this.#size = WINDOW_MAX
@@ -61,9 +58,16 @@ export class Readahead {
     return pages
   }
 
-  /** The reader has come to the {@link marker}: the window after the one that it is in begins at `ahead`, which is returned, and has {@link window} pages. */
-  reached(): number {
+  /**
+   * The reader has come to the {@link marker} or further, with a read that begins on `page`: the window after the one that it is in begins at `ahead`, which is returned, and has
+   * {@link window} pages. Undefined where it is somewhere else.
+   */
+  reached(page: number): number | undefined {
     const ahead = this.#end
+    if (page >= ahead + this.#size) {
+      this.#endWindows()
+      return undefined
+    }
     this.#size = Math.min(WINDOW_MAX, this.#size * 2)
     this.#end += this.#size
     // While the reader waits for one window, storage is busy with the next.
@@ -74,5 +78,11 @@ export class Readahead {
   /** Pages of the window that was opened last. */
   get window(): number {
     return this.#size
+  }
+
+  /** No hit opens one until the reader is sequential again. */
+  #endWindows(): void {
+    this.#size = 0
+    this.marker = Number.POSITIVE_INFINITY
   }
 }

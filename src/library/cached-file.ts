@@ -144,7 +144,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
       if (done >= count) {
-        this.#file.readAhead(position + count)
+        this.#file.readAhead(position, count)
         return count
       }
       if (done > before) tries = 0

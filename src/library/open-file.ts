@@ -220,13 +220,13 @@ export class OpenFile {
     return wanted > most ? { page, count: most, wanted: most } : { page, count, wanted }
   }
 
-  /** A sequential reader has come to `position`: the next window is loaded while it reads this one. */
-  readAhead(position: number): void {
+  /** `count` bytes at `position` were read. Where a sequential reader has come far enough by that, the next window is loaded while it reads this one. */
+  readAhead(position: number, count: number): void {
     const { readahead } = this
     const { lookup } = this.context.reader
-    if (position < readahead.marker * PAGE_BYTES) return
-    const ahead = readahead.reached()
-    if (ahead * PAGE_BYTES >= lookup.sizeOf(this.layout.mapping)) return
+    if (position + count < readahead.marker * PAGE_BYTES) return
+    const ahead = readahead.reached(Math.floor(position / PAGE_BYTES))
+    if (ahead === undefined || ahead * PAGE_BYTES >= lookup.sizeOf(this.layout.mapping)) return
     // What fails here fails again for whoever asks for it.
     this.context.door.load(this.id, ahead, readahead.window, 0, false).catch(() => {})
   }

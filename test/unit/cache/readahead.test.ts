@@ -28,7 +28,7 @@ test('never loads fewer pages than are wanted, nor more ahead than a window', ()
           // Within what is loaded, or just behind it: so the next window begins where this one ends.
           expect(readahead.marker).toBeLessThanOrEqual(page + pages)
           if (reaches) {
-            expect(readahead.reached()).toBe(page + pages)
+            expect(readahead.reached(page)).toBe(page + pages)
             expect(readahead.window).toBeGreaterThan(0)
             expect(readahead.window).toBeLessThanOrEqual(WINDOW_MAX)
           }
@@ -53,7 +53,7 @@ test('windows ahead follow one another without gaps', () => {
   const readahead = new Readahead()
   let end = readahead.missed(0, 1)
   for (let i = 0; i < 12; i++) {
-    expect(readahead.reached()).toBe(end)
+    expect(readahead.reached(end - 1)).toBe(end)
     end += readahead.window
     expect(readahead.marker).toBeGreaterThanOrEqual(end - 2 * readahead.window)
     expect(readahead.marker).toBeLessThan(end)
@@ -65,13 +65,23 @@ test('a reader that has caught up with what is read ahead for it goes on being s
   const readahead = new Readahead()
   let end = readahead.missed(0, 1)
   for (let i = 0; i < 10; i++) {
-    readahead.reached()
+    readahead.reached(end - 1)
     // The first page of the window is still being read.
     expect(readahead.missed(end, 2)).toBe(2)
     end += readahead.window
   }
   expect(readahead.window).toBe(WINDOW_MAX)
   expect(readahead.missed(end, 1)).toBe(WINDOW_MAX)
+})
+
+test('a hit beyond the next window ends it: the reader is somewhere else', () => {
+  const readahead = new Readahead()
+  const end = readahead.missed(0, 1)
+  expect(readahead.reached(end + readahead.window)).toBeUndefined()
+  expect(readahead.marker).toBe(Number.POSITIVE_INFINITY)
+  // Where it was it can go on.
+  expect(readahead.missed(end, 1)).toBe(4)
+  expect(readahead.reached(end + 7)).toBe(end + 4)
 })
 
 test('a random reader gets what it wants; when it goes on from there it is sequential', () => {
@@ -91,7 +101,7 @@ test('advice: sequential reads a whole window at once, random never reads ahead'
 test('who is in a window and says that reads are at random from now on has nothing more read ahead', () => {
   const readahead = new Readahead()
   readahead.missed(0, 1)
-  readahead.reached()
+  readahead.reached(2)
   readahead.advice = ADVICE.RANDOM
   expect(readahead.marker).toBe(Number.POSITIVE_INFINITY)
   expect(readahead.missed(3, 1)).toBe(1)

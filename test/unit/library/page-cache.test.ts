@@ -559,6 +559,22 @@ test('readv fills one buffer after the other and stops at the end', async () => 
   }
 })
 
+test('hits far out read nothing ahead, though the first page was missed a moment ago', async () => {
+  await using cache = await create({ memory: '16MiB' })
+  await using file = await cache.open(fileOf(noise(8 * MEBIBYTE, 12)))
+  const buffer = Buffer.alloc(PAGE)
+  const read = (page: number) => file.read(buffer, { position: page * PAGE })
+  const out = Array.from({ length: 30 }, (_, i) => 700 + 40 * i)
+  for (const page of out) await read(page)
+  await read(0)
+  const { bytesLoaded } = cache.stats()
+  for (const page of out) {
+    await read(page)
+    await new Promise(setImmediate)
+  }
+  expect(cache.stats().bytesLoaded).toBe(bytesLoaded)
+})
+
 test('advice: willneed of what does not fit ends where there is no more room, and takes none of what is in use', async () => {
   await using cache = await create({ memory: '1MiB' })
   await using hot = await cache.open(fileOf(noise(100 * PAGE, 8)))
