@@ -22,6 +22,9 @@ export const WINDOW_MAX = 256
 /** Windows that may be under way, the one that the reader is in included. */
 const WINDOWS_AHEAD = 3
 
+/** Of so many pages that the cache may have, a window is one at most: else what is read ahead would take the place of what was, before the reader has come to it. */
+const PAGES_PER_WINDOW_PAGE = 16
+
 export class Readahead {
   /** Reading this page or one behind it is the time to ask {@link reached}. */
   marker = Number.POSITIVE_INFINITY
@@ -29,6 +32,7 @@ export class Readahead {
   #advice: Advice = ADVICE.NORMAL
   #end = 0
   #size = 0
+  #sizeMax = WINDOW_MAX
 
   get advice(): Advice {
     return this.#advice
@@ -38,6 +42,11 @@ export class Readahead {
   set advice(advice: Advice) {
     this.#advice = advice
     if (advice === ADVICE.RANDOM) this.#endWindows()
+  }
+
+  /** The cache may have `pages` now: see {@link PAGES_PER_WINDOW_PAGE}. */
+  fit(pages: number): void {
+    this.#sizeMax = Math.max(1, Math.min(WINDOW_MAX, Math.floor(pages / PAGES_PER_WINDOW_PAGE)))
   }
 
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */
@@ -50,8 +59,8 @@ export class Readahead {
       this.#end = page + count
       return count
     }
-    if (this.advice === ADVICE.SEQUENTIAL) this.#size = WINDOW_MAX
-    else this.#size = Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, this.#size * 2, count * 2))
+    if (this.advice === ADVICE.SEQUENTIAL) this.#size = this.#sizeMax
+    else this.#size = Math.min(this.#sizeMax, Math.max(WINDOW_MIN, this.#size * 2, count * 2))
     const pages = Math.max(count, this.#size)
     this.#end = page + pages
     this.marker = this.#end - (this.#size >>> 1)
@@ -68,7 +77,7 @@ export class Readahead {
       this.#endWindows()
       return undefined
     }
-    this.#size = Math.min(WINDOW_MAX, this.#size * 2)
+    this.#size = Math.min(this.#sizeMax, this.#size * 2)
     this.#end += this.#size
     // While the reader waits for one window, storage is busy with the next.
     this.marker = this.#end - (WINDOWS_AHEAD - 1) * this.#size

@@ -216,6 +216,7 @@ export class OpenFile {
     // The length may be anything, the file's end is not.
     const end = position + this.context.reader.clip(this.layout, position, length)
     const wanted = Math.max(0, Math.ceil(end / PAGE_BYTES) - page)
+    this.readahead.fit(this.context.reader.lookup.framesLimit)
     const count = isFirst ? this.readahead.missed(page, wanted) : wanted
     return wanted > most ? { page, count: most, wanted: most } : { page, count, wanted }
   }
@@ -225,6 +226,7 @@ export class OpenFile {
     const { readahead } = this
     const { lookup } = this.context.reader
     if (position + count < readahead.marker * PAGE_BYTES) return
+    readahead.fit(lookup.framesLimit)
     const ahead = readahead.reached(Math.floor(position / PAGE_BYTES))
     if (ahead === undefined || ahead * PAGE_BYTES >= lookup.sizeOf(this.layout.mapping)) return
     // What fails here fails again for whoever asks for it.

@@ -84,6 +84,25 @@ test('a hit beyond the next window ends it: the reader is somewhere else', () =>
   expect(readahead.reached(end + 7)).toBe(end + 4)
 })
 
+test('a window is a small part of what the cache may have', () => {
+  const readahead = new Readahead()
+  readahead.fit(160)
+  expect(readahead.missed(0, 1)).toBe(4)
+  const ahead = Array.from({ length: 4 }, () => [readahead.reached(readahead.marker), readahead.window])
+  expect(ahead).toEqual([
+    [4, 8],
+    [12, 10],
+    [22, 10],
+    [32, 10],
+  ])
+  readahead.advice = ADVICE.SEQUENTIAL
+  expect(readahead.missed(1000, 1)).toBe(10)
+  readahead.fit(5)
+  expect(readahead.missed(2000, 1)).toBe(1)
+  // What is wanted is wanted.
+  expect(readahead.missed(3000, 20)).toBe(20)
+})
+
 test('a random reader gets what it wants; when it goes on from there it is sequential', () => {
   const readahead = new Readahead()
   expect([readahead.missed(77, 2), readahead.missed(900, 1), readahead.missed(5, 3)]).toEqual([2, 1, 3])

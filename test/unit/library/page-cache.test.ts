@@ -575,6 +575,14 @@ test('hits far out read nothing ahead, though the first page was missed a moment
   expect(cache.stats().bytesLoaded).toBe(bytesLoaded)
 })
 
+test.each(['256KiB', '1MiB'])('a sequential reader of a cache of %s has each page read once', async (memory) => {
+  await using cache = await create({ memory })
+  await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 13)))
+  const buffer = Buffer.alloc(PAGE)
+  for (let page = 0; page < 1024; page++) file.readSync(buffer, { position: page * PAGE })
+  expect(cache.stats().bytesLoaded / (4 * MEBIBYTE)).toBeLessThan(1.1)
+})
+
 test('advice: willneed of what does not fit ends where there is no more room, and takes none of what is in use', async () => {
   await using cache = await create({ memory: '1MiB' })
   await using hot = await cache.open(fileOf(noise(100 * PAGE, 8)))
