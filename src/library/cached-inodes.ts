@@ -14,8 +14,11 @@ import { FileLayouts } from './file-layouts.ts'
 import type { HomeSources } from './home-sources.ts'
 import type { DaxDevice, Native } from './native.ts'
 
-/** Inodes remembered that nobody has open. */
-const IDLE_MAX = 1024
+/** Inodes remembered that nobody has open: half of the mappings, so that files that are opened, and homes, get one at once. */
+const IDLE_MAX = 8192
+
+/** Of these, those that have homes, each of which is a descriptor, and blocks on disk. */
+const IDLE_WITH_HOMES_MAX = 1024
 
 /** What inodes are served with. */
 export interface InodeSources {
@@ -42,6 +45,8 @@ export class CachedInodes {
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
   #idle = 0
+  /** Idle, and served by homes when they were closed; the one that was closed last at the end. */
+  readonly #idleWithHomes = new Set<CachedInode>()
 
   /** `onShrunk` is told of an inode whose file is shorter than was known. */
   constructor(pages: PageKeeper, sources: InodeSources, onShrunk: (inode: CachedInode) => void) {
@@ -77,6 +82,7 @@ export class CachedInodes {
       else unattend?.()
       if (inode.uses++ === 0) {
         this.#idle--
+        this.#idleWithHomes.delete(inode)
         inode.path = path
         inode.fd = fd
         keep = true
@@ -127,7 +133,10 @@ export class CachedInodes {
     this.#inodes.set(inode.key, inode)
     this.#idle++
     inode.closedAtMs = Date.now()
+    if (inode.homes.length > 0) this.#idleWithHomes.add(inode)
+    const [oldestWithHomes] = this.#idleWithHomes
     if (inode.window !== undefined) this.#forget(inode)
+    else if (this.#idleWithHomes.size > IDLE_WITH_HOMES_MAX) this.#forget(oldestWithHomes!)
     else if (this.#idle > IDLE_MAX) this.#forgetOldest()
   }
 
@@ -141,6 +150,7 @@ export class CachedInodes {
     for (const inode of this.#inodes.values()) {
       if (inode.uses > 0 || inode.homes.length === 0 || inode.closedAtMs > sinceMs) continue
       this.#layouts.serveAlone(inode)
+      this.#idleWithHomes.delete(inode)
       inode.recheckAtMs = 0
     }
   }
@@ -202,6 +212,7 @@ export class CachedInodes {
 
   #forget(inode: CachedInode): void {
     this.#inodes.delete(inode.key)
+    this.#idleWithHomes.delete(inode)
     this.#idle--
     this.#homes?.release(inode.homes)
     this.pages.deleteMapping(inode.mapping)

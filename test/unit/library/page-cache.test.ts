@@ -643,12 +643,30 @@ test('handles are given to so many threads and no more', async () => {
   for (const { port } of handles) port.close()
 })
 
+test('pages of files that have been closed stay, of thousands of files', async () => {
+  await using cache = await create({ memory: '16MiB', direct: false, share: false })
+  const files = Array.from({ length: 1500 }, (_, i) => fileOf(Buffer.alloc(100, `file ${i}.`)))
+  const buffer = Buffer.alloc(100)
+  const readAll = () => {
+    for (const path of files) {
+      using file = cache.openSync(path)
+      file.readSync(buffer, { position: 0 })
+    }
+    return cache.stats().bytesLoaded
+  }
+  // Of a file that was changed just now nothing is kept.
+  const later = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 60_000)
+  expect(readAll()).toBe(1500 * 100)
+  expect(readAll()).toBe(1500 * 100)
+  later.mockRestore()
+})
+
 test('files come and go by the thousand: the numbers of mappings go round, and hits are hits', async () => {
   await using cache = await create({ direct: false, share: false })
   const content = (i: number) => Buffer.alloc(100, `file ${i}.`)
-  const files = Array.from({ length: 1100 }, (_, i) => fileOf(content(i)))
+  const files = Array.from({ length: 8300 }, (_, i) => fileOf(content(i)))
   const buffer = Buffer.alloc(100)
-  // 16,384 numbers, of which at most 1024 are remembered.
+  // 16,384 numbers, of which at most 8,192 are remembered for files that are closed.
   for (let i = 0; i < 17_000; i++) {
     const n = i % files.length
     using file = cache.openSync(files[n]!)
