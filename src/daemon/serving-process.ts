@@ -86,6 +86,12 @@ function tell(message: FromServing, then?: () => void): void {
   process.send(message, undefined, undefined, () => then?.())
 }
 
+// Node's own way to end a process waits for its threads, and workers that receive from the kernel would keep it, with nobody left to serve them: all who use the mount would wait for ever.
+// Rejections that nobody handles come here, too.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`samepage: the mount is given up: ${error instanceof Error ? error.stack : String(error)}\n`)
+  exitNow(1)
+})
 // The terminal's Ctrl-C reaches the whole group: ending is the supervisor's decision, who unmounts first.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 // Without its supervisor nobody would unmount: give up, so that clients get errors instead of waiting.

@@ -1,6 +1,6 @@
 /**
  * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first client on that connects for them, one for grants, from the first lease that is waited for on, one for those. A worker that dies is replaced, and the request that it had in
- * hand is answered with EIO, so no client waits for ever; a watcher is, too. Where one after the other dies, the process does, and all get an error.
+ * hand is answered with EIO, so no client waits for ever; watcher, placer and monitor are, too. Where one after the other dies, or one whose work nobody can take over, the process does, and all get an error.
  */
 import path from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -74,12 +74,13 @@ export class Threads {
     this.#requests = Array.from({ length: this.#crew.size }, () => new SharedArrayBuffer(bytes))
     const notifierStart: NotifierStart = { fuseFd }
     this.#notifier = startThread('notifier', notifierStart)
+    // What it had still to tell the kernel is lost, which would go on showing old content.
+    onDeath(this.#notifier, (failure) => giveUp('the notifier', failure))
     if (watchFd >= 0) this.#startWatcher(false)
     for (let w = 0; w < this.#crew.size; w++) this.#start(w)
     this.#crew.callAnyIn()
     if (placing !== undefined) this.#startPlacer(placing)
-    const monitorStart: MonitorStart = { crew: shared.crew, ...monitor }
-    startThread('monitor', monitorStart)
+    this.#startMonitor({ crew: shared.crew, ...monitor })
   }
 
   /** Threads that died so far. */
@@ -152,10 +153,7 @@ export class Threads {
       this.#crew.heard()
       this.#events.message(message)
     })
-    onDeath(thread, (failure) => {
-      process.stderr.write(`samepage: ${name} died: the mount is given up: ${String(failure)}\n`)
-      exitNow(1)
-    })
+    onDeath(thread, (failure) => giveUp(name, failure))
     this.#events.started((message) => thread.postMessage(message))
   }
 
@@ -212,6 +210,14 @@ export class Threads {
     })
   }
 
+  #startMonitor(start: MonitorStart): void {
+    onDeath(startThread('monitor', start), (failure) => {
+      this.#countDeath(failure)
+      this.#startMonitor(start)
+      this.#events.died('the monitor', failure)
+    })
+  }
+
   #countDeath(failure: unknown): void {
     this.#restarts++
     this.#deaths.push(performance.now())
@@ -234,6 +240,11 @@ export class Threads {
     if (this.#crew.workersIn === 0) this.#crew.callAnyIn()
     this.#events.died(`worker ${w}`, failure)
   }
+}
+
+function giveUp(name: string, failure: unknown): never {
+  process.stderr.write(`samepage: ${name} died: the mount is given up: ${String(failure)}\n`)
+  exitNow(1)
 }
 
 /** Calls `then` when the thread has ended as it should not have. */

@@ -229,6 +229,42 @@ describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3
   })
 })
 
+describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'other threads that die', () => {
+  async function withKilled(thread: string, use: (mount: Mounted, client: Client) => Promise<void>): Promise<void> {
+    await using filesystem = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+    fs.writeFileSync(`${filesystem.path}/file`, 'content')
+    const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}`, KILL_THREADS: thread }
+    await using mount = await mounted(filesystem.path, { flags: { timeout: 0 }, env, maySuffer: true })
+    await using client = startClient()
+    await client.run('f = os.open(path, os.O_RDONLY)', { path: `${mount.path}/file` })
+    process.kill((await mount.status()).pid, 'SIGUSR2')
+    await use(mount, client)
+  }
+
+  for (const [thread, said] of [
+    ['main', 'the mount is given up: Error: killed'],
+    ['samepage-notifier', 'the notifier died: the mount is given up'],
+  ] as const)
+    test(`${thread}: nobody can do what it did, so the mount is given up, and nobody waits for ever`, async () => {
+      await withKilled(thread, async (mount, client) => {
+        expect(await Promise.race([mount.ended, sleep(10_000, 'hangs', { ref: false })])).toBe(1)
+        expect(mount.stderr).toContain(said)
+        expect(fs.readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(mount.path)
+        expect(await client.value('os.listdir(path)', { path: mount.path })).toEqual([])
+      })
+    })
+
+  test('the monitor is replaced: more workers are called in as before', async () => {
+    await withKilled('samepage-monitor', async (mount, client) => {
+      await eventually(async () => expect((await mount.status()).workers.restarts).toBe(1))
+      expect(mount.stderr).toContain('the monitor died and was replaced')
+      expect(await client.value('open(path).read()', { path: `${mount.path}/file` })).toBe('content')
+      await client.run('os.close(f)')
+      expect(await mount.unmount()).toBe(0)
+    })
+  })
+})
+
 /** How the device fails: XFS loses its end, btrfs finds other bytes than it wrote. `page` is what lies there. */
 const FAIL = {
   xfs: (image: string, page: Buffer) => fs.truncateSync(image, placeOf(image, page)),

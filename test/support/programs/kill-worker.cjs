@@ -1,5 +1,5 @@
 // Loaded into the serving process by NODE_OPTIONS: SIGUSR2 ends every worker thread that is in a request or may take one, or those that
-// KILL_THREADS names, as running out of memory would. The program itself has nothing for that. A worker that has received a request while there is
+// KILL_THREADS names, as running out of memory would; `main` is the process's own, in which something is thrown. The program itself has nothing for that. A worker that has received a request while there is
 // a file KILL_RECEIVING ends before it has said so.
 const { isMainThread } = require('node:worker_threads')
 const { syncBuiltinESMExports } = require('node:module')
@@ -16,6 +16,7 @@ if (isMainThread && process.argv[1]?.endsWith('serving-process.js')) {
   }
   syncBuiltinESMExports()
   process.on('SIGUSR2', () => {
+    if (name === 'main') throw new Error('killed')
     for (const worker of workers.splice(0)) worker.terminate()
   })
 }
