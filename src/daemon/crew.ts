@@ -10,7 +10,8 @@
  * header  in          workers that receive or are busy            asleep    1: the monitor sleeps
  *         asked       messages to the keeper, by workers          heard     messages that the keeper has taken
  * record: 8 words per worker
- *   state      PARKED → RECEIVING → BUSY → RECEIVING …             written by the worker; PARKED → RECEIVING by the monitor
+ *   state      PARKED → RECEIVING → BUSY → RECEIVING …             written by the worker; PARKED → RECEIVING by the monitor;
+ *              any → GONE: died, and nobody takes its place        by the keeper
  *   served     requests served, modulo 2^32                        the worker
  *   unique low/high                                                of another state than BUSY: the request that was answered last
  * ```
@@ -188,10 +189,10 @@ export class Crew {
     return isLast && state !== WORKER_STATE.BUSY ? undefined : [uniqueLow, uniqueHigh]
   }
 
-  /** Worker `w` is no more; its number can be given to another, who starts parked. */
-  bury(w: number): void {
-    const at = this.#at(w)
-    if (Atomics.exchange(this.#words, at + STATE, WORKER_STATE.PARKED) !== WORKER_STATE.PARKED)
+  /** Worker `w` is no more; its number can be given to another, who starts parked, unless it is `gone` for good. */
+  bury(w: number, gone = false): void {
+    const state = gone ? WORKER_STATE.GONE : WORKER_STATE.PARKED
+    if (Atomics.exchange(this.#words, this.#at(w) + STATE, state) !== WORKER_STATE.PARKED)
       Atomics.sub(this.#words, IN, 1)
   }
 

@@ -54,6 +54,7 @@ let progressAt = 0
 for (;;) {
   let receiving = 0
   let parked = 0
+  let gone = 0
   let stuck = 0
   let busy = 0
   for (let w = 0; w < crew.size; w++) {
@@ -61,6 +62,7 @@ for (;;) {
     const served = crew.served(w)
     if (state === WORKER_STATE.RECEIVING) receiving++
     else if (state === WORKER_STATE.PARKED) parked++
+    else if (state === WORKER_STATE.GONE) gone++
     else {
       busy++
       if (served === servedBefore[w]) stuck++
@@ -76,7 +78,7 @@ for (;;) {
     loaded = 0
   }
   uneasy = stuck > 0 || crew.workersIn > 1 ? UNEASY_TICKS : Math.max(0, uneasy - 1)
-  watch(stuck === crew.size && parked === 0)
+  watch(stuck === crew.size - gone && parked === 0)
   crew.sleep(uneasy > 0 ? TICK_MS : CALM_TICK_MS, quiet >= QUIET_TICKS)
   if (quiet >= QUIET_TICKS) quiet = QUIET_TICKS - 1
 }

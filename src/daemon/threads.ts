@@ -1,6 +1,6 @@
 /**
  * The threads of the serving process: workers, monitor, notifier, watcher, and, from the first client on that connects for them, one for grants, from the first lease that is waited for on, one for those. A worker that dies is replaced, and the request that it had in
- * hand is answered with EIO, so no client waits for ever; watcher, placer and monitor are, too. Where one after the other dies, or one whose work nobody can take over, the process does, and all get an error.
+ * hand is answered with EIO, so no client waits for ever; watcher, placer and monitor are, too. Where another version of the program has been installed meanwhile, no thread is started any more. Where one after the other dies, or one whose work nobody can take over, the process does, and all get an error.
  */
 import path from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -12,6 +12,7 @@ import { cloneFuseDevice, write } from '../linux/fuse-device.ts'
 import { exitNow } from '../linux/native.ts'
 import { Crew } from './crew.ts'
 import type { GrantsStart } from './grants/grants-thread.ts'
+import { InstalledCode } from './installed-code.ts'
 import type { LeaseThreadStart, ToLeaseThread } from './leases/lease-thread.ts'
 import type { MonitorStart } from './monitor.ts'
 import type { PlacerStart } from './near/placer.ts'
@@ -40,6 +41,9 @@ export class Threads {
   readonly #fuseFd: number
   readonly #events: ThreadEvents
   readonly #crew: Crew
+  readonly #code = new InstalledCode()
+  /** Threads of which it has been said that they are not started. */
+  readonly #notStarted = new Set<string>()
   readonly #notifier: Worker
   readonly #workers: Worker[] = []
   /** What the watcher reads from, or -1: there is none. */
@@ -101,10 +105,11 @@ export class Threads {
   }
 
   /**
-   * Starts the grants' thread, which serves who connects to `listening`. Returns a port for questions to it. It is not replaced: who waits at it would wait
+   * Starts the grants' thread, which serves who connects to `listening`. Returns a port for questions to it, or undefined where it cannot be started any more. It is not replaced: who waits at it would wait
    * for ever, so with it the process ends.
    */
-  startGrants(listening: number, device: string): MessagePort {
+  startGrants(listening: number, device: string): MessagePort | undefined {
+    if (!this.#mayStart('the grants’ thread')) return undefined
     const { port1, port2 } = new MessageChannel()
     const start: GrantsStart = {
       worker: this.#crew.size,
@@ -121,8 +126,13 @@ export class Threads {
     return port1
   }
 
-  /** A request waits for a lease that somebody has below. */
+  /** A request waits for a lease that somebody has below. Where nobody can wait with it, its client is told to try again. */
   waitForLease(fuseFd: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#leases === undefined && !this.#mayStart('the leases’ thread')) {
+      const [, , uniqueLow, uniqueHigh] = new Uint32Array(bytes.buffer, 0, 4)
+      answerError(fuseFd, uniqueLow!, uniqueHigh!, ERRNO.EAGAIN)
+      return
+    }
     this.#leases ??= this.#startLeases()
     this.#leases.port.postMessage({ type: 'request', fuseFd, bytes } satisfies ToLeaseThread, [bytes.buffer])
   }
@@ -190,11 +200,29 @@ export class Threads {
     this.#workers[w] = thread
   }
 
+  /** Whether a thread may be started by now; says why where it may not. */
+  #mayStart(name: string): boolean {
+    if (!this.#code.isReplaced) return true
+    if (!this.#notStarted.has(name))
+      process.stderr.write(
+        `samepage: ${name} is not started: the program’s files have been replaced since the mount was made: unmount, and mount again\n`,
+      )
+    this.#notStarted.add(name)
+    return false
+  }
+
+  /** Of a thread that has died and that the mount cannot be without. */
+  #mustStart(name: string, failure: unknown): void {
+    if (!this.#mayStart(name)) giveUp(name, failure)
+  }
+
   #startWatcher(replaces: boolean): void {
     const start: WatcherStart = { fuseFd: this.#fuseFd, watchFd: this.#watchFd, shared: this.#shared, replaces }
     const watcher = startThread('watcher', start)
     onDeath(watcher, (failure) => {
       this.#countDeath(failure)
+      // Nobody would hear of changes below.
+      this.#mustStart('the watcher', failure)
       this.#startWatcher(true)
       this.#events.died('the watcher', failure)
     })
@@ -205,6 +233,7 @@ export class Threads {
   #startPlacer(start: PlacerStart): void {
     onDeath(startThread('near/placer', start), (failure) => {
       this.#countDeath(failure)
+      if (!this.#mayStart('the placer')) return
       this.#startPlacer(start)
       this.#events.died('the placer', failure)
     })
@@ -213,6 +242,8 @@ export class Threads {
   #startMonitor(start: MonitorStart): void {
     onDeath(startThread('monitor', start), (failure) => {
       this.#countDeath(failure)
+      // One slow request would hold up all others, and nobody would see it.
+      this.#mustStart('the monitor', failure)
       this.#startMonitor(start)
       this.#events.died('the monitor', failure)
     })
@@ -230,16 +261,22 @@ export class Threads {
   #replace(w: number, failure: unknown): void {
     this.#countDeath(failure)
     const abandoned = this.#crew.abandonedBy(w, new Request(this.#requests[w]!))
-    this.#crew.bury(w)
-    if (abandoned !== undefined) {
-      const reply = new Reply(64)
-      write(this.#descriptors[w]!, reply.bytes, reply.finish(abandoned[0], abandoned[1], -ERRNO.EIO, 0))
+    const isReplaced = this.#mayStart(`worker ${w}`)
+    this.#crew.bury(w, !isReplaced)
+    if (abandoned !== undefined) answerError(this.#descriptors[w]!, ...abandoned, ERRNO.EIO)
+    if (isReplaced) {
+      this.#start(w)
+      this.#events.started((message) => this.#workers[w]?.postMessage(message))
+      this.#events.died(`worker ${w}`, failure)
     }
-    this.#start(w)
-    this.#events.started((message) => this.#workers[w]?.postMessage(message))
-    if (this.#crew.workersIn === 0) this.#crew.callAnyIn()
-    this.#events.died(`worker ${w}`, failure)
+    // The others go on, if there are any.
+    if (this.#crew.workersIn === 0 && !this.#crew.callAnyIn()) giveUp(`worker ${w}`, failure)
   }
+}
+
+function answerError(fuseFd: number, uniqueLow: number, uniqueHigh: number, errno: number): void {
+  const reply = new Reply(64)
+  write(fuseFd, reply.bytes, reply.finish(uniqueLow, uniqueHigh, -errno, 0))
 }
 
 function giveUp(name: string, failure: unknown): never {

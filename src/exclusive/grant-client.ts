@@ -17,7 +17,8 @@ export class GrantError extends Error {
 }
 
 const ENDED = 'the mount has ended, and with it all of its grants'
-const REFUSED = 'the mount takes no more connections of this user, or has ended'
+const REFUSED =
+  'the mount takes no more connections of this user, has ended, or cannot start what answers them any more: see its log'
 
 /** A file that this process has open in the mount; for grants: for reading and writing. */
 export interface OpenFile {

@@ -57,6 +57,8 @@ export interface MountOptions {
   env?: NodeJS.ProcessEnv
   /** Put before the program, e.g. `['prlimit', '--nofile=1024:1024']`. */
   wrapper?: string[]
+  /** Another build's `cli/main.js`. */
+  program?: string
   /** The test expects the mount to complain, or not to end in order: the disposal then does not throw for that. */
   maySuffer?: true
 }
@@ -72,7 +74,7 @@ export async function mounted(source: string, options: MountOptions = {}): Promi
   const argv = [
     ...(options.wrapper ?? []),
     process.execPath,
-    PROGRAM,
+    options.program ?? PROGRAM,
     'mount',
     ...argumentsOf(options.flags),
     ...(options.args ?? []),

@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { grantSocket } from '../../exclusive/mounts.ts'
 import { SystemError } from '../../linux/errors.ts'
+import { close } from '../../linux/file.ts'
 import { listenUnix, readable } from '../../linux/unix-socket.ts'
 import { makeRuntimeDirectory } from '../control-socket.ts'
 import type { Threads } from '../threads.ts'
@@ -30,7 +31,9 @@ export class GrantsDoor {
     this.#ino = fs.statSync(this.#socket).ino
     void readable([listening]).then(() => {
       this.#control = threads.startGrants(listening, device)
-      this.#control.on('message', ({ report }: FromGrants) => this.#answers.shift()?.(report))
+      // Whoever asks is refused.
+      if (this.#control === undefined) close(listening)
+      this.#control?.on('message', ({ report }: FromGrants) => this.#answers.shift()?.(report))
     })
   }
 

@@ -5,7 +5,7 @@ import { Crew, WORKER_STATE } from '../../../src/daemon/crew.ts'
 import { hammer, testSeed } from '../../support/hammer.ts'
 import { describeWith } from '../../support/requires.ts'
 
-const { PARKED, RECEIVING, BUSY } = WORKER_STATE
+const { PARKED, RECEIVING, BUSY, GONE } = WORKER_STATE
 const newCrew = (size: number) => new Crew(Crew.allocate(size))
 const states = (crew: Crew) => Array.from({ length: crew.size }, (_, w) => crew.state(w))
 
@@ -76,6 +76,9 @@ describe('rules', () => {
     // One that was parked was not in.
     crew.bury(0)
     expect(crew.workersIn).toBe(1)
+    // Nobody takes its place.
+    crew.bury(1, true)
+    expect([crew.workersIn, states(crew), crew.callIn(1)]).toEqual([0, [PARKED, GONE], false])
   })
 
   test('the monitor does not fall asleep over a request that began just before', () => {
