@@ -13,7 +13,7 @@ import { btrfsGeneration } from '../linux/btrfs.ts'
 import { cloneFileAsync, openUnnamedAsync } from '../linux/clone.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { closeAsync, O_RDONLY, reopen } from '../linux/file.ts'
-import { addXflags, FS_XFLAG } from '../linux/file-attributes.ts'
+import { addXflagsAsync, FS_XFLAG } from '../linux/file-attributes.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../linux/handle.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { cString } from '../linux/native.ts'
@@ -22,6 +22,7 @@ import { ExtentList } from '../storage/extents.ts'
 import { type Filesystem, identifyFilesystem, whyFileUntrusted } from '../storage/filesystem.ts'
 import { readExtentsAsync } from '../storage/read-extents.ts'
 import type { HomeStorage, SourceFile, Stamp } from './home-storage.ts'
+import { UnnamedFiles } from './linux-unnamed-files.ts'
 
 /** A file of the source, open. `fileSystem` is a {@link Filesystem.identity}. */
 export interface LinuxFile extends SourceFile {
@@ -47,10 +48,14 @@ export interface HomePlace {
 
 /** For the owner only, and for reading: the mode of a home. */
 const HOME_MODE = 0o400
+/** Longer than most journals take when they are being written; after that a file is served without a home. */
+const PATIENCE_MS = 1000
 
 /** Descriptors stay the caller's; those of homes belong to the storage from createHome to dropHome. Context: one thread. */
 export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
   readonly #places = new Map<string, HomePlace>()
+  /** By the identity of the file system. */
+  readonly #unnamed = new Map<string, UnnamedFiles>()
   readonly #stat = new Statx()
 
   constructor(...places: HomePlace[]) {
@@ -59,7 +64,11 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
 
   /** Homes of a file system are made in the place that was added last. */
   addPlace(place: HomePlace): void {
-    this.#places.set(place.filesystem.identity, place)
+    const { identity } = place.filesystem
+    this.#places.set(identity, place)
+    if (this.#unnamed.has(identity)) return
+    const open = () => openUnnamedHome(this.#places.get(identity))
+    this.#unnamed.set(identity, new UnnamedFiles({ open, close: closeAsync, patienceMs: PATIENCE_MS }))
   }
 
   /** Nothing is asked of its files, and no home is made there, from now on. */
@@ -85,10 +94,8 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
   async createHome(file: LinuxFile): Promise<LinuxHome> {
     const place = this.#trustedPlace(file)
     if (place.filesystem.isFrozen) return openFrozen(file.fd, place)
-    const writableFd = await openUnnamedAsync(place.directoryFd, HOME_MODE)
+    const writableFd = await this.#unnamed.get(file.fileSystem)!.make()
     try {
-      // What makes addresses a proof on XFS is that homes stay where they are; xfs_fsr finds unnamed files, too.
-      if (place.filesystem.kind === 'xfs') throwIfNegative(addXflags(writableFd, FS_XFLAG.NODEFRAG), 'ioctl FSSETXATTR')
       await cloneFileAsync(writableFd, file.fd)
       return openProtected(writableFd, place)
     } finally {
@@ -114,6 +121,22 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
     if (place === undefined || whyFileUntrusted(file.fd, place.filesystem) !== undefined)
       throw new SystemError(ERRNO.EOPNOTSUPP, 'ioctl FS_IOC_FIEMAP')
     return place
+  }
+}
+
+/** Empty, and open for writing. */
+async function openUnnamedHome(place: HomePlace | undefined): Promise<number> {
+  // Removed while others were made: its descriptor may be another's by now.
+  if (place === undefined) throw new SystemError(ERRNO.EOPNOTSUPP, 'open O_TMPFILE')
+  const { directoryFd, filesystem } = place
+  const fd = await openUnnamedAsync(directoryFd, HOME_MODE)
+  try {
+    // What makes addresses a proof on XFS is that homes stay where they are; xfs_fsr finds unnamed files, too.
+    if (filesystem.kind === 'xfs') await addXflagsAsync(fd, FS_XFLAG.NODEFRAG)
+    return fd
+  } catch (error) {
+    await closeAsync(fd)
+    throw error
   }
 }
 

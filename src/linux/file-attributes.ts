@@ -1,6 +1,7 @@
 /** The attributes of a file that chattr(1) and xfs_io(8) set: its flags, and struct fsxattr, with the project id. */
-import { ioctl, ioctlRequest } from './ioctl.ts'
-import type { Pointer } from './native.ts'
+import { SystemError } from './errors.ts'
+import { ioctl, ioctlPointerCall, ioctlRequest } from './ioctl.ts'
+import { callAsync, type Pointer } from './native.ts'
 
 export const FS_IOC_GETFLAGS = ioctlRequest('read', 'f', 1, 8)
 export const FS_IOC_SETFLAGS = ioctlRequest('write', 'f', 2, 8)
@@ -60,11 +61,11 @@ export function getXflags(fd: number): number {
   return result < 0 ? result : attributes[0]!
 }
 
-/** Sets FS_XFLAG bits beside those that are set: 0 or -errno. `fd` must be open for writing. */
-export function addXflags(fd: number, flags: number): number {
+/** Sets FS_XFLAG bits beside those that are set, on the libuv pool: it waits for the file system's journal. Rejects with a SystemError. `fd` must be open for writing. */
+export async function addXflagsAsync(fd: number, flags: number): Promise<void> {
   const attributes = new Uint32Array(FSXATTR_BYTES / 4)
   const result = readFsxattr(fd, attributes)
-  if (result < 0) return result
+  if (result < 0) throw new SystemError(-result, 'ioctl FSGETXATTR')
   attributes[0] = attributes[0]! | flags
-  return writeFsxattr(fd, attributes)
+  await callAsync(ioctlPointerCall, 'ioctl FSSETXATTR', undefined, fd, FS_IOC_FSSETXATTR, attributes)
 }
