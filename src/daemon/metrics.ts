@@ -5,7 +5,7 @@ import type { MountArena } from './content/mount-arena.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { RequestStats } from './request-stats.ts'
-import { type DaxReport, residentBytes, type Status } from './status.ts'
+import type { DaxReport, Status } from './status.ts'
 
 export class Metrics {
   readonly #registry = new Registry()
@@ -26,7 +26,7 @@ export class Metrics {
       () => status.homeMemory().nativeBytes,
     )
     gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
-    gauge('resident_bytes', 'Memory of the serving process', residentBytes)
+    gauge('resident_bytes', 'Memory of the serving process', () => status.resident.bytes)
     counter('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
     if (watch !== undefined) {
       counter('watch_events', 'Changes on the source’s file system by others than the daemon', () => watch.events)

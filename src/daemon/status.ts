@@ -137,6 +137,7 @@ export interface StatusParts {
 
 export class Status {
   readonly parts: StatusParts
+  readonly resident = new ResidentMemory()
   readonly #cacheStat = new CacheStat()
 
   constructor(parts: StatusParts) {
@@ -172,7 +173,7 @@ export class Status {
       ...(numa === undefined ? {} : { numa }),
       ...(near === undefined ? {} : { near }),
       ...(grants === undefined ? {} : { grants: await grants.report() }),
-      memory: { residentBytes: residentBytes() },
+      memory: { residentBytes: this.resident.bytes },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
   }
@@ -265,8 +266,14 @@ function quantile({ count, histogram }: OpcodeStats, q: number): number {
   return 0
 }
 
-/** Memory of this process that is not shared with others: what it costs. */
-export function residentBytes(): number {
-  const line = /^Pss:\s+(\d+) kB$/m.exec(fs.readFileSync('/proc/self/smaps_rollup', 'utf8'))
-  return line === null ? process.memoryUsage.rss() : Number(line[1]) * 1024
+/** Memory of this process that is not shared with others: what it costs. Told also when no descriptor is left. */
+export class ResidentMemory {
+  readonly #fd = fs.openSync('/proc/self/smaps_rollup', 'r')
+  readonly #text = Buffer.alloc(4096)
+
+  get bytes(): number {
+    const length = fs.readSync(this.#fd, this.#text, 0, this.#text.length, 0)
+    const line = /^Pss:\s+(\d+) kB$/m.exec(this.#text.toString('latin1', 0, length))
+    return line === null ? process.memoryUsage.rss() : Number(line[1]) * 1024
+  }
 }

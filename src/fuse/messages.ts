@@ -2,6 +2,7 @@
  * A request and its reply as views over two reused buffers. Nothing is allocated per request: fields are read
  * from, and written to, 32-bit words in place.
  */
+import { ERRNO } from '../linux/errors.ts'
 import type { Statx } from '../linux/statx.ts'
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from './protocol.ts'
 
@@ -153,11 +154,14 @@ export class Reply {
     out[at + 21] = 0
   }
 
-  /** The header of an answer with `length` payload bytes and `error` (0 or -errno); returns the message's bytes. */
+  /**
+   * The header of an answer with `length` payload bytes and `error` (0 or -errno); returns the message's bytes. Where the daemon has no descriptor
+   * left (EMFILE) the client is told ENFILE: EMFILE would say that he has too many files open himself.
+   */
   finish(uniqueLow: number, uniqueHigh: number, error: number, length: number): number {
     const total = OUT_HEADER_BYTES + length
     this.words[0] = total
-    this.words[1] = error
+    this.words[1] = error === -ERRNO.EMFILE ? -ERRNO.ENFILE : error
     this.words[2] = uniqueLow
     this.words[3] = uniqueHigh
     return total

@@ -67,6 +67,9 @@ test('the head of an answer, and of an error', () => {
   expect(hex(reply.bytes.subarray(0, 16))).toBe('18000000000000000807060504030281')
   expect(reply.finish(1, 0, -38, 0)).toBe(16)
   expect(hex(reply.bytes.subarray(0, 16))).toBe('10000000daffffff0100000000000000')
+  // The daemon's own EMFILE is no limit of the client's: ENFILE.
+  reply.finish(1, 0, -24, 0)
+  expect(hex(reply.bytes.subarray(0, 16))).toBe('10000000e9ffffff0100000000000000')
 })
 
 test('fields of a payload', () => {
