@@ -525,6 +525,52 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit
     await eventually(async () => expect((await mount.status()).files.open).toBe(0))
   })
 
+  test('are left to others by who takes any number of locks', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    fs.writeFileSync(`${filesystem.path}/locked`, 'x')
+    fs.writeFileSync(`${filesystem.path}/other`, 'y')
+    fs.mkdirSync(`${filesystem.path}/directory`)
+    await using mount = await mounted(filesystem.path, {
+      flags: { workers: 3 },
+      wrapper: [findProgram('prlimit')!, '--nofile=400:400'],
+    })
+    await using client = startClient()
+    await using below = startClient()
+    const [path, source] = [mount.path, filesystem.path]
+    await client.run('fs = [os.open(path + "/locked", os.O_RDONLY) for i in range(800)]', { path })
+    await client.run('[fcntl.flock(f, fcntl.LOCK_SH) for f in fs]')
+    await using others = startClient()
+    expect(await others.value('open(path + "/other").read()', { path })).toBe('y')
+    expect(await others.value('os.listdir(path + "/directory")', { path })).toEqual([])
+    await others.run('os.mkdir(path + "/directory/new")', { path })
+    expect(await descriptorsOf(mount)).toBeLessThan(300)
+    // The locks hold all the same: below by the first of them, in the mount by each.
+    const exclude = 'fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)'
+    expect(await below.outcome(exclude, { path: `${source}/locked` })).toBe('EAGAIN')
+    await client.run('[os.close(f) for f in fs[:799]]')
+    await eventually(async () => expect(await descriptorsOf(mount)).toBeLessThan(200))
+    expect(await others.outcome(exclude, { path: `${path}/locked` })).toBe('EAGAIN')
+  })
+
+  test('where none is left, status answers, and clients are not told that they have too many files open themselves', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    fs.writeFileSync(`${filesystem.path}/file`, 'x')
+    await using mount = await mounted(filesystem.path, { flags: { passthrough: false, workers: 1 } })
+    const { pid } = await mount.status()
+    // Threads that start open their programs.
+    await sleep(1000)
+    const used = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number))
+    const free = Array.from({ length: used.size + 2 }, (_, fd) => fd).filter((fd) => !used.has(fd))
+    const limit = (descriptors: number) => run('prlimit', '--pid', `${pid}`, `--nofile=${descriptors}:`)
+    await using client = startClient()
+    const outcome = () => client.outcome('open(path + "/file").read()', { path: mount.path })
+    limit(free[0]!)
+    expect(await outcome()).toBe('ENFILE')
+    // One for the connection.
+    limit(free[0]! + 1)
+    expect((await mount.status()).memory.residentBytes).toBeGreaterThan(MEBIBYTE)
+  })
+
   test('are enough for any number of directories, and open files get an error when they run out', async () => {
     await using filesystem = await loopFilesystem('xfs')
     for (let i = 0; i < 1500; i++) {
@@ -566,3 +612,7 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit
     expect(await client.value('os.statvfs(path).f_bsize', { path })).toBeGreaterThan(0)
   })
 })
+
+async function descriptorsOf(mount: Mounted): Promise<number> {
+  return fs.readdirSync(`/proc/${(await mount.status()).pid}/fd`).length
+}

@@ -3,7 +3,8 @@
  * mount covered it, exclude those that go through the mount, and the other way round.
  *
  * Each owner gets a descriptor of his own for the ranges that he locks of an inode, and one for its flock. The locks on them are those of open
- * file descriptions, so the kernel keeps owners apart although one process holds them all.
+ * file descriptions, so the kernel keeps owners apart although one process holds them all. There are so many such descriptors and no more: anybody who may read a
+ * file can lock it as often as he opens it, and the daemon needs descriptors for others. Locks beyond that are the mount's only.
  */
 import { ERRNO } from '../../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, O_RDWR } from '../../linux/file.ts'
@@ -23,10 +24,12 @@ export class LinuxLocksBelow implements LocksBelow {
   /** By inode, owner and kind of lock. */
   readonly #descriptors = new Map<string, Descriptor>()
   readonly #open: (slot: number, flags: number) => number
+  readonly #descriptorsMax: number
 
-  /** `open`: a descriptor of the file in a slot, or -errno. */
-  constructor(open: (slot: number, flags: number) => number) {
+  /** `open`: a descriptor of the file in a slot, or -errno. `descriptorsMax`: how many may be held. */
+  constructor(open: (slot: number, flags: number) => number, descriptorsMax: number) {
     this.#open = open
+    this.#descriptorsMax = descriptorsMax
   }
 
   /** What the file system cannot do (no descriptor to be had, no locks) is no reason to refuse: the mount's own table decides then. */
@@ -71,7 +74,8 @@ export class LinuxLocksBelow implements LocksBelow {
     const known = this.#descriptors.get(name)
     const writable = lock.type === F_WRLCK && !lock.isWhole
     if (known !== undefined && (known.writable || !writable)) return known
-    if (known === undefined && lock.type === F_UNLCK) return undefined
+    if (known === undefined && (lock.type === F_UNLCK || this.#descriptors.size >= this.#descriptorsMax))
+      return undefined
     const fd = this.#open(lock.slot, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK)
     if (fd < 0) return known
     if (known !== undefined) {

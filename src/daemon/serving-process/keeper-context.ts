@@ -80,8 +80,13 @@ export function keeperContext(
     space: new Space(shared.space),
     keeper,
     reads: handedReads(memory, inodes, serving, keeper),
-    lockRequests: new LockRequests(new LinuxLocksBelow((slot, flags) => files.open(slot, flags)), locks),
+    lockRequests: new LockRequests(locksBelow(files, shared.options.descriptorsLimit), locks),
   }
+}
+
+/** A quarter of all descriptors, as homes have; fewer where clients have taken almost all by open files. */
+function locksBelow(files: InodeFiles, descriptorsLimit: number): LinuxLocksBelow {
+  return new LinuxLocksBelow((slot, flags) => files.openForClient(slot, flags), Math.floor(descriptorsLimit / 4))
 }
 
 function handedReads(

@@ -33,6 +33,9 @@ const base: WantedLock = {
 const shared = { owner: 'a', pid: 1, exclusive: false, start: 0n, end: 9n }
 const elsewhere = { type: F_WRLCK, start: 100n, end: 109n, held: [shared] }
 
+const locksBelow = (flagsFor = (flags: number) => flags, descriptorsMax = 100): LinuxLocksBelow =>
+  new LinuxLocksBelow((_, flags) => open(file, flagsFor(flags)), descriptorsMax)
+
 const descriptorsOfFile = (): number =>
   fs.readdirSync('/proc/self/fd').filter((fd) => {
     try {
@@ -43,8 +46,8 @@ const descriptorsOfFile = (): number =>
   }).length
 
 it('the first exclusive lock of an owner keeps his shared ones', () => {
-  const below = new LinuxLocksBelow((_, flags) => open(file, flags))
-  const outside = new LinuxLocksBelow((_, flags) => open(file, flags))
+  const below = locksBelow()
+  const outside = locksBelow()
   expect(below.set(base)).toBe(true)
   expect(below.set({ ...base, ...elsewhere })).toBe(true)
   expect(outside.set({ ...base, type: F_WRLCK })).toBe(false)
@@ -56,8 +59,8 @@ it('the first exclusive lock of an owner keeps his shared ones', () => {
 it('where shared locks cannot be kept, the exclusive one is refused', () => {
   // Nothing opened for writing only can hold a shared lock.
   const unfit = (flags: number) => ((flags & O_ACCMODE) === O_RDWR ? (flags & ~O_ACCMODE) | O_WRONLY : flags)
-  const below = new LinuxLocksBelow((_, flags) => open(file, unfit(flags)))
-  const outside = new LinuxLocksBelow((_, flags) => open(file, flags))
+  const below = locksBelow(unfit)
+  const outside = locksBelow()
   expect(below.set(base)).toBe(true)
   expect(below.set({ ...base, ...elsewhere })).toBe(false)
   expect(outside.set({ ...base, type: F_WRLCK })).toBe(false)
@@ -67,8 +70,8 @@ it('where shared locks cannot be kept, the exclusive one is refused', () => {
 })
 
 it('locks of an open file, on ranges and on the whole, do not disturb each other', () => {
-  const below = new LinuxLocksBelow((_, flags) => open(file, flags))
-  const outside = new LinuxLocksBelow((_, flags) => open(file, flags))
+  const below = locksBelow()
+  const outside = locksBelow()
   expect(below.set({ ...base, isWhole: true, type: F_WRLCK })).toBe(true)
   expect(below.set({ ...base, type: F_WRLCK })).toBe(true)
   expect(outside.set({ ...base, isWhole: true })).toBe(false)
@@ -80,12 +83,31 @@ it('locks of an open file, on ranges and on the whole, do not disturb each other
 })
 
 it('who is refused leaves no descriptor behind', () => {
-  const below = new LinuxLocksBelow((_, flags) => open(file, flags))
-  const outside = new LinuxLocksBelow((_, flags) => open(file, flags))
+  const below = locksBelow()
+  const outside = locksBelow()
   expect(outside.set({ ...base, type: F_WRLCK })).toBe(true)
   expect(outside.set({ ...base, isWhole: true, type: F_WRLCK })).toBe(true)
   const before = descriptorsOfFile()
   for (const isWhole of [false, true]) expect(below.set({ ...base, isWhole })).toBe(false)
   expect(descriptorsOfFile()).toBe(before)
   outside.drop('f', 'a')
+})
+
+it('takes no more descriptors than it may; whose lock got none holds nothing below, and may have the next that is free', () => {
+  const below = locksBelow(undefined, 2)
+  const outside = locksBelow()
+  for (const owner of ['a', 'b', 'c', 'd']) expect(below.set({ ...base, owner })).toBe(true)
+  expect(descriptorsOfFile()).toBe(2)
+  expect(below.find({ ...base, owner: 'e', type: F_WRLCK })).toMatchObject({ exclusive: false, start: 0n, end: 9n })
+  // Who has a descriptor for reading may change it for one for writing: that is one, as before.
+  below.drop('f', 'b')
+  expect(below.set({ ...base, type: F_WRLCK })).toBe(true)
+  expect(below.set({ ...base, owner: 'b' })).toBe(false)
+  below.drop('f', 'a')
+  expect(outside.set({ ...base, type: F_WRLCK })).toBe(true)
+  outside.drop('f', 'a')
+  for (const owner of ['c', 'd']) expect(below.set({ ...base, owner })).toBe(true)
+  expect(outside.set({ ...base, type: F_WRLCK })).toBe(false)
+  for (const owner of ['c', 'd']) below.drop('f', owner)
+  expect(descriptorsOfFile()).toBe(0)
 })
