@@ -4,6 +4,8 @@
  * Where files can be opened by handle (root, a file system that exports), the daemon holds no descriptor of a file
  * that nobody has open (but see warm-files.ts): nothing is pinned, a deleted file's space is free, and the number of descriptors does
  * not grow with the tree. Directories keep an O_PATH descriptor, because every look-up in them needs one, until there are too many.
+ * What loses its last name through the mount is kept by one until the kernel forgets it, which it does at once where nobody uses it: somebody may
+ * have it as his working directory, or by O_PATH, and it has no handle any more that could be opened.
  * Elsewhere (ordinary user, other file systems) each inode that the kernel knows costs one O_PATH descriptor.
  *
  * Context: worker threads; the calls block as the file system does.
@@ -42,6 +44,8 @@ export class InodeFiles {
   readonly #descriptorsMax: number
   /** The longest that it may get before clients can open no more files: what is above serves who asks about those that are open. */
   readonly #openFilesMax: number
+  /** The longest that it may get before what loses its last name is not kept any more: who has many such files is to leave some to others. */
+  readonly #unlinkedMax: number
   #evictFrom = 0
 
   /** `descriptorsLimit`: how many descriptors the process may have. */
@@ -50,6 +54,7 @@ export class InodeFiles {
     this.#filesystems = filesystems
     this.#source = source
     this.#descriptorsMax = Math.floor(descriptorsLimit * 0.75)
+    this.#unlinkedMax = Math.floor(descriptorsLimit * 0.5)
     this.#openFilesMax = Math.floor(descriptorsLimit * 0.9)
   }
 
@@ -198,6 +203,30 @@ export class InodeFiles {
     return slot
   }
 
+  /**
+   * An O_PATH descriptor of what is going to lose `name` in directory `parent`, which is open as `dirFd`: for {@link keepUnlinked}. Negative where there is nothing, or
+   * where each inode has a descriptor in any case.
+   */
+  openVictim(parent: number, dirFd: number, name: Uint8Array): number {
+    if (!this.#filesystems.hasHandles(this.#inodes.get(parent, SLOT.FS))) return -ERRNO.EOPNOTSUPP
+    return openat(dirFd, name, O_PATH | O_NOFOLLOW)
+  }
+
+  /** Takes `fd`, of what has lost a name: it is kept where that was the last and the kernel knows the inode, for as long as it does. `stat` is overwritten. */
+  keepUnlinked(fd: number, stat: Statx): void {
+    if (!(fd <= this.#unlinkedMax && stat.ofFd(fd) === 0 && stat.nlink === 0 && this.#keep(fd, stat))) close(fd)
+  }
+
+  /** By its handle, so it is the slot of this inode, whatever was in the name's place when the kernel looked. */
+  #keep(fd: number, stat: Statx): boolean {
+    const key = this.#key
+    key.fs = this.#filesystems.find(stat)
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
+    key.handleSize = nameToHandle(fd, EMPTY, key.handle)
+    return key.fs >= 0 && key.handleSize > 0 && this.#isOf(key.fs, key) && this.#inodes.keepUnlinked(key, fd)
+  }
+
   #acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
     const slot = this.#inodes.acquire(key, fd, domain, flags)
     return slot < 0 ? -ERRNO.ENFILE : slot
@@ -233,9 +262,15 @@ export class InodeFiles {
     try {
       if (words[at + SLOT.FD]! >= 0) return words[at + SLOT.FD]!
       const opened = this.#openByHandle(slot, O_PATH)
-      if (opened < 0) Atomics.sub(words, at + SLOT.PINS, 1)
-      else Atomics.store(words, at + SLOT.FD, opened)
-      return opened
+      if (opened < 0) {
+        Atomics.sub(words, at + SLOT.PINS, 1)
+        return opened
+      }
+      const kept = Atomics.compareExchange(words, at + SLOT.FD, -1, opened)
+      if (kept < 0) return opened
+      // It has just lost its name, see keepUnlinked.
+      close(opened)
+      return kept
     } finally {
       lock.unlock()
     }

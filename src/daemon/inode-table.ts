@@ -93,6 +93,8 @@ export const SLOT_FLAG = {
   /** A mountpoint of another file system, or a subvolume that is not in a snapshot: shown as an empty directory. */
   HIDDEN: 4,
   DIRECTORY: 8,
+  /** Its last name is gone: without the slot's descriptor it would be, too. */
+  UNLINKED: 16,
 } as const
 
 /** Nodeid ↔ slot. */
@@ -191,8 +193,7 @@ export class InodeTable {
   }
 
   /**
-   * Finds or makes the slot of an inode and counts one more look-up by the kernel. `fd` and `flags` are stored only in a new
-   * slot (see {@link created}). Returns -1 where the table is full.
+   * Finds or makes the slot of an inode and counts one more look-up by the kernel. `fd` and `flags` are stored only in a new slot (see {@link created}). Returns -1 where the table is full.
    */
   acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
     const { words } = this
@@ -246,14 +247,29 @@ export class InodeTable {
   /** The slot by which the kernel knows the inode, or -1. It is not kept: another thread may give it to another inode at any time. */
   find(key: InodeKey): number {
     this.#mutex.lock()
-    try {
-      const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
-      for (let entry = this.words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT))
-        if (this.#sameNumber(entry - 1, key) && this.#sameHandle(entry - 1, key)) return entry - 1
-      return -1
-    } finally {
-      this.#mutex.unlock()
-    }
+    const slot = this.#find(key)
+    this.#mutex.unlock()
+    return slot
+  }
+
+  /**
+   * Leaves the O_PATH descriptor `fd` of an inode that has lost its last name to its slot, until that is unused: the inode lives on for those who have it without an open file. False where
+   * the slot has a descriptor already, which it then keeps, or where there is none: `fd` is still the caller's.
+   */
+  keepUnlinked(key: InodeKey, fd: number): boolean {
+    this.#mutex.lock()
+    const slot = this.#find(key)
+    if (slot >= 0) this.words[this.at(slot) + SLOT.FLAGS]! |= SLOT_FLAG.UNLINKED
+    const isTaken = slot >= 0 && Atomics.compareExchange(this.words, this.at(slot) + SLOT.FD, -1, fd) < 0
+    this.#mutex.unlock()
+    return isTaken
+  }
+
+  #find(key: InodeKey): number {
+    const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
+    for (let entry = this.words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT))
+      if (this.#sameNumber(entry - 1, key) && this.#sameHandle(entry - 1, key)) return entry - 1
+    return -1
   }
 
   /** It was given to another owner, or moved: who has it open shares on, the next first open is decided on in the new domain. */
@@ -269,8 +285,7 @@ export class InodeTable {
   }
 
   /**
-   * Takes back `count` look-ups. Returns true where that was the last use of the slot, which then belongs to
-   * the caller alone until it calls {@link release}.
+   * Takes back `count` look-ups. Returns true where that was the last use of the slot, which then belongs to the caller alone until it calls {@link release}.
    */
   forget(slot: number, count: number): boolean {
     this.#mutex.lock()
@@ -314,19 +329,14 @@ export class InodeTable {
     return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) !== 0
   }
 
+  /** Whether the inode has lost its last name through the mount and is kept by the slot's descriptor. */
+  isUnlinked(slot: number): boolean {
+    return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNLINKED) !== 0
+  }
+
   /** The slot that look-ups find for the inode of `slot`, which they do not find any more; -1 where there is none yet. */
   successor(slot: number): number {
-    const key = keyOf(this, slot, this.#successorKey)
-    this.#mutex.lock()
-    try {
-      const bucket = this.#buckets + hash(key.fs, key.inoLow, key.inoHigh)
-      for (let entry = this.words[bucket]!; entry !== 0; entry = this.get(entry - 1, SLOT.NEXT)) {
-        if (this.#sameNumber(entry - 1, key) && this.#sameHandle(entry - 1, key)) return entry - 1
-      }
-      return -1
-    } finally {
-      this.#mutex.unlock()
-    }
+    return this.find(keyOf(this, slot, this.#successorKey))
   }
 
   /**
@@ -353,7 +363,7 @@ export class InodeTable {
     this.#mutex.lock()
     try {
       const at = this.at(slot)
-      if (!this.isInUse(slot) || this.words[at + SLOT.HANDLE_SIZE] === 0) return -1
+      if (!this.isInUse(slot) || this.words[at + SLOT.HANDLE_SIZE] === 0 || this.isUnlinked(slot)) return -1
       if (Atomics.compareExchange(this.words, at + SLOT.PINS, 0, PINS_EVICTING) !== 0) return -1
       const fd = Atomics.exchange(this.words, at + SLOT.FD, -1)
       Atomics.store(this.words, at + SLOT.PINS, 0)
@@ -366,27 +376,20 @@ export class InodeTable {
   /** Gives back a slot that {@link forget} or {@link countOpen} said is unused. */
   release(slot: number): void {
     this.#mutex.lock()
-    try {
-      const at = this.at(slot)
-      this.words[at + SLOT.FLAGS] = 0
-      this.words[at + SLOT.NEXT] = this.words[FREE_HEAD]!
-      this.words[FREE_HEAD] = slot + 1
-      this.words[COUNT]!--
-    } finally {
-      this.#mutex.unlock()
-    }
+    const at = this.at(slot)
+    this.words[at + SLOT.FLAGS] = 0
+    this.words[at + SLOT.NEXT] = this.words[FREE_HEAD]!
+    this.words[FREE_HEAD] = slot + 1
+    this.words[COUNT]!--
+    this.#mutex.unlock()
   }
 
   #take(): number {
     const { words } = this
-    let slot: number
-    if (words[FREE_HEAD] !== 0) {
-      slot = words[FREE_HEAD]! - 1
-      words[FREE_HEAD] = this.get(slot, SLOT.NEXT)
-    } else {
-      if (words[HIGH_WATER] === this.capacity) return -1
-      slot = words[HIGH_WATER]!++
-    }
+    const free = words[FREE_HEAD]!
+    if (free === 0 && words[HIGH_WATER] === this.capacity) return -1
+    const slot = free === 0 ? words[HIGH_WATER]!++ : free - 1
+    if (free !== 0) words[FREE_HEAD] = this.get(slot, SLOT.NEXT)
     words[COUNT]!++
     return slot
   }
@@ -409,17 +412,19 @@ export class InodeTable {
   }
 
   #unhash(slot: number): void {
-    const at = this.at(slot)
-    if (this.words[at + SLOT.FLAGS]! & SLOT_FLAG.UNHASHED) return
-    this.words[at + SLOT.FLAGS]! |= SLOT_FLAG.UNHASHED
     const { words } = this
-    let link =
-      this.#buckets + hash(words[at + SLOT.FS]!, words[at + SLOT.INO_LOW]! >>> 0, words[at + SLOT.INO_HIGH]! >>> 0)
+    const at = this.at(slot)
+    words[at + SLOT.FLAGS]! |= SLOT_FLAG.UNHASHED
+    let link = this.#buckets + this.#hashOf(slot)
     while (words[link] !== slot + 1) {
       if (words[link] === 0) throw new Error(`inode table: slot ${slot} is in no bucket`)
       link = this.at(words[link]! - 1) + SLOT.NEXT
     }
     words[link] = words[at + SLOT.NEXT]!
+  }
+
+  #hashOf(slot: number): number {
+    return hash(this.get(slot, SLOT.FS), this.get(slot, SLOT.INO_LOW) >>> 0, this.get(slot, SLOT.INO_HIGH) >>> 0)
   }
 
   #sameNumber(slot: number, key: InodeKey): boolean {
@@ -450,11 +455,7 @@ export class InodeTable {
         seen.add(slot)
         if (!this.isInUse(slot)) this.#fail(slot, 'is in a bucket but not in use')
         if (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) this.#fail(slot, 'is unhashed but in a bucket')
-        const home = hash(
-          this.get(slot, SLOT.FS),
-          this.get(slot, SLOT.INO_LOW) >>> 0,
-          this.get(slot, SLOT.INO_HIGH) >>> 0,
-        )
+        const home = this.#hashOf(slot)
         if (home !== bucket) this.#fail(slot, `is in bucket ${bucket}, belongs to ${home}`)
       }
     }
@@ -476,8 +477,8 @@ export class InodeTable {
   }
 
   #fail(slot: number, what: string): never {
-    const at = this.at(slot)
-    throw new Error(`inode table: slot ${slot} ${what}: [${this.words.subarray(at, at + SLOT_WORDS).join(' ')}]`)
+    const record = this.words.subarray(this.at(slot), this.at(slot + 1))
+    throw new Error(`inode table: slot ${slot} ${what}: [${record.join(' ')}]`)
   }
 }
 

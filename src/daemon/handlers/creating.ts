@@ -4,6 +4,7 @@ import type { Reply, Request } from '../../fuse/messages.ts'
 import type { OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
+import { close } from '../../linux/file.ts'
 import { linkFd, mkdirat, mknodat, renameat2, rmdirat, symlinkat, unlinkat } from '../../linux/names.ts'
 import type { Credentials } from '../credentials.ts'
 import { isTableNearlyFull } from '../pruning.ts'
@@ -32,14 +33,31 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     })
   }
 
+  /** Runs `call`, which takes `name` in directory `parent` from what has it. */
+  function takingName(parent: number, dirFd: number, name: Uint8Array, call: () => number): number {
+    const victim = files.openVictim(parent, dirFd, name)
+    const error = call()
+    if (victim >= 0 && error === 0) files.keepUnlinked(victim, stat)
+    else if (victim >= 0) close(victim)
+    return error
+  }
+
+  function remove(request: Request, call: (dirFd: number, name: Uint8Array) => number): number {
+    const parent = slotOf(request.nodeid)
+    const name = request.name()
+    return withPinned(context, parent, (dirFd) => takingName(parent, dirFd, name, () => call(dirFd, name)))
+  }
+
   function rename(request: Request, flags: number, namesAt: number): number {
     const from = request.name(namesAt)
     const to = request.name(namesAt + from.length)
+    const toParent = slotOf(request.u64(0))
     return withPinned(context, slotOf(request.nodeid), (fromFd) =>
-      withPinned(context, slotOf(request.u64(0)), (toFd) => {
+      withPinned(context, toParent, (toFd) => {
         const call = () => renameat2(fromFd, from, toFd, to, flags)
         // What is left in the place is the client's.
-        return flags & RENAME_WHITEOUT ? credentials.as(request, 0, call) : call()
+        if (flags & RENAME_WHITEOUT) return takingName(toParent, toFd, to, () => credentials.as(request, 0, call))
+        return flags === 0 ? takingName(toParent, toFd, to, call) : call()
       }),
     )
   }
@@ -76,8 +94,8 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
       })
     },
 
-    UNLINK: (request) => withPinned(context, slotOf(request.nodeid), (dirFd) => unlinkat(dirFd, request.name())),
-    RMDIR: (request) => withPinned(context, slotOf(request.nodeid), (dirFd) => rmdirat(dirFd, request.name())),
+    UNLINK: (request) => remove(request, unlinkat),
+    RMDIR: (request) => remove(request, rmdirat),
     RENAME: (request) => rename(request, 0, 8),
     RENAME2: (request) => rename(request, request.u32(8), 16),
   }

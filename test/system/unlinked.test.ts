@@ -1,0 +1,115 @@
+/**
+ * What has lost its last name through the mount lives on for those who have it without an open file: as their working directory, or by O_PATH. And it goes when
+ * nobody has it.
+ */
+import fs from 'node:fs'
+import { expect, test } from 'vitest'
+import { startClient } from '../support/client.ts'
+import { eventually } from '../support/eventually.ts'
+import { MEBIBYTE, noise, run, writeSynced } from '../support/files.ts'
+import { type LoopKind, loopFilesystem } from '../support/loopfs.ts'
+import { type Mounted, mounted } from '../support/mounted.ts'
+import { describeWith, findProgram } from '../support/requires.ts'
+
+async function descriptorsOf(mount: Mounted): Promise<number> {
+  return fs.readdirSync(`/proc/${(await mount.status()).pid}/fd`).length
+}
+
+const AGAIN = '[(g := os.open(f"/proc/self/fd/{f}", os.O_RDWR)), os.pread(g, 9, 0).decode(), os.close(g)][1]'
+
+for (const kind of ['xfs', 'btrfs', 'ext4'] as const satisfies readonly LoopKind[]) {
+  describeWith(['root', 'loop', kind, 'fuse', 'program:python3', 'program:prlimit'], `unlinked on ${kind}`, () => {
+    for (const passthrough of [true, false]) {
+      const flags = passthrough ? {} : { passthrough: false as const }
+      test(`a file that is had by O_PATH, ${passthrough ? 'passed through' : 'by the daemon'}`, async () => {
+        await using filesystem = await loopFilesystem(kind)
+        await using mount = await mounted(filesystem.path, { flags })
+        await using client = startClient()
+        const path = mount.path
+        for (const last of ['os.unlink(a)', 'os.rename(b, a)']) {
+          await client.run('a, b, c = [path + "/" + name for name in "abc"]', { path })
+          await client.run('[open(name, "w").write(name[-1] * 4) for name in (a, b)]; os.link(a, c)')
+          await client.run('f = os.open(a, os.O_PATH)')
+          // The first of two names is not the last.
+          await client.run('os.unlink(c)')
+          expect(await client.value('os.fstat(f).st_nlink')).toBe(1)
+          await client.run(last)
+          expect(await client.value('(os.fstat(f).st_nlink, os.fstat(f).st_size)')).toEqual([0, 4])
+          expect(await client.outcome(AGAIN)).toBe('aaaa')
+          expect(await client.outcome(AGAIN)).toBe('aaaa')
+          // Also when nobody has it open any more, and by another name as the kernel knows it: there is none.
+          expect(await client.outcome('os.open(c, os.O_RDONLY)')).toBe('ENOENT')
+          await client.run('os.close(f)')
+        }
+      })
+    }
+
+    test('a working directory that was removed, or replaced by another', async () => {
+      await using filesystem = await loopFilesystem(kind)
+      await using mount = await mounted(filesystem.path)
+      for (const last of ['os.rmdir(path + "/in")', 'os.rename(path + "/other", path + "/in")']) {
+        await using client = startClient()
+        await client.run('os.mkdir(path + "/in"), os.mkdir(path + "/other"), os.chdir(path + "/in")', {
+          path: mount.path,
+        })
+        await client.run(last)
+        expect(await client.outcome('os.listdir(".")')).toEqual([])
+        expect(await client.outcome('os.stat(".").st_nlink')).toBe(0)
+        expect(await client.outcome('os.mkdir("new")')).toBe('ENOENT')
+        expect(await client.outcome('[os.chmod(".", 0o700), os.stat(".").st_mode & 0o777][1]')).toBe(0o700)
+        expect(await client.outcome('[os.utime(".", (1, 2)), os.stat(".").st_mtime][1]')).toBe(2)
+        expect(await client.outcome('[os.setxattr(".", "user.a", b"1"), os.listxattr(".")][1]')).toContain('user.a')
+        expect(await client.outcome('os.statvfs(".").f_bsize > 0')).toBe(true)
+        expect(await client.outcome('"in" in os.listdir("..")')).toBe(last.includes('rename'))
+        for (const name of ['in', 'other']) fs.rmSync(`${mount.path}/${name}`, { recursive: true, force: true })
+      }
+    })
+
+    test('what nobody has is gone at once: descriptors and space', async () => {
+      await using filesystem = await loopFilesystem(kind)
+      await using mount = await mounted(filesystem.path)
+      const path = mount.path
+      await using client = startClient()
+      const before = await descriptorsOf(mount)
+      await client.run('n = [path + "/%d" % i for i in range(300)]', { path })
+      await client.run('[open(name, "w").close() for name in n]; [os.rename(n[i], n[i + 1]) for i in range(200)]')
+      await client.run('[os.unlink(name) for name in n if os.path.exists(name)]')
+      await client.run('[os.mkdir(name) for name in n]; [os.rename(n[i], n[i + 1]) for i in range(200)]')
+      await client.run('[os.rmdir(name) for name in n if os.path.exists(name)]')
+      await eventually(async () => expect(await descriptorsOf(mount)).toBeLessThan(before + 20))
+      const free = () => {
+        run('sync', '-f', filesystem.path)
+        const { bfree, bsize } = fs.statfsSync(filesystem.path)
+        return bfree * bsize
+      }
+      writeSynced(`${path}/large`, noise(32 * MEBIBYTE, 1))
+      const full = free()
+      await client.run('f = os.open(path, os.O_PATH); os.unlink(path)', { path: `${path}/large` })
+      expect(free()).toBeLessThan(full + 16 * MEBIBYTE)
+      await client.run('os.close(f)')
+      await eventually(() => expect(free()).toBeGreaterThan(full + 30 * MEBIBYTE), 30_000)
+    })
+  })
+}
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit'], 'many unlinked files', () => {
+  test('that somebody has leave half of the descriptors to others', async () => {
+    await using filesystem = await loopFilesystem('xfs')
+    await using mount = await mounted(filesystem.path, {
+      flags: { passthrough: false, workers: 3 },
+      wrapper: [findProgram('prlimit')!, '--nofile=400:400'],
+    })
+    await using client = startClient()
+    const path = mount.path
+    const before = await descriptorsOf(mount)
+    await client.run('n = [path + "/%d" % i for i in range(500)]; [open(name, "w").close() for name in n]', { path })
+    await client.run('f = [os.open(name, os.O_PATH) for name in n]; [os.unlink(name) for name in n]')
+    expect(await client.value('os.fstat(f[0]).st_nlink')).toBe(0)
+    expect(await client.outcome('os.fstat(f[499]).st_nlink')).toBe('ESTALE')
+    expect(await descriptorsOf(mount)).toBeLessThan(230)
+    fs.writeFileSync(`${path}/file`, 'x')
+    expect(fs.readFileSync(`${path}/file`, 'utf8')).toBe('x')
+    await client.run('[os.close(one) for one in f]')
+    await eventually(async () => expect(await descriptorsOf(mount)).toBeLessThan(before + 20))
+  })
+})
