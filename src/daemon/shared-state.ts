@@ -116,6 +116,8 @@ export interface SharedState {
   readonly stats: SharedArrayBuffer
   /** See {@link LockCounts}. */
   readonly locks: SharedArrayBuffer
+  /** By thread, a word in which it counts its mutexes: those of workers, of the threads of grants and of leases, of the watcher. */
+  readonly mutexes: SharedArrayBuffer
   /** See {@link ToldStale}. */
   readonly toldStale: SharedArrayBuffer
   /** See {@link Space}. */

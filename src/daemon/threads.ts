@@ -41,6 +41,8 @@ export class Threads {
   readonly #fuseFd: number
   readonly #events: ThreadEvents
   readonly #crew: Crew
+  /** By thread, its locks: see {@link SharedState.mutexes}. */
+  readonly #mutexes: Int32Array
   readonly #code = new InstalledCode()
   /** Threads of which it has been said that they are not started. */
   readonly #notStarted = new Set<string>()
@@ -74,6 +76,7 @@ export class Threads {
     this.#shared = shared
     this.#events = events
     this.#crew = new Crew(shared.crew)
+    this.#mutexes = new Int32Array(shared.mutexes)
     const bytes = requestBytes(shared.options.maxReadBytes)
     this.#requests = Array.from({ length: this.#crew.size }, () => new SharedArrayBuffer(bytes))
     const notifierStart: NotifierStart = { fuseFd }
@@ -221,6 +224,7 @@ export class Threads {
     const watcher = startThread('watcher', start)
     onDeath(watcher, (failure) => {
       this.#countDeath(failure)
+      this.#mustHoldNoLock(this.#mutexes.length - 1, 'the watcher', failure)
       // Nobody would hear of changes below.
       this.#mustStart('the watcher', failure)
       this.#startWatcher(true)
@@ -249,6 +253,11 @@ export class Threads {
     })
   }
 
+  /** Of the dead thread `thread`: what it was changing is half changed, and whoever comes there next waits for ever. */
+  #mustHoldNoLock(thread: number, name: string, failure: unknown): void {
+    if (Atomics.load(this.#mutexes, thread) > 0) giveUp(`${name}, in the middle of a change,`, failure)
+  }
+
   #countDeath(failure: unknown): void {
     this.#restarts++
     this.#deaths.push(performance.now())
@@ -260,6 +269,7 @@ export class Threads {
 
   #replace(w: number, failure: unknown): void {
     this.#countDeath(failure)
+    this.#mustHoldNoLock(w, `worker ${w}`, failure)
     const abandoned = this.#crew.abandonedBy(w, new Request(this.#requests[w]!))
     const isReplaced = this.#mayStart(`worker ${w}`)
     this.#crew.bury(w, !isReplaced)

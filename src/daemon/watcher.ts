@@ -11,6 +11,7 @@ import { SystemError } from '../linux/errors.ts'
 import { FAN, parseEvents } from '../linux/fanotify.ts'
 import { read, waitReadable } from '../linux/fuse-device.ts'
 import { Statx } from '../linux/statx.ts'
+import { countLocks } from '../util/shared-mutex.ts'
 import { Crew } from './crew.ts'
 import { FilesystemTable } from './filesystem-table.ts'
 import { HandleLookup } from './handle-lookup.ts'
@@ -45,6 +46,8 @@ const DRAIN_MS = 5000
 const { fuseFd, watchFd, shared, replaces } = workerData as WatcherStart
 if (parentPort === null) throw new Error('watcher.ts runs as a worker thread only')
 
+const mutexes = new Int32Array(shared.mutexes)
+countLocks(mutexes, mutexes.length - 1)
 const inodes = new InodeTable(shared.inodes)
 const filesystems = new FilesystemTable(shared.filesystems)
 const stats = new WatchStats(shared.watch)

@@ -199,6 +199,28 @@ describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'a worker that
   })
 })
 
+describeWith(
+  ['root', 'loop', 'ext4', 'fuse', 'program:python3'],
+  'a worker that dies in the middle of a change',
+  () => {
+    test('has left a lock held, and others half a change: the mount is given up, and nobody waits for ever', async () => {
+      await using filesystem = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+      fs.writeFileSync(`${filesystem.path}/file`, 'content')
+      const trigger = `${filesystem.directory}/die`
+      const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}`, KILL_LOCKED: trigger }
+      await using mount = await mounted(filesystem.path, { flags: { timeout: 0 }, env, maySuffer: true })
+      await using client = startClient()
+      const path = `${mount.path}/file`
+      expect(await client.value('open(path).read()', { path })).toBe('content')
+      fs.writeFileSync(trigger, '')
+      expect(await client.outcome('open(path).read()', { path })).not.toBe('content')
+      expect(await Promise.race([mount.ended, sleep(10_000, 'hangs', { ref: false })])).toBe(1)
+      expect(mount.stderr).toMatch(/worker \d, in the middle of a change, died: the mount is given up/)
+      expect(await client.value('os.listdir(path)', { path: mount.path })).toEqual([])
+    })
+  },
+)
+
 describeWith(['root', 'loop', 'ext4', 'fuse', 'program:bindfs', 'program:python3'], 'workers that die', () => {
   test('owe nobody an answer: who waits gets EIO, the next request is served', async () => {
     const env = { NODE_OPTIONS: `--require=${pythonProgram('kill-worker.cjs')}` }

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { OPCODE_ROWS, type OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
+import { countLocks } from '../../util/shared-mutex.ts'
 import { Crew } from '../crew.ts'
 import { FilesystemTable } from '../filesystem-table.ts'
 import { GrantedRanges } from '../grants/granted-ranges.ts'
@@ -34,6 +35,7 @@ export interface ThreadContext {
 export function threadContext(shared: SharedState, port: MessagePort, own: OwnContext): ThreadContext {
   const { fuseFd } = own
   const { options } = shared
+  countLocks(new Int32Array(shared.mutexes), own.worker)
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
   const homes = new HomeTable(shared.homes)

@@ -40,6 +40,7 @@ export function allocateShared(parts: MountParts): SharedState {
     // And for the threads of grants and of leases.
     stats: RequestStats.allocate(start.workers + 2),
     locks: LockCounts.allocate(),
+    mutexes: new SharedArrayBuffer((start.workers + 3) * 4),
     toldStale: ToldStale.allocate(),
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
