@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { type GrantClient, GrantError, type HeldGrant } from '../exclusive/grant-client.ts'
+import { type GrantClient, GrantError, type MountGrant } from '../exclusive/grant-client.ts'
 import { connectToGrants, showFile } from '../exclusive/grant-socket.ts'
 import type { Range } from '../exclusive/messages.ts'
 import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
@@ -188,7 +188,7 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
 }
 
 /** Starts the command with the bytes. The memory is that of this grant alone: a descriptor of more would let it see what it was not granted. */
-function start(command: string[], grant: HeldGrant, fd: number | undefined, output: Output): ChildProcess {
+function start(command: string[], grant: MountGrant, fd: number | undefined, output: Output): ChildProcess {
   const [program = '', ...args] = command
   const memory = `/proc/self/fd/${grant.memory}`
   if (fd !== undefined) {
@@ -223,7 +223,7 @@ function ended(child: ChildProcess): Promise<number> {
   })
 }
 
-function fill(grant: HeldGrant, { parts }: Output): void {
+function fill(grant: MountGrant, { parts }: Output): void {
   const bytes = Buffer.concat(parts)
   if (bytes.length !== grant.length)
     throw new UserError(`the command wrote ${bytes.length} of ${grant.length} bytes: nothing has been published`)

@@ -27,7 +27,6 @@ import type { DirectHome, DirectHomes } from './dax/direct-homes.ts'
 import { DecidedFiles } from './decided-files.ts'
 import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
-import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { bitmapFor, type KnownMap, mapMessage, wholeIn } from './known-map.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
@@ -35,6 +34,7 @@ import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
 import { Opening, UNDECIDED } from './opening.ts'
 import { SERVED, type ServingState } from './serving.ts'
+import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
 
@@ -51,7 +51,7 @@ export interface HomeDescriptor {
 export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly inodes: InodeTable
   readonly serving: ServingState
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly locks: LockCounts
   readonly warm: WarmFiles
   readonly granted: GrantedRanges

@@ -7,9 +7,9 @@ import { SPLICE_BYTES_MIN, SplicedReply } from '../fuse/spliced-reply.ts'
 import { ERRNO } from '../linux/errors.ts'
 import { pread } from '../linux/file.ts'
 import type { DirectReading } from './dax/direct-reading.ts'
-import type { HomeTable } from './home-table.ts'
 import type { RequestStats } from './request-stats.ts'
 import type { MappedFile } from './run-maps.ts'
+import type { SharedHomes } from './shared-homes.ts'
 import type { ServingOptions } from './shared-state.ts'
 
 export interface MappedReadsParts {
@@ -18,14 +18,14 @@ export interface MappedReadsParts {
   readonly fuseFd: number
   /** Whether any may go there. */
   readonly splices: boolean
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly stats: RequestStats
   readonly options: ServingOptions
 }
 
 export class MappedReads {
   readonly #worker: number
-  readonly #homes: HomeTable
+  readonly #homes: SharedHomes
   readonly #stats: RequestStats
   readonly #direct: DirectReading | undefined
   readonly #splices: boolean

@@ -23,12 +23,12 @@ import { backingClose, backingOpen } from '../linux/fuse-device.ts'
 import { asNobody } from '../linux/identity.ts'
 import { STATX_ATTR, type Statx } from '../linux/statx.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
-import type { HomeTable } from './home-table.ts'
 import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { isWriting, passesArena } from './open-flags.ts'
 import { marksOf, OPEN_APPEND_ONLY, openNumber, SYNC_ONLY, syncHandle } from './open-handle.ts'
 import { SERVED, type ServingState } from './serving.ts'
+import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
 
@@ -48,7 +48,7 @@ export interface Maps {
 export interface OpeningParts {
   readonly inodes: InodeTable
   readonly serving: ServingState
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly options: ServingOptions
   readonly maps: Maps
   readonly locks: LockCounts
@@ -61,7 +61,7 @@ export interface OpeningParts {
 export class Opening {
   readonly #inodes: InodeTable
   readonly #serving: ServingState
-  readonly #homes: HomeTable
+  readonly #homes: SharedHomes
   readonly #options: ServingOptions
   readonly #maps: Maps
   readonly #locks: LockCounts

@@ -15,12 +15,12 @@ import type { ContentCache } from './content/content-cache.ts'
 import type { DirectHomes } from './dax/direct-homes.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
-import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import { Keeper } from './keeper.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import type { ServingState } from './serving.ts'
+import type { SharedHomes } from './shared-homes.ts'
 import type { ServingOptions, ServingStart, ToWorker } from './shared-state.ts'
 import type { OpenedSource } from './source.ts'
 import type { WarmFiles } from './warm-files.ts'
@@ -41,7 +41,7 @@ export interface SharingParts {
   readonly inodes: InodeTable
   readonly filesystems: FilesystemTable
   readonly serving: ServingState
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly locks: LockCounts
   readonly warm: WarmFiles
   readonly granted: GrantedRanges

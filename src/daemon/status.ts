@@ -13,11 +13,11 @@ import type { MountArena } from './content/mount-arena.ts'
 import type { DirectHomes, DirectStatistics } from './dax/direct-homes.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
-import type { HomeTable } from './home-table.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { PlacementStats } from './near/placement-stats.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
 import { SERVED, ServingState } from './serving.ts'
+import type { SharedHomes } from './shared-homes.ts'
 import type { ServingStart, Sharing } from './shared-state.ts'
 import type { MountKeeper } from './sharing.ts'
 import type { OpenedSource } from './source.ts'
@@ -118,7 +118,7 @@ export interface StatusParts {
   readonly source: OpenedSource
   readonly session: Session
   readonly inodes: InodeTable
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly keeper: MountKeeper
   readonly stats: RequestStats
   readonly watch: WatchStats | undefined

@@ -21,7 +21,7 @@ const REFUSED =
   'the mount takes no more connections of this user, has ended, or cannot start what answers them any more: see its log'
 
 /** A file that this process has open in the mount; for grants: for reading and writing. */
-export interface OpenFile {
+export interface FileInMount {
   readonly fd: number
   readonly path: string
 }
@@ -31,7 +31,7 @@ export interface GrantWire {
   /** False: nobody hears it any more. */
   send(message: ToMount): boolean
   /** Shows a file, and returns when the mount has seen it. Throws the system's error. */
-  show(file: OpenFile, key: Uint8Array): void
+  show(file: FileInMount, key: Uint8Array): void
   /** The memory of a grant that has ended. */
   closeMemory(memory: number): void
   /** Soon {@link GrantClient.ended} is called. */
@@ -50,7 +50,7 @@ export interface CacheEvents {
 
 export interface WantOptions {
   /** The file that was shown last, if not given. */
-  readonly file?: OpenFile
+  readonly file?: FileInMount
   readonly range: Range
   /** Holders of equal names are one; all of this client are, if not given. */
   readonly holder?: string
@@ -65,7 +65,7 @@ export interface WantOptions {
 }
 
 /** A range of a file that this process holds alone. */
-export interface HeldGrant {
+export interface MountGrant {
   readonly start: number
   readonly length: number
   /** A descriptor of memory with the bytes, of that length for ever. Closed when the grant ends. */
@@ -105,7 +105,7 @@ export class GrantClient {
   }
 
   /** Shows the mount a file, which everything from now on is about; it may be closed then. Throws the system's error. After {@link ready}. */
-  show(file: OpenFile): void {
+  show(file: FileInMount): void {
     this.#wire.show(file, this.#key)
   }
 
@@ -113,7 +113,7 @@ export class GrantClient {
    * From now on the client is told of grants of the file, by `id`, which is for it to choose; what is granted already it is told before this resolves. The file is shown before anything else
    * happens, and may be closed then.
    */
-  async attend(id: number, file: OpenFile): Promise<void> {
+  async attend(id: number, file: FileInMount): Promise<void> {
     await this.#askOf(file, { type: 'attend', id })
   }
 
@@ -142,7 +142,7 @@ export class GrantClient {
   }
 
   /** Asks for a range of a file. Rejects with a {@link GrantError}. `signal` takes the question back. */
-  async want(options: WantOptions, signal?: AbortSignal): Promise<HeldGrant> {
+  async want(options: WantOptions, signal?: AbortSignal): Promise<MountGrant> {
     const id = ++this.#lastId
     const { file, holder, readers, wait } = options
     const range = wholeRange(options.range)
@@ -181,7 +181,7 @@ export class GrantClient {
   }
 
   /** Asks the holders of a range to give it up, and takes it after `deadlineMs`. Resolves with how many have ended then, and how many of them had to be taken. `file` as in {@link WantOptions}. */
-  async revoke(range: Range, deadlineMs: number, file?: OpenFile): Promise<{ asked: number; taken: number }> {
+  async revoke(range: Range, deadlineMs: number, file?: FileInMount): Promise<{ asked: number; taken: number }> {
     const { answer } = await this.#askOf(file, {
       type: 'revoke',
       id: ++this.#lastId,
@@ -197,7 +197,7 @@ export class GrantClient {
     if (this.isOpen) this.#wire.close()
   }
 
-  #hold(id: number, start: number, length: number, memory: number): HeldGrant {
+  #hold(id: number, start: number, length: number, memory: number): MountGrant {
     const end = () => {
       if (this.#held.delete(id)) this.#wire.closeMemory(memory)
     }
@@ -219,7 +219,7 @@ export class GrantClient {
   }
 
   /** Shows the file, and asks about it, before anything else happens. */
-  #askOf(file: OpenFile | undefined, message: ToMount): Promise<Answer> {
+  #askOf(file: FileInMount | undefined, message: ToMount): Promise<Answer> {
     if (file !== undefined && this.isOpen) this.show(file)
     return this.#ask(message)
   }

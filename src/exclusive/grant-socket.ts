@@ -7,7 +7,7 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, closeAsync, O_RDWR, open } from '../linux/file.ts'
 import { ioctl } from '../linux/ioctl.ts'
 import { connectUnix, readable, receiveWith, sendWith, shutdownSocket } from '../linux/unix-socket.ts'
-import { type CacheEvents, GrantClient, GrantError, type GrantWire, type OpenFile } from './grant-client.ts'
+import { type CacheEvents, type FileInMount, GrantClient, GrantError, type GrantWire } from './grant-client.ts'
 import { type FromMount, Lines, type ToMount } from './messages.ts'
 import { SHOW_FILE } from './show-file.ts'
 
@@ -78,7 +78,7 @@ class GrantSocket implements GrantWire {
     return sendWith(this.#fd, Buffer.from(`${JSON.stringify(message)}\n`)) >= 0
   }
 
-  show({ fd, path }: OpenFile, key: Uint8Array): void {
+  show({ fd, path }: FileInMount, key: Uint8Array): void {
     const error = ioctl(fd, SHOW_FILE, key)
     if (error < 0) throw new SystemError(-error, 'ioctl', path)
   }

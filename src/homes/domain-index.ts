@@ -19,7 +19,7 @@ interface Sharer {
 }
 
 /** What the index says about a file's extents. All counts in bytes of shareable extents. */
-export interface Lookup<Home> {
+export interface Findings<Home> {
   readonly hints: Hint<Home>[]
   /** Homes whose fate must be known before anything can be said: being made or being dropped. */
   readonly unsettled: Set<Home>
@@ -47,7 +47,7 @@ export class DomainIndex<File, HomeFile> {
   }
 
   /** Looks up all shareable extents of the file `key`. */
-  lookup(key: string, extents: ExtentList): Lookup<HomeRecord<File, HomeFile>> {
+  lookup(key: string, extents: ExtentList): Findings<HomeRecord<File, HomeFile>> {
     const hints: Hint<HomeRecord<File, HomeFile>>[] = []
     const unsettled = new Set<HomeRecord<File, HomeFile>>()
     let shareable = 0

@@ -28,7 +28,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { ExtentFlag, type ExtentList, isAddressable } from '../storage/extents.ts'
 import { CTIME_GRANULE_MS } from '../util/ctime.ts'
-import { DomainIndex, type Lookup } from './domain-index.ts'
+import { DomainIndex, type Findings } from './domain-index.ts'
 import { errorCode, isNoExtents, isTooMany } from './failures.ts'
 import { type Home, type HomeRecord, isServing } from './home.ts'
 import { HomeLives } from './home-lives.ts'
@@ -360,7 +360,7 @@ export class Families<File extends SourceFile, HomeFile> {
     return this.#serveByHomes(file, stamp, runs)
   }
 
-  async #waitFor(found: Lookup<HomeRecord<File, HomeFile>>): Promise<typeof WAITED> {
+  async #waitFor(found: Findings<HomeRecord<File, HomeFile>>): Promise<typeof WAITED> {
     await Promise.all([...found.unsettled].map((home) => home.settled))
     return WAITED
   }
@@ -369,7 +369,7 @@ export class Families<File extends SourceFile, HomeFile> {
     return bytes >= this.#options.minShareBytes && bytes >= this.#options.minSharePart * size
   }
 
-  #isHomeWanted(found: Lookup<HomeRecord<File, HomeFile>>, size: number): boolean {
+  #isHomeWanted(found: Findings<HomeRecord<File, HomeFile>>, size: number): boolean {
     if (!this.#isWorthwhile(found.unowned, size)) return false
     return found.unowned >= this.#options.largeShareBytes || found.seenElsewhere >= this.#options.minShareBytes
   }
@@ -378,7 +378,7 @@ export class Families<File extends SourceFile, HomeFile> {
   #supersededBy(
     key: string,
     runs: Runs<File, HomeFile>,
-    found: Lookup<HomeRecord<File, HomeFile>>,
+    found: Findings<HomeRecord<File, HomeFile>>,
     extents: ExtentList,
     size: number,
   ): HomeRecord<File, HomeFile>[] {

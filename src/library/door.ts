@@ -3,7 +3,7 @@
  *
  * All methods reject or throw with the system's error.
  */
-import type { GrantedBytes } from './grants/door-grants.ts'
+import type { NumberedGrant } from './grants/door-grants.ts'
 import type { GrantDoor } from './grants/exclusive-grant.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
@@ -45,7 +45,7 @@ export interface Door extends GrantDoor {
   forget(id: number, page: number, count: number): void
   close(id: number): Promise<void>
   /** Asks for a range of the file; `grant`: the number that it is to have, see {@link grantNumber}. `holder` as in {@link ExclusiveOptions}. */
-  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes>
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<NumberedGrant>
   revoke(id: number, position: number, length: number, deadlineMs: number): Promise<number>
   /** A new one. */
   grantNumber(): number

@@ -23,7 +23,7 @@ export interface NamedFile {
   readonly wantsHome?: SourceFile['wantsHome']
 }
 
-interface ReachableFile extends SourceFile, NamedFile {}
+interface NamedSource extends SourceFile, NamedFile {}
 
 export interface HomesEvents {
   /** Nobody can use the home of that number any more. */
@@ -40,7 +40,7 @@ export class Homes implements HomeUsers {
   /** By the identity of the file system. A directory keeps it from being unmounted, so each is open only while it is needed: for calls, or beside homes, which do the same. */
   readonly #places = new Map<string, { readonly directoryFd: number; calls: number }>()
   readonly #users = new Map<number, number>()
-  readonly #families: Families<ReachableFile, LinuxHome>
+  readonly #families: Families<NamedSource, LinuxHome>
   readonly #events: HomesEvents
   readonly #timer: NodeJS.Timeout
   #isClosed = false
@@ -143,7 +143,7 @@ export class Homes implements HomeUsers {
 }
 
 /** A descriptor for reading of what has the file's name. Throws ESTALE where that is something else now. */
-function openNamed(file: ReachableFile): number {
+function openNamed(file: NamedSource): number {
   const fd = open(file.path, O_RDONLY | O_NONBLOCK)
   try {
     const { dev, ino } = fs.fstatSync(fd, { bigint: true })

@@ -5,7 +5,7 @@ import type { Door, DoorNow, OpenedFile } from './door.ts'
 import { asOpened, systemError, withPath } from './errors.ts'
 import type { FileKeeper } from './file-keeper.ts'
 import type { Heard } from './file-syncs.ts'
-import { DoorGrants, type GrantedBytes } from './grants/door-grants.ts'
+import { DoorGrants, type NumberedGrant } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
@@ -142,7 +142,7 @@ export class OwnDoor implements Door, DoorNow {
     this.#keeper.close(inode, writable)
   }
 
-  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<NumberedGrant> {
     return this.#later(id, (inode) => this.#grants.request(grant, id, inode, holder, wish))
   }
 

@@ -14,7 +14,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { CachedInode } from './cached-inode.ts'
 import type { Door, OpenedFile } from './door.ts'
 import { goneError, systemError, withPath } from './errors.ts'
-import type { GrantedBytes } from './grants/door-grants.ts'
+import type { NumberedGrant } from './grants/door-grants.ts'
 import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
@@ -160,7 +160,7 @@ export class RemoteDoor implements Door {
     }
   }
 
-  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<GrantedBytes> {
+  exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<NumberedGrant> {
     return this.#ask('exclusive', id, grant, holder, wish)
   }
 

@@ -97,7 +97,7 @@ export class HandedReads {
   async #load({ slot, map, near, loadFd, isDirect, offset, size }: ReadRequest, mapped: MappedContent): Promise<void> {
     const first = Math.floor(offset / PAGE_BYTES)
     const count = Math.ceil((offset + size) / PAGE_BYTES) - first
-    const source = new OpenedSource(this.#parts, slot, map, mapped, loadFd, isDirect)
+    const source = new OpenedForLoad(this.#parts, slot, map, mapped, loadFd, isDirect)
     try {
       await this.#parts.contents.load(mapped.content, source, first, count, count, near)
     } catch (error) {
@@ -113,7 +113,7 @@ export class HandedReads {
       close(loadFd)
       return
     }
-    const source = new OpenedSource(this.#parts, slot, map, mapped, loadFd, isDirect)
+    const source = new OpenedForLoad(this.#parts, slot, map, mapped, loadFd, isDirect)
     try {
       for (let done = 0; done < count; done += WINDOW_MAX)
         await this.#parts.contents.load(
@@ -179,7 +179,7 @@ export class HandedReads {
 }
 
 /** A file opened for one load. */
-class OpenedSource implements PageSource {
+class OpenedForLoad implements PageSource {
   readonly mapping: number
   readonly size: number
   readonly directFd: number

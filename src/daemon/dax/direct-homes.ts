@@ -4,7 +4,7 @@
  *
  * ```
  *   a run map is posted    its homes are held: each gets a window, once, of which all workers are told with the map
- *   a READ comes           the file is open, so its homes are held: the window is the home's (home-table.ts)
+ *   a READ comes           the file is open, so its homes are held: the window is the home's (shared-homes.ts)
  *   a home is retired      nobody holds it, nor ever will: what it has in the arena goes, and its window shows zeros
  * ```
  * So a window needs no protocol of its own: it lives as long as the home's descriptor, which workers read from otherwise.

@@ -20,11 +20,11 @@ export interface Attendant {
   readonly connection: GrantPeer
   /** The connection's name for it. */
   readonly id: number
-  readonly file: CachedFile
+  readonly file: AttendedFile
 }
 
 /** A file that caches have open. */
-interface CachedFile {
+interface AttendedFile {
   readonly shown: GrantFile
   readonly attendants: Set<Attendant>
 }
@@ -128,7 +128,7 @@ export class Recall {
 export class AttachedCaches {
   readonly #records: GrantedRanges
   readonly #timers: Timers
-  readonly #files = new Map<string, CachedFile>()
+  readonly #files = new Map<string, AttendedFile>()
   /** By connection, and its name for the file. */
   readonly #attendants = new Map<GrantPeer, Map<number, Attendant>>()
   /** Different ones, by user. */
@@ -221,7 +221,7 @@ export class AttachedCaches {
     return uid === 0 || this.#filesOf.of(uid) < FILES_OF_USER_MAX || isOfUser(this.#files.get(key), uid)
   }
 
-  #fileOf(shown: GrantFile): CachedFile | undefined {
+  #fileOf(shown: GrantFile): AttendedFile | undefined {
     const known = this.#files.get(shown.key)
     if (known !== undefined) {
       shown.release()
@@ -235,7 +235,7 @@ export class AttachedCaches {
 }
 
 /** Whether one of the user's connections attends the file. */
-function isOfUser(file: CachedFile | undefined, uid: number): boolean {
+function isOfUser(file: AttendedFile | undefined, uid: number): boolean {
   for (const { connection } of file?.attendants ?? []) if (connection.peer.uid === uid) return true
   return false
 }

@@ -42,11 +42,11 @@ export interface HoldingParts {
   readonly caches: AttachedCaches
   /** Resolves when all requests have ended that workers have in hand now: grace.ts. */
   readonly answered: () => Promise<void>
-  readonly counts: GrantCounts
+  readonly counts: HoldingCounts
 }
 
 /** Since the start. */
-export interface GrantCounts {
+export interface HoldingCounts {
   granted: number
   published: number
   refused: number

@@ -10,7 +10,7 @@ import type { ToMount } from '../../exclusive/messages.ts'
 import { AttachedCaches } from './attached-caches.ts'
 import type { GrantFile, GrantPeer } from './grant-file.ts'
 import type { GrantedRanges } from './granted-ranges.ts'
-import { type GrantCounts, Holding, type HoldingParts, type HoldingReport } from './holding.ts'
+import { Holding, type HoldingCounts, type HoldingParts, type HoldingReport } from './holding.ts'
 import { Tally } from './tally.ts'
 
 /** So many one connection may hold or want at a time. */
@@ -20,7 +20,7 @@ const REVOKES_MAX = 64
 /** So many files it may have begun to attend, and not been answered about yet: each is looked at meanwhile, left again or not. */
 const UNANSWERED_MAX = 8192
 
-export interface HoldingsReport extends Readonly<GrantCounts> {
+export interface HoldingsReport extends Readonly<HoldingCounts> {
   readonly held: readonly HoldingReport[]
   /** Who wait for a grant. */
   readonly wanted: number
@@ -54,7 +54,7 @@ export class Holdings {
   readonly #holdings = new Set<Holding>()
   readonly #attending = new Tally<GrantPeer>()
   readonly #revoking = new Tally<GrantPeer>()
-  readonly #counts: GrantCounts = { granted: 0, published: 0, refused: 0, taken: 0 }
+  readonly #counts: HoldingCounts = { granted: 0, published: 0, refused: 0, taken: 0 }
 
   constructor(parts: HoldingsParts) {
     this.#caches = new AttachedCaches(parts.granted, parts.timers)

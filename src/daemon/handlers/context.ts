@@ -9,7 +9,6 @@ import { Statx } from '../../linux/statx.ts'
 import type { ArenaMemory } from '../content/mount-arena.ts'
 import type { FilesystemTable } from '../filesystem-table.ts'
 import type { GrantedRanges } from '../grants/granted-ranges.ts'
-import type { HomeTable } from '../home-table.ts'
 import type { InodeFiles, Source } from '../inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT, slotOf } from '../inode-table.ts'
 import type { Listings } from '../listings.ts'
@@ -19,6 +18,7 @@ import type { Opening } from '../opening.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
+import type { SharedHomes } from '../shared-homes.ts'
 import type { Invalidate, MountDaxMode, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
 import type { ToldStale } from '../told-stale.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
@@ -31,7 +31,7 @@ export interface Context {
   readonly inodes: InodeTable
   readonly files: InodeFiles
   readonly filesystems: FilesystemTable
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly locks: LockCounts
   readonly serving: ServingState
   readonly opening: Opening

@@ -6,7 +6,6 @@ import { countLocks } from '../../util/shared-mutex.ts'
 import { Crew } from '../crew.ts'
 import { FilesystemTable } from '../filesystem-table.ts'
 import { GrantedRanges } from '../grants/granted-ranges.ts'
-import { HomeTable } from '../home-table.ts'
 import { InodeFiles } from '../inode-files.ts'
 import { InodeTable } from '../inode-table.ts'
 import { Listings } from '../listings.ts'
@@ -16,6 +15,7 @@ import { Opening } from '../opening.ts'
 import { RequestStats } from '../request-stats.ts'
 import { RunMaps } from '../run-maps.ts'
 import { ServingState } from '../serving.ts'
+import { SharedHomes } from '../shared-homes.ts'
 import type { SharedState, ToKeeper } from '../shared-state.ts'
 import { Space } from '../space.ts'
 import { ToldStale } from '../told-stale.ts'
@@ -38,7 +38,7 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
   countLocks(new Int32Array(shared.mutexes), own.worker)
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
-  const homes = new HomeTable(shared.homes)
+  const homes = new SharedHomes(shared.homes)
   const serving = new ServingState(inodes)
   const maps = new RunMaps(port)
   const locks = new LockCounts(shared.locks)

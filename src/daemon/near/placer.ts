@@ -13,7 +13,7 @@ import { lseek } from '../../linux/file.ts'
 import { residentPages } from '../../linux/mincore.ts'
 import { type Placement, placePages } from '../../linux/page-placement.ts'
 import { Statx } from '../../linux/statx.ts'
-import { HomeTable } from '../home-table.ts'
+import { SharedHomes } from '../shared-homes.ts'
 import { PlacementStats } from './placement-stats.ts'
 
 export interface PlacerStart {
@@ -33,7 +33,7 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 
 const start = workerData as PlacerStart
-const homes = new HomeTable(start.homes)
+const homes = new SharedHomes(start.homes)
 const stats = new PlacementStats(start.stats)
 const stat = new Statx()
 /** By number: which of those that had the number has been read ahead. */

@@ -4,10 +4,10 @@ import { keepsForRoot, movesCtime } from '../../linux/filesystem-kinds.ts'
 import { Crew } from '../crew.ts'
 import { FilesystemTable } from '../filesystem-table.ts'
 import { GrantedRanges } from '../grants/granted-ranges.ts'
-import { HomeTable } from '../home-table.ts'
 import { InodeTable } from '../inode-table.ts'
 import { LockCounts } from '../locks/lock-counts.ts'
 import { RequestStats } from '../request-stats.ts'
+import { SharedHomes } from '../shared-homes.ts'
 import type { ServingOptions, ServingStart, SharedState } from '../shared-state.ts'
 import type { OpenedSource } from '../source.ts'
 import { Space } from '../space.ts'
@@ -35,7 +35,7 @@ export function allocateShared(parts: MountParts): SharedState {
   return {
     inodes: InodeTable.allocate(INODES_MAX),
     filesystems: FilesystemTable.allocate(FILESYSTEMS_MAX),
-    homes: HomeTable.allocate(homesMax(parts) * 2),
+    homes: SharedHomes.allocate(homesMax(parts) * 2),
     crew: Crew.allocate(start.workers),
     // And for the threads of grants and of leases.
     stats: RequestStats.allocate(start.workers + 2),

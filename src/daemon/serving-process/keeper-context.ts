@@ -3,13 +3,13 @@ import { Statx } from '../../linux/statx.ts'
 import { HandedReads } from '../content/handed-reads.ts'
 import { FilesystemTable } from '../filesystem-table.ts'
 import { GrantedRanges } from '../grants/granted-ranges.ts'
-import { HomeTable } from '../home-table.ts'
 import { InodeFiles } from '../inode-files.ts'
 import { InodeTable } from '../inode-table.ts'
 import { LockCounts } from '../locks/lock-counts.ts'
 import { LockRequests } from '../locks/lock-requests.ts'
 import { LinuxLocksBelow } from '../locks/locks-below.ts'
 import { ServingState } from '../serving.ts'
+import { SharedHomes } from '../shared-homes.ts'
 import type { SharedState, ToWorker } from '../shared-state.ts'
 import { type MountKeeper, openSharing } from '../sharing.ts'
 import { Space } from '../space.ts'
@@ -22,7 +22,7 @@ export interface KeeperContext {
   readonly shared: SharedState
   readonly memory: OwnMemory
   readonly inodes: InodeTable
-  readonly homes: HomeTable
+  readonly homes: SharedHomes
   readonly files: InodeFiles
   readonly warm: WarmFiles
   readonly toldStale: ToldStale
@@ -43,7 +43,7 @@ export function keeperContext(
   const inodes = new InodeTable(shared.inodes)
   const filesystems = new FilesystemTable(shared.filesystems)
   const serving = new ServingState(inodes)
-  const homes = new HomeTable(shared.homes)
+  const homes = new SharedHomes(shared.homes)
   const locks = new LockCounts(shared.locks)
   const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
   const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit)

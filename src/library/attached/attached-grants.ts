@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import { type GrantClient, GrantError, type HeldGrant as MountGrant } from '../../exclusive/grant-client.ts'
+import { type GrantClient, GrantError, type MountGrant } from '../../exclusive/grant-client.ts'
 import type { CachedInode } from '../cached-inode.ts'
 import { systemError, withPath } from '../errors.ts'
 import type { ExclusiveWish, Grants, HeldGrant, HolderEvents } from '../grants/grants.ts'

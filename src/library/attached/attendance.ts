@@ -4,7 +4,7 @@
  * Pure. Context: the keeper's thread.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import type { GrantClient, OpenFile } from '../../exclusive/grant-client.ts'
+import type { FileInMount, GrantClient } from '../../exclusive/grant-client.ts'
 import type { RecallMessage } from '../../exclusive/messages.ts'
 import type { Leases } from './leases.ts'
 
@@ -32,7 +32,7 @@ export class Attendance {
    * One more who has the file of that key open, until {@link leave}. Resolves when the mount tells of its grants, and so it may be opened, and cached. `file` is shown before this returns, and may be closed
    * then. Rejects with the system's error, or a GrantError.
    */
-  async enter(key: string, file: OpenFile): Promise<void> {
+  async enter(key: string, file: FileInMount): Promise<void> {
     const attended = this.#attended.get(key) ?? this.#begin(key, file)
     attended.users++
     try {
@@ -68,7 +68,7 @@ export class Attendance {
     this.#leases.lost(this.#attended.keys())
   }
 
-  #begin(key: string, file: OpenFile): Attended {
+  #begin(key: string, file: FileInMount): Attended {
     const id = this.#client.newId()
     const attended = { id, users: 0, ready: this.#client.attend(id, file) }
     this.#attended.set(key, attended)

@@ -5,7 +5,7 @@ import { systemError } from '../errors.ts'
 import type { ExclusiveWish, Grants, HeldGrant } from './grants.ts'
 
 /** A grant as its holder gets it; can be sent. */
-export interface GrantedBytes {
+export interface NumberedGrant {
   readonly grant: number
   readonly bytes: Uint8Array
 }
@@ -38,7 +38,7 @@ export class DoorGrants {
     inode: CachedInode,
     holder: string | undefined,
     wish: ExclusiveWish,
-  ): Promise<GrantedBytes> {
+  ): Promise<NumberedGrant> {
     const entry: Entry = { file, takeBack: undefined, held: undefined }
     this.#entries.set(number, entry)
     const name = holder === undefined ? `${this.#thread}#${number}` : `${this.#thread}:${holder}`

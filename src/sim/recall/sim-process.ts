@@ -1,7 +1,7 @@
 /** A process that uses the mount: it may be stopped and go on, or be killed, between any two steps. */
 
 import { PAGE_BYTES } from '../../cache/entry.ts'
-import { type CacheEvents, GrantClient, type HeldGrant } from '../../exclusive/grant-client.ts'
+import { type CacheEvents, GrantClient, type MountGrant } from '../../exclusive/grant-client.ts'
 import type { SimFile } from './sim-file.ts'
 import type { Wanted } from './sim-mount.ts'
 import type { Halves } from './truth.ts'
@@ -107,7 +107,7 @@ export class SimProcess {
         () => giveUp.abort(),
         () => {},
       )
-    let grant: HeldGrant
+    let grant: MountGrant
     try {
       grant = await asked
     } catch (error) {
@@ -139,7 +139,7 @@ export class SimProcess {
   }
 
   /** Whether the grant has ended by it. */
-  async #publish(grant: HeldGrant): Promise<boolean> {
+  async #publish(grant: MountGrant): Promise<boolean> {
     const { truth, counts } = this.world
     try {
       await grant.publish(this.world.random.chance(0.5))

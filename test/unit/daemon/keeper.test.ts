@@ -7,12 +7,12 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { OwnPages } from '../../../src/cache/own-pages.ts'
 import { RunMap } from '../../../src/cache/run-map.ts'
 import { GrantedRanges } from '../../../src/daemon/grants/granted-ranges.ts'
-import { HomeTable } from '../../../src/daemon/home-table.ts'
 import { InodeKey, InodeTable, SLOT } from '../../../src/daemon/inode-table.ts'
 import { Keeper, type KeeperParts } from '../../../src/daemon/keeper.ts'
 import { LockCounts } from '../../../src/daemon/locks/lock-counts.ts'
 import { Opening } from '../../../src/daemon/opening.ts'
 import { SERVED, ServingState } from '../../../src/daemon/serving.ts'
+import { SharedHomes } from '../../../src/daemon/shared-homes.ts'
 import type { ServingOptions, ToWorker } from '../../../src/daemon/shared-state.ts'
 import { WarmFiles } from '../../../src/daemon/warm-files.ts'
 
@@ -46,7 +46,7 @@ function keeperOf(files: number, contentsMax = files, serve?: () => Promise<unkn
     inodes.acquire(key, -1, 0, 0)
   }
   const serving = new ServingState(inodes)
-  const homes = new HomeTable(HomeTable.allocate(1))
+  const homes = new SharedHomes(SharedHomes.allocate(1))
   const locks = new LockCounts(LockCounts.allocate())
   const warm = new WarmFiles(WarmFiles.allocate(1000), inodes, -1)
   const granted = new GrantedRanges(GrantedRanges.allocate(), inodes)

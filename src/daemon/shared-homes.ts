@@ -19,7 +19,7 @@ const BACKING = 3
 const TAKEN = 4
 const RETIRED = -0x4000_0000
 
-export class HomeTable {
+export class SharedHomes {
   readonly #words: Int32Array
   readonly capacity: number
 

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { HomeTable } from '../../../src/daemon/home-table.ts'
+import { SharedHomes } from '../../../src/daemon/shared-homes.ts'
 
 test('a home is taken by number and generation, and not retired while it is', () => {
-  const table = new HomeTable(HomeTable.allocate(4))
+  const table = new SharedHomes(SharedHomes.allocate(4))
   expect(table.acquire(2, 1)).toBe(false)
   table.publish(2, 1, 17, 5)
   expect([table.fd(2), table.backing(2), table.generation(2), table.users(2)]).toEqual([17, 5, 1, 0])
@@ -34,7 +34,7 @@ test('does what a list of homes with their users would do, and keeps its invaria
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const table = new HomeTable(HomeTable.allocate(3))
+      const table = new SharedHomes(SharedHomes.allocate(3))
       const model = [0, 1, 2].map(() => ({ generation: 0, isThere: false, users: 0 }))
       for (const { what, number, age } of steps) {
         const home = model[number]!
@@ -71,8 +71,8 @@ test('the check finds what is wrong', () => {
     [2, -9],
     [3, -22],
   ] as const) {
-    const buffer = HomeTable.allocate(2)
-    const table = new HomeTable(buffer)
+    const buffer = SharedHomes.allocate(2)
+    const table = new SharedHomes(buffer)
     table.publish(1, 1, 17, 0)
     table.acquire(1, 1)
     table.checkInvariants()
@@ -82,8 +82,8 @@ test('the check finds what is wrong', () => {
 })
 
 test('who comes for the last home of a number while the next one is published does not spoil its count', async () => {
-  const buffer = HomeTable.allocate(1)
-  const table = new HomeTable(buffer)
+  const buffer = SharedHomes.allocate(1)
+  const table = new SharedHomes(buffer)
   // What acquire() does where it fails: counts itself in, and out again.
   const late = new Worker(
     `const words = new Int32Array(require('node:worker_threads').workerData)
