@@ -9,7 +9,8 @@
  *     \x         x, whatever x means otherwise
  *
  * Everything else stands for itself, as in find(1) and in a shell without `extglob`: parentheses, `|`, quotes, a brace or bracket
- * that is not closed. What a glob excludes must not depend on what else a matcher knows: `dedupe --apply` believes it.
+ * that is not closed. What a glob excludes must not depend on what else a matcher knows: `dedupe --apply` believes it. Hence no library: picomatch 4 takes bare
+ * parentheses for those of a regular expression and drops quotes, minimatch 10 throws at a class beside a hyphen or a line break.
  */
 import { UserError } from '../util/user-error.ts'
 import type { Entry } from './walk.ts'
