@@ -68,10 +68,11 @@ test('memory that is taken is zeros, begins a huge page, and what is given back 
 })
 
 test('memory that is used no more is zeros for who still has a view, and makes next to no mappings', () => {
-  const bytes = MEBIBYTE
+  const bytes = 64 << 10
+  const rounds = 400
   const before = mappingsOf('self').length
   const views: Uint8Array[] = []
-  for (let i = 0; i < 50; i++) {
+  for (let i = 0; i < rounds; i++) {
     const address = takeMemory(bytes, i % 2 === 1)
     const [memory] = viewMemory(address, bytes)
     memory!.fill(7)
@@ -80,7 +81,8 @@ test('memory that is used no more is zeros for who still has a view, and makes n
     // Who does what he must not does not end the process.
     views.push(memory!)
   }
-  expect(mappingsOf('self').length - before).toBeLessThan(25)
+  // Two or three a round, if each stayed. Where what is beside is in use they cannot become one; and the process has others that come and go.
+  expect(mappingsOf('self').length - before).toBeLessThan(rounds / 2)
   for (const view of views) {
     expect(view.every((byte) => byte === 0)).toBe(true)
     view[0] = 1
