@@ -59,7 +59,6 @@ export function clearDesk(desk: Desk): void {
 }
 
 const O_WRITES = 0o3 | 0o100 | 0o1000 | 0o20000000
-const O_NONBLOCK = 0o4000
 const O_CLOEXEC = 0o2000000
 const O_APPEND = 0o2000
 const O_DIRECT = 0o40000
@@ -304,15 +303,6 @@ const CALLS: Record<string, Performer> = {
     const name = (flags & O_WRITES) === 0 ? atReading(desk, path) : at(desk, path)
     return keep(desk, slot, sys.open(name, flags | O_CLOEXEC, mode), flags)
   },
-  /** What has a name may need another nodeid to be opened, which is found by that name only. */
-  reopen: (desk, from: number, to: number) => {
-    const fd = desk.files[from]?.fd ?? -1
-    if (fd >= 0 && stat.ofFd(fd) === 0 && stat.nlink === 0)
-      return keep(desk, to, sys.open(`/proc/self/fd/${fd}`, O_NONBLOCK | O_CLOEXEC, 0), O_NONBLOCK)
-    // The generator takes it for opened.
-    drop(desk, to)
-    return 'nothing without a name'
-  },
   close: (desk, slot: number) => (desk.files[slot] === undefined ? NO_SLOT : drop(desk, slot)),
   pread: (desk, slot: number, offset: number, length: number) =>
     withFile(desk, slot, (fd, { earlier, isDirect }) =>
@@ -495,6 +485,7 @@ function withTwo(
   mode: number,
   use: (from: number, to: number) => number,
 ): number {
+  const O_NONBLOCK = 0o4000
   const source = sys.open(from, O_CLOEXEC | O_NONBLOCK, 0)
   if (source < 0) return source
   const target = sys.open(to, flags | O_CLOEXEC | O_NONBLOCK, mode)

@@ -47,7 +47,6 @@ export const MODES = [
 const isWritable = (opened: Opened) => (opened.flags & O.ACCMODE) !== 0
 /** O_DIRECT makes moving bytes between files a matter of alignment, which the mount is more generous with. */
 const isBuffered = (opened: Opened | undefined) => ((opened?.flags ?? 0) & O.DIRECT) === 0
-const isByPath = (opened: Opened) => (opened.flags & O.PATH) !== 0
 const isReadable = (opened: Opened) => (opened.flags & O.ACCMODE) !== O.WRONLY
 
 /** Values of extended attributes that the kernel understands, in hexadecimal. */
@@ -433,31 +432,6 @@ const SAME_DOOR: Row[] = [
   ],
 ]
 
-/** What is had by O_PATH, also when its last name is gone: where nobody deletes it below the mount. */
-const BY_PATH: Row[] = [
-  [
-    12,
-    (g, random) => {
-      const slot = random.below(SLOTS)
-      const path = g.existing('file', 'file', 'file', 'directory', 'symlink', 'other')
-      const flags = O.PATH | (random.chance(0.5) ? O.NOFOLLOW : 0)
-      g.emit('open', slot, path, flags, 0)
-      g.opened[g.process]![slot] = { path, flags }
-      if (random.chance(0.3)) g.emit(random.pick(['unlink', 'rmdir'] as const), path)
-    },
-  ],
-  [12, (g) => g.emit('fstat', g.openSlot(isByPath))],
-  [
-    12,
-    (g, random) => {
-      const [from, to] = [g.openSlot(isByPath), random.below(SLOTS)]
-      const opened = g.opened[g.process]![from]
-      g.emit('reopen', from, to)
-      if (opened !== undefined) g.opened[g.process]![to] = { path: opened.path, flags: O.NONBLOCK }
-    },
-  ],
-]
-
 /** Sharing that comes from below, where the mount is not asked. */
 const BELOW: Row[] = [
   [
@@ -488,8 +462,7 @@ const BELOW: Row[] = [
 /** Adds one operation to the program, or now and then none. */
 export function ops(g: Generator): void {
   const { readOnly, belowProcesses } = g.recipe
-  const isBelow = readOnly || belowProcesses > 0
-  const rows = [...ALWAYS, ...(readOnly ? [] : SAME_DOOR), ...(isBelow ? BELOW : BY_PATH)]
+  const rows = [...ALWAYS, ...(readOnly ? [] : SAME_DOOR), ...(readOnly || belowProcesses > 0 ? BELOW : [])]
   let at = g.random.below(rows.reduce((sum, [weight]) => sum + weight, 0))
   for (const [weight, make] of rows) {
     at -= weight
