@@ -4,14 +4,14 @@
  * Where files can be opened by handle (root, a file system that exports), the daemon holds no descriptor of a file
  * that nobody has open (but see warm-files.ts): nothing is pinned, a deleted file's space is free, and the number of descriptors does
  * not grow with the tree. Directories keep an O_PATH descriptor, because every look-up in them needs one, until there are too many.
- * What loses its last name through the mount is kept by one until the kernel forgets it, which it does at once where nobody uses it: somebody may
- * have it as his working directory, or by O_PATH, and it has no handle any more that could be opened.
+ * One that is removed through the mount keeps it until the kernel forgets it, which it does at once where nobody uses it: somebody may
+ * have it as his working directory, and it has no handle any more that could be opened. A file that loses its name is not kept so: its space is to be free when unlink(2) returns.
  * Elsewhere (ordinary user, other file systems) each inode that the kernel knows costs one O_PATH descriptor.
  *
  * Context: worker threads; the calls block as the file system does.
  */
 import { ERRNO } from '../linux/errors.ts'
-import { close, O_NOFOLLOW, O_PATH, openat, reopen } from '../linux/file.ts'
+import { close, O_DIRECTORY, O_NOFOLLOW, O_PATH, openat, reopen } from '../linux/file.ts'
 import { handleInode, handleSubvolume, nameToHandle, openByHandle } from '../linux/handle.ts'
 import { cString } from '../linux/native.ts'
 import { S_IFDIR, STATX_BASIC_STATS, type Statx } from '../linux/statx.ts'
@@ -44,8 +44,8 @@ export class InodeFiles {
   readonly #descriptorsMax: number
   /** The longest that it may get before clients can open no more files: what is above serves who asks about those that are open. */
   readonly #openFilesMax: number
-  /** The longest that it may get before what loses its last name is not kept any more: who has many such files is to leave some to others. */
-  readonly #unlinkedMax: number
+  /** The longest that it may get before removed directories are not kept any more: who has many is to leave some to others. */
+  readonly #removedMax: number
   #evictFrom = 0
 
   /** `descriptorsLimit`: how many descriptors the process may have. */
@@ -54,7 +54,7 @@ export class InodeFiles {
     this.#filesystems = filesystems
     this.#source = source
     this.#descriptorsMax = Math.floor(descriptorsLimit * 0.75)
-    this.#unlinkedMax = Math.floor(descriptorsLimit * 0.5)
+    this.#removedMax = Math.floor(descriptorsLimit * 0.5)
     this.#openFilesMax = Math.floor(descriptorsLimit * 0.9)
   }
 
@@ -204,17 +204,17 @@ export class InodeFiles {
   }
 
   /**
-   * An O_PATH descriptor of what is going to lose `name` in directory `parent`, which is open as `dirFd`: for {@link keepUnlinked}. Negative where there is nothing, or
+   * An O_PATH descriptor of the directory `name` in `parent`, which is open as `dirFd`, before it is removed: for {@link keepRemoved}. Negative where there is none, or
    * where each inode has a descriptor in any case.
    */
-  openVictim(parent: number, dirFd: number, name: Uint8Array): number {
+  openRemoved(parent: number, dirFd: number, name: Uint8Array): number {
     if (!this.#filesystems.hasHandles(this.#inodes.get(parent, SLOT.FS))) return -ERRNO.EOPNOTSUPP
-    return openat(dirFd, name, O_PATH | O_NOFOLLOW)
+    return openat(dirFd, name, O_PATH | O_NOFOLLOW | O_DIRECTORY)
   }
 
-  /** Takes `fd`, of what has lost a name: it is kept where that was the last and the kernel knows the inode, for as long as it does. `stat` is overwritten. */
-  keepUnlinked(fd: number, stat: Statx): void {
-    if (!(fd <= this.#unlinkedMax && stat.ofFd(fd) === 0 && stat.nlink === 0 && this.#keep(fd, stat))) close(fd)
+  /** Takes `fd`, of a directory that was removed: it is kept where the kernel knows the inode, for as long as it does. `stat` is overwritten. */
+  keepRemoved(fd: number, stat: Statx): void {
+    if (!(fd <= this.#removedMax && stat.ofFd(fd) === 0 && stat.nlink === 0 && this.#keep(fd, stat))) close(fd)
   }
 
   /** By its handle, so it is the slot of this inode, whatever was in the name's place when the kernel looked. */
@@ -224,7 +224,7 @@ export class InodeFiles {
     key.inoLow = stat.inoLow
     key.inoHigh = stat.inoHigh
     key.handleSize = nameToHandle(fd, EMPTY, key.handle)
-    return key.fs >= 0 && key.handleSize > 0 && this.#isOf(key.fs, key) && this.#inodes.keepUnlinked(key, fd)
+    return key.fs >= 0 && key.handleSize > 0 && this.#isOf(key.fs, key) && this.#inodes.keepRemoved(key, fd)
   }
 
   #acquire(key: InodeKey, fd: number, domain: number, flags: number): number {
@@ -268,7 +268,7 @@ export class InodeFiles {
       }
       const kept = Atomics.compareExchange(words, at + SLOT.FD, -1, opened)
       if (kept < 0) return opened
-      // It has just lost its name, see keepUnlinked.
+      // It has just been removed, see keepRemoved.
       close(opened)
       return kept
     } finally {

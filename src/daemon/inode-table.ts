@@ -93,8 +93,8 @@ export const SLOT_FLAG = {
   /** A mountpoint of another file system, or a subvolume that is not in a snapshot: shown as an empty directory. */
   HIDDEN: 4,
   DIRECTORY: 8,
-  /** Its last name is gone: without the slot's descriptor it would be, too. */
-  UNLINKED: 16,
+  /** A directory that is removed: without the slot's descriptor it would be gone. */
+  REMOVED: 16,
 } as const
 
 /** Nodeid ↔ slot. */
@@ -253,13 +253,13 @@ export class InodeTable {
   }
 
   /**
-   * Leaves the O_PATH descriptor `fd` of an inode that has lost its last name to its slot, until that is unused: the inode lives on for those who have it without an open file. False where
+   * Leaves the O_PATH descriptor `fd` of a directory that was removed to its slot, until that is unused: the inode lives on for those whose working directory it is. False where
    * the slot has a descriptor already, which it then keeps, or where there is none: `fd` is still the caller's.
    */
-  keepUnlinked(key: InodeKey, fd: number): boolean {
+  keepRemoved(key: InodeKey, fd: number): boolean {
     this.#mutex.lock()
     const slot = this.#find(key)
-    if (slot >= 0) this.words[this.at(slot) + SLOT.FLAGS]! |= SLOT_FLAG.UNLINKED
+    if (slot >= 0) this.words[this.at(slot) + SLOT.FLAGS]! |= SLOT_FLAG.REMOVED
     const isTaken = slot >= 0 && Atomics.compareExchange(this.words, this.at(slot) + SLOT.FD, -1, fd) < 0
     this.#mutex.unlock()
     return isTaken
@@ -329,9 +329,9 @@ export class InodeTable {
     return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNHASHED) !== 0
   }
 
-  /** Whether the inode has lost its last name through the mount and is kept by the slot's descriptor. */
-  isUnlinked(slot: number): boolean {
-    return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.UNLINKED) !== 0
+  /** Whether it is a directory that was removed through the mount and is kept by the slot's descriptor. */
+  isRemoved(slot: number): boolean {
+    return (this.get(slot, SLOT.FLAGS) & SLOT_FLAG.REMOVED) !== 0
   }
 
   /** The slot that look-ups find for the inode of `slot`, which they do not find any more; -1 where there is none yet. */
@@ -363,7 +363,7 @@ export class InodeTable {
     this.#mutex.lock()
     try {
       const at = this.at(slot)
-      if (!this.isInUse(slot) || this.words[at + SLOT.HANDLE_SIZE] === 0 || this.isUnlinked(slot)) return -1
+      if (!this.isInUse(slot) || this.words[at + SLOT.HANDLE_SIZE] === 0 || this.isRemoved(slot)) return -1
       if (Atomics.compareExchange(this.words, at + SLOT.PINS, 0, PINS_EVICTING) !== 0) return -1
       const fd = Atomics.exchange(this.words, at + SLOT.FD, -1)
       Atomics.store(this.words, at + SLOT.PINS, 0)

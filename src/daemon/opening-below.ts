@@ -47,7 +47,7 @@ export class OpeningBelow {
   /**
    * Opens the slot's file as the client asked and stats it: a descriptor, or -errno. ESTALE makes the kernel look the name up again: where the file
    * has been deleted or replaced below. Who comes by way of an open file (/proc/self/fd, /proc/self/exe) has no name to look up, and asks again:
-   * then he gets it, as long as it is open, or was deleted through the mount (he may have it by O_PATH). So does whoever asks once the kernel believes no name any more that the file had; and who has found it by a name since he was told ESTALE. `pid`: the client's thread.
+   * then he gets it, as long as it is open. So does whoever asks once the kernel believes no name any more that the file had; and who has found it by a name since he was told ESTALE. `pid`: the client's thread.
    */
   open(slot: number, flags: number, pid: number, stat: Statx): number {
     const files = this.#files
@@ -74,7 +74,7 @@ export class OpeningBelow {
   /** Whether who asks for a deleted file, of which `stat` is, gets it. */
   #isForNameless(slot: number, pid: number, stat: Statx): boolean {
     if (this.#toldStale.opensFound(pid, slot)) return true
-    if (this.#inodes.get(slot, SLOT.OPENS) === 0 && !this.#inodes.isUnlinked(slot)) return false
+    if (this.#inodes.get(slot, SLOT.OPENS) === 0) return false
     return this.#isNamelessFor(stat) || this.#toldStale.opensAgain(pid, slot)
   }
 

@@ -33,31 +33,14 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     })
   }
 
-  /** Runs `call`, which takes `name` in directory `parent` from what has it. */
-  function takingName(parent: number, dirFd: number, name: Uint8Array, call: () => number): number {
-    const victim = files.openVictim(parent, dirFd, name)
-    const error = call()
-    if (victim >= 0 && error === 0) files.keepUnlinked(victim, stat)
-    else if (victim >= 0) close(victim)
-    return error
-  }
-
-  function remove(request: Request, call: (dirFd: number, name: Uint8Array) => number): number {
-    const parent = slotOf(request.nodeid)
-    const name = request.name()
-    return withPinned(context, parent, (dirFd) => takingName(parent, dirFd, name, () => call(dirFd, name)))
-  }
-
   function rename(request: Request, flags: number, namesAt: number): number {
     const from = request.name(namesAt)
     const to = request.name(namesAt + from.length)
-    const toParent = slotOf(request.u64(0))
     return withPinned(context, slotOf(request.nodeid), (fromFd) =>
-      withPinned(context, toParent, (toFd) => {
+      withPinned(context, slotOf(request.u64(0)), (toFd) => {
         const call = () => renameat2(fromFd, from, toFd, to, flags)
         // What is left in the place is the client's.
-        if (flags & RENAME_WHITEOUT) return takingName(toParent, toFd, to, () => credentials.as(request, 0, call))
-        return flags === 0 ? takingName(toParent, toFd, to, call) : call()
+        return flags & RENAME_WHITEOUT ? credentials.as(request, 0, call) : call()
       }),
     )
   }
@@ -94,8 +77,20 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
       })
     },
 
-    UNLINK: (request) => remove(request, unlinkat),
-    RMDIR: (request) => remove(request, rmdirat),
+    UNLINK: (request) => withPinned(context, slotOf(request.nodeid), (dirFd) => unlinkat(dirFd, request.name())),
+
+    RMDIR(request) {
+      const parent = slotOf(request.nodeid)
+      const name = request.name()
+      return withPinned(context, parent, (dirFd) => {
+        const removed = files.openRemoved(parent, dirFd, name)
+        const error = rmdirat(dirFd, name)
+        if (removed >= 0 && error === 0) files.keepRemoved(removed, stat)
+        else if (removed >= 0) close(removed)
+        return error
+      })
+    },
+
     RENAME: (request) => rename(request, 0, 8),
     RENAME2: (request) => rename(request, request.u32(8), 16),
   }

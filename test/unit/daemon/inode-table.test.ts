@@ -171,28 +171,28 @@ describe('one thread', () => {
     )
   })
 
-  test('the descriptor of what has lost its last name stays with its slot, and with no other of that number', () => {
+  test('the descriptor of a removed directory stays with its slot, and with no other of that number', () => {
     const { table } = new Real(8)
     const inode = { fs: 0, number: 7, life: 1 }
     // Nobody knows it, or what had the number before.
-    expect(table.keepUnlinked(keyOf(inode), 40)).toBe(false)
+    expect(table.keepRemoved(keyOf(inode), 40)).toBe(false)
     const slot = table.acquire(keyOf(inode), -1, 0, 0)
-    expect(table.keepUnlinked(keyOf({ ...inode, life: 2 }), 40)).toBe(false)
-    expect([table.isUnlinked(slot), table.get(slot, SLOT.FD)]).toEqual([false, -1])
-    expect(table.keepUnlinked(keyOf(inode), 41)).toBe(true)
-    expect(table.keepUnlinked(keyOf(inode), 42)).toBe(false)
-    expect([table.isUnlinked(slot), table.get(slot, SLOT.FD)]).toEqual([true, 41])
+    expect(table.keepRemoved(keyOf({ ...inode, life: 2 }), 40)).toBe(false)
+    expect([table.isRemoved(slot), table.get(slot, SLOT.FD)]).toEqual([false, -1])
+    expect(table.keepRemoved(keyOf(inode), 41)).toBe(true)
+    expect(table.keepRemoved(keyOf(inode), 42)).toBe(false)
+    expect([table.isRemoved(slot), table.get(slot, SLOT.FD)]).toEqual([true, 41])
     expect(table.takeIdleDescriptor(slot)).toBe(-1)
     // A directory keeps the one that it has; others' can be taken.
     const directory = table.acquire(keyOf({ ...inode, number: 8 }), 50, 0, SLOT_FLAG.DIRECTORY)
     const other = table.acquire(keyOf({ ...inode, number: 9 }), 51, 0, SLOT_FLAG.DIRECTORY)
-    expect(table.keepUnlinked(keyOf({ ...inode, number: 8 }), 43)).toBe(false)
+    expect(table.keepRemoved(keyOf({ ...inode, number: 8 }), 43)).toBe(false)
     expect([directory, other].map((one) => table.takeIdleDescriptor(one))).toEqual([-1, 51])
     // The slot's next inode starts anew.
     expect(table.forget(slot, 1)).toBe(true)
     table.release(slot)
     expect(table.acquire(keyOf({ ...inode, number: 10 }), -1, 0, 0)).toBe(slot)
-    expect([table.isUnlinked(slot), table.get(slot, SLOT.FD)]).toEqual([false, -1])
+    expect([table.isRemoved(slot), table.get(slot, SLOT.FD)]).toEqual([false, -1])
     table.checkInvariants()
   })
 
