@@ -3,9 +3,12 @@
  * another version by then: that would take the tables which threads share for something else.
  */
 import fs from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** What a thread loads besides, and may be of a version of its own: its part in C is loaded for all threads once, and takes no other version's JavaScript. */
+const KOFFI = createRequire(import.meta.url).resolve('koffi')
 /** `dist`, or `src` where the sources themselves run. */
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const EXTENSION = path.extname(import.meta.url)
@@ -32,10 +35,9 @@ export class InstalledCode {
 /** Not by times alone: package managers set those of all versions alike. Nor by the ctime, which moves when somebody makes a link. */
 function stateOf(root: string): string {
   const names = fs.readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith(EXTENSION))
-  return names
-    .sort()
+  return [...names.sort(), KOFFI]
     .map((name) => {
-      const { ino, size, mtimeNs } = fs.statSync(path.join(root, name), { bigint: true })
+      const { ino, size, mtimeNs } = fs.statSync(path.resolve(root, name), { bigint: true })
       return `${name} ${ino} ${size} ${mtimeNs}`
     })
     .join('\n')

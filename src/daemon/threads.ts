@@ -237,9 +237,10 @@ export class Threads {
   #startPlacer(start: PlacerStart): void {
     onDeath(startThread('near/placer', start), (failure) => {
       this.#countDeath(failure)
-      if (!this.#mayStart('the placer')) return
-      this.#startPlacer(start)
-      this.#events.died('the placer', failure)
+      if (this.#mayStart('the placer')) {
+        this.#startPlacer(start)
+        this.#events.died('the placer', failure)
+      } else process.stderr.write(`samepage: the placer died: ${String(failure)}\n`)
     })
   }
 
@@ -278,7 +279,7 @@ export class Threads {
       this.#start(w)
       this.#events.started((message) => this.#workers[w]?.postMessage(message))
       this.#events.died(`worker ${w}`, failure)
-    }
+    } else process.stderr.write(`samepage: worker ${w} died: ${String(failure)}\n`)
     // The others go on, if there are any.
     if (this.#crew.workersIn === 0 && !this.#crew.callAnyIn()) giveUp(`worker ${w}`, failure)
   }

@@ -9,6 +9,7 @@
  *
  * On a file system that is read-only as a whole, files cannot change, and the home is the file itself.
  */
+import fs from 'node:fs'
 import { btrfsGeneration } from '../linux/btrfs.ts'
 import { cloneFileAsync, openUnnamedAsync } from '../linux/clone.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
@@ -50,6 +51,10 @@ export interface HomePlace {
 const HOME_MODE = 0o400
 /** Longer than most journals take when they are being written; after that a file is served without a home. */
 const PATIENCE_MS = 1000
+/** Homes that are closed side by side: on btrfs the last close of a file waits while the file system is frozen, and has a thread of the pool meanwhile. */
+const CLOSES_MAX = 3
+/** A call of no consequence: the pool takes up its calls in the order in which it was given them. */
+const poolIsThere = () => fs.promises.access('/')
 
 /** Descriptors stay the caller's; those of homes belong to the storage from createHome to dropHome. Context: one thread. */
 export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
@@ -57,6 +62,9 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
   /** By the identity of the file system. */
   readonly #unnamed = new Map<string, UnnamedFiles>()
   readonly #stat = new Statx()
+  /** Each resolves when a home has been closed, and those that wait for the same. */
+  readonly #closes: Promise<unknown>[] = new Array(CLOSES_MAX).fill(Promise.resolve())
+  #closesBegun = 0
 
   constructor(...places: HomePlace[]) {
     for (const place of places) this.addPlace(place)
@@ -68,7 +76,7 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
     this.#places.set(identity, place)
     if (this.#unnamed.has(identity)) return
     const open = () => openUnnamedHome(this.#places.get(identity))
-    this.#unnamed.set(identity, new UnnamedFiles({ open, close: closeAsync, patienceMs: PATIENCE_MS }))
+    this.#unnamed.set(identity, new UnnamedFiles({ open, close: closeAsync, poolIsThere, patienceMs: PATIENCE_MS }))
   }
 
   /** Nothing is asked of its files, and no home is made there, from now on. */
@@ -104,7 +112,10 @@ export class LinuxHomeStorage implements HomeStorage<LinuxFile, LinuxHome> {
   }
 
   async dropHome(home: LinuxHome): Promise<void> {
-    await closeAsync(home.fd)
+    const turn = this.#closesBegun++ % CLOSES_MAX
+    const closed = this.#closes[turn]!.then(() => closeAsync(home.fd))
+    this.#closes[turn] = closed
+    await closed
   }
 
   async isOpenForWriting(file: LinuxFile): Promise<boolean | undefined> {

@@ -12,6 +12,13 @@ function frozen() {
   const waiting: ((error?: Error) => void)[] = []
   const closed: number[] = []
   let last = 100
+  const pool = { promise: Promise.resolve() }
+  /** Until the returned function is called. */
+  const poolIsBusy = () => {
+    let end!: () => void
+    pool.promise = new Promise((resolve) => (end = resolve))
+    return end
+  }
   const files = new UnnamedFiles({
     open: () =>
       new Promise((resolve, reject) => {
@@ -19,9 +26,10 @@ function frozen() {
         waiting.push((error) => (error === undefined ? resolve(fd) : reject(error)))
       }),
     close: async (fd) => closed.push(fd),
+    poolIsThere: () => pool.promise,
     patienceMs: PATIENCE_MS,
   })
-  return { files, waiting, closed }
+  return { files, waiting, closed, poolIsBusy }
 }
 
 test('one after the other, to who asked', async () => {
@@ -57,4 +65,18 @@ test('too late: who waits is told, who comes is told at once, one call waits, it
   waiting.shift()!()
   expect(await next).toBe(101)
   expect(closed).toEqual([100])
+})
+
+test('a busy pool is no frozen file system: nobody is sent away, however long it takes', async () => {
+  const { files, waiting, poolIsBusy } = frozen()
+  const end = poolIsBusy()
+  const made = [files.make(), files.make(), files.make()]
+  await sleep(3 * PATIENCE_MS)
+  end()
+  for (const [i, each] of made.entries()) {
+    expect(waiting).toHaveLength(1)
+    waiting.shift()!()
+    expect(await each).toBe(100 + i)
+    await sleep(0)
+  }
 })
