@@ -9,6 +9,14 @@ import { printableName } from './names.ts'
 import { type Figures, groupName, type Report, shownSums } from './report.ts'
 import { type Tile, treemapTiles } from './treemap.ts'
 
+/** By this a page is known for one, which may be replaced: a page of another version is not, if this is changed. ASCII. */
+export const PAGE_BEGINNING = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="generator" content="samepage inspect">
+`
+
 export function toHtml(measurement: Measurement, report: Report): string {
   const { totals } = report
   const { directories } = measurement
@@ -31,11 +39,7 @@ export function toHtml(measurement: Measurement, report: Report): string {
       tiles: treemapTiles(measurement, { area: directories.allocated, surplus: directories.potential }),
     },
   ]
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+  return `${PAGE_BEGINNING}<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
 <style>${PAGE_STYLE}</style>

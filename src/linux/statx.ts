@@ -68,6 +68,10 @@ export class Statx {
   get isDax(): boolean {
     return (this.attributesLow & STATX_ATTR.DAX) !== 0
   }
+  /** Something is mounted on the file or directory, which is the root of what is. */
+  get isMountRoot(): boolean {
+    return (this.attributesLow & STATX_ATTR.MOUNT_ROOT) !== 0
+  }
   get nlink(): number {
     return this.words[4]!
   }

@@ -125,6 +125,7 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
       expect(samepage('inspect', '--html', page, tree).stdout).toContain('By directory')
       const html = fs.readFileSync(page, 'utf8')
       expect(html).toMatch(/^<!doctype html>/)
+      expect(html).toContain('<meta name="generator" content="samepage inspect">')
       expect(html).toContain('class="tile')
       expect(html).not.toMatch(/<script>alert|<img/)
       expect(html).not.toMatch(/<[^>]*\s(src|href)=/)
@@ -190,6 +191,30 @@ describeWith(['root', 'loop', 'cachestat', 'xfs'], 'samepage inspect', () => {
     const redirected = path.join(filesystem.directory, 'redirected')
     expect(toStdout(`> ${redirected}`).status).toBe(2)
     expect(fs.readFileSync(redirected, 'utf8')).toBe('')
+  })
+
+  test('--html is written into a file that is mounted, as a container has it', () => {
+    const [page, outside] = [
+      path.join(filesystem.directory, 'mounted.html'),
+      path.join(filesystem.directory, 'outside'),
+    ]
+    fs.writeFileSync(page, '')
+    fs.writeFileSync(outside, '')
+    run('mount', '--bind', outside, page)
+    try {
+      // Over an empty file, then over a page.
+      for (const rows of ['all', '0']) {
+        expect(samepage('inspect', '-n', rows, '--html', page, tree)).toMatchObject({ status: 0, stderr: '' })
+        expect(fs.readFileSync(outside, 'utf8')).toMatch(/^<!doctype html>.*<\/html>\n$/s)
+        expect(fs.readFileSync(outside, 'utf8').includes('base.img')).toBe(rows === 'all')
+      }
+      fs.writeFileSync(outside, 'precious')
+      expect(samepage('inspect', '--html', page, tree).status).toBe(2)
+      expect(fs.readFileSync(outside, 'utf8')).toBe('precious')
+    } finally {
+      run('umount', page)
+    }
+    expect(fs.readFileSync(page, 'utf8')).toBe('')
   })
 
   test('exit status: 0 done, 1 a path cannot be read at all, 2 wrong use', () => {
