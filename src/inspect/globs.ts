@@ -40,19 +40,32 @@ export function globFilter({ include, exclude }: Globs): (entry: Entry, isDirect
 }
 
 function matcher(globs: readonly string[]): (path: string) => boolean {
-  const expressions = globs.flatMap(parseGlob)
-  return (path) => expressions.some((expression) => expression.test(path))
+  const predicates = globs.flatMap(parseGlob)
+  return (path) => {
+    const components = path.split('/')
+    return predicates.some((holds) => holds(components))
+  }
 }
 
-/** Regular expressions for relative paths, one of which matches where the glob does. Throws a {@link UserError} where it can match nothing, or is too long. */
-export function parseGlob(glob: string): RegExp[] {
+/** Does what a part of a glob says hold for a thing: a character, a name, the components of a path? */
+type Predicate<Thing> = (thing: Thing) => boolean
+
+/**
+ * Predicates of the components of relative paths, one of which holds where the glob matches. Throws a {@link UserError} where it can match
+ * nothing, or is too long.
+ */
+export function parseGlob(glob: string): Predicate<readonly string[]>[] {
   if (glob.length > CHARACTERS_MAX) throw new UserError(`A glob has at most ${CHARACTERS_MAX} characters.`)
-  return expandBraces(glob, { characters: EXPANDED_CHARACTERS_MAX }).map((plain) => {
-    const below = plain.replace(/^\.?\/+|\/+$/g, '')
-    if (below === '') throw new UserError('It names nothing below PATH.')
-    const isAnchored = below.includes('/') || plain.startsWith('/')
-    // s: names may have line breaks in them. u: a character is a character, also beyond U+FFFF.
-    return new RegExp(`^${isAnchored ? '' : ANY_DIRECTORIES}${translate(below)}$`, 'su')
+  return expandBraces(glob, { characters: EXPANDED_CHARACTERS_MAX }).map((each) => {
+    // A slash that is escaped is one.
+    const plain = each.replace(/\\(.)/gsu, (escaped, character) => (character === '/' ? '/' : escaped))
+    const components = plain
+      .replace(/^\.\//, '')
+      .split(/\/+/)
+      .filter((component) => component !== '')
+    if (components.length === 0) throw new UserError('It names nothing below PATH.')
+    if (components.length === 1 && !plain.startsWith('/')) components.unshift('**')
+    return matchRuns(runsOf(components, (component) => (component === '**' ? ANYTHING : parseName(component))))
   })
 }
 
@@ -98,54 +111,64 @@ function braceGroup(glob: string, start: number): { alternatives: string[]; end:
   return undefined
 }
 
-/** A part of a glob, and the source of a regular expression that matches what it does. */
-type Token = [glob: string, source: string]
+/** Stands for any number of things, also none: `*` among the characters of a name, `**` among the components of a path. */
+const ANYTHING = Symbol('any number')
+type Pattern<Thing> = Predicate<Thing> | typeof ANYTHING
 
-const ANY_DIRECTORIES = '(?:[^/]+/)*'
+/** Predicates of one thing after the other, without {@link ANYTHING}. */
+type Run<Thing> = readonly Predicate<Thing>[]
 
-/** The source of a regular expression for a glob without alternatives. */
-function translate(glob: string): string {
-  let source = ''
-  let isAtStart = true
-  for (let i = 0; i < glob.length; ) {
-    const rest = glob.slice(i)
-    const next: Token = (isAtStart ? directories(rest) : undefined) ?? wildcard(rest)
-    const [token, meaning] = next
-    // `/**` at the end: the directory itself, too.
-    if (meaning === ALL_BELOW && source.endsWith('/')) source = `${source.slice(0, -1)}(?:/.*)?`
-    else source += meaning
-    isAtStart = token.endsWith('/')
-    i += token.length
+/** The runs between which `parts` have {@link ANYTHING}: one more than there is of it, also empty ones. */
+function runsOf<Part, Thing>(parts: readonly Part[], parse: (part: Part) => Pattern<Thing>): Run<Thing>[] {
+  const runs: Predicate<Thing>[][] = [[]]
+  for (const part of parts) {
+    const pattern = parse(part)
+    if (pattern === ANYTHING) runs.push([])
+    else runs.at(-1)!.push(pattern)
   }
-  return source
+  return runs
 }
 
-const ALL_BELOW = '.*'
-
-/** What a component that begins here means if it is `**`. */
-function directories(rest: string): Token | undefined {
-  const token = /^\*\*(?:\/+|$)/.exec(rest)?.[0]
-  if (token === undefined) return undefined
-  return [token, token.endsWith('/') ? ANY_DIRECTORIES : ALL_BELOW]
+/**
+ * Are things as `runs` say, the first at their beginning, the last at their end, the others in order between them? The leftmost
+ * place of each leaves most to those after it, so no other need be tried. A regular expression would try all: with *n* stars the time would grow with the
+ * length to the power of *n*.
+ */
+function matchRuns<Thing>(runs: readonly Run<Thing>[]): Predicate<readonly Thing[]> {
+  const first = runs[0]!
+  const last = runs.at(-1)!
+  const between = runs.slice(1, -1)
+  if (runs.length === 1) return (things) => things.length === first.length && holdsAt(first, things, 0)
+  return (things) => {
+    const end = things.length - last.length
+    if (end < first.length || !holdsAt(last, things, end) || !holdsAt(first, things, 0)) return false
+    let at = first.length
+    for (const run of between) {
+      while (at + run.length <= end && !holdsAt(run, things, at)) at++
+      at += run.length
+      if (at > end) return false
+    }
+    return true
+  }
 }
 
-/** What the glob's next character or bracket means. */
-function wildcard(rest: string): Token {
-  const stars = /^\*+/.exec(rest)?.[0]
-  if (stars !== undefined) return [stars, '[^/]*']
-  const slashes = /^\/+/.exec(rest)?.[0]
-  if (slashes !== undefined) return [slashes, '/']
-  if (rest.startsWith('?')) return ['?', '[^/]']
-  const [bracket, negation, members] = BRACKET.exec(rest) ?? []
-  if (bracket !== undefined) return [bracket, characterClass(members!, negation !== undefined)]
-  // A backslash at the very end is one.
-  const [character] = /^\\?./su.exec(rest)!
-  return [character, literal(unescaped(character))]
+function holdsAt<Thing>(run: Run<Thing>, things: readonly Thing[], at: number): boolean {
+  for (let i = 0; i < run.length; i++) if (!run[i]!(things[at + i]!)) return false
+  return true
+}
+
+/** What a component of a glob says of a name. */
+function parseName(component: string): Predicate<string> {
+  const matches = matchRuns(runsOf(component.match(TOKEN)!, parseToken))
+  // A character is a character, also beyond U+FFFF.
+  return (name) => matches([...name])
 }
 
 /** A member of a bracket: a class, an escaped character, or a character. The first one may be a closing bracket. */
 const MEMBER = /\[:[a-z]+:\]|\\[^/]|[^\]/\\]/
-const BRACKET = new RegExp(`^\\[(?:([!^])|(?![!^]))((?:${MEMBER.source}|\\])(?:${MEMBER.source})*)\\]`, 'su')
+const BRACKET = new RegExp(`\\[(?:([!^])|(?![!^]))((?:${MEMBER.source}|\\])(?:${MEMBER.source})*)\\]`, 'su')
+/** Stars in a row are one. A backslash at the very end is one. */
+const TOKEN = new RegExp(`${BRACKET.source}|\\*+|\\\\?.`, 'gsu')
 const RANGE = /^(\\.|[^\\])-(\\.|[^\\])/su
 
 const CLASSES: Record<string, string> = {
@@ -163,7 +186,16 @@ const CLASSES: Record<string, string> = {
   xdigit: '0-9A-Fa-f',
 }
 
-function characterClass(members: string, isNegated: boolean): string {
+function parseToken(token: string): Pattern<string> {
+  if (token.startsWith('*')) return ANYTHING
+  if (token === '?') return () => true
+  const [bracket, negation, members] = BRACKET.exec(token) ?? []
+  if (bracket !== undefined) return characterClass(members!, negation !== undefined)
+  const literal = unescaped(token)
+  return (character) => character === literal
+}
+
+function characterClass(members: string, isNegated: boolean): Predicate<string> {
   let source = ''
   for (let rest = members; rest !== ''; ) {
     const [named, name = ''] = /^\[:([a-z]+):\]/.exec(rest) ?? []
@@ -179,12 +211,13 @@ function characterClass(members: string, isNegated: boolean): string {
     } else source += literal(unescaped(member))
     rest = rest.slice((named ?? range ?? member).length)
   }
-  return `(?!/)[${isNegated ? '^' : ''}${source}]`
+  const expression = new RegExp(`^[${isNegated ? '^' : ''}${source}]$`, 'su')
+  return (character) => expression.test(character)
 }
 
 const unescaped = (member: string): string => (member.length > 1 && member.startsWith('\\') ? member.slice(1) : member)
 
-/** A character that means itself, also where it would mean something else in a regular expression. */
+/** A character that means itself, also where it would mean something else in the brackets of a regular expression. */
 function literal(character: string): string {
   return /\w/.test(character) ? character : `\\u{${character.codePointAt(0)!.toString(16)}}`
 }

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseGlob } from '../../../src/inspect/globs.ts'
 
-const matches = (glob: string, name: string): boolean => parseGlob(glob).some((expression) => expression.test(name))
+const matches = (glob: string, name: string): boolean => parseGlob(glob).some((holds) => holds(name.split('/')))
 
 test.each([
   ['(1).img', 'copy (1).img', 'x(y)', 'a|b.img', '"q"', "it's", 'r+(2)', 'w@(1)', '!x', '#x', '^a', 'a$', 'a&b', 'a,b'],
@@ -37,7 +37,11 @@ test.each([
   ['./a', ['a', 'd/a'], []],
   ['d/', ['d', 'x/d'], []],
   ['a//b', ['a/b'], ['ab']],
+  ['a/**/**', ['a', 'a/b', 'a/c/b'], ['ab', 'x/a']],
+  ['**/**/b/**', ['b', 'a/b', 'a/b/c/d'], ['a', 'ab/c']],
   ['a\\/b', ['a/b'], []],
+  ['\\/a\\/', ['a'], ['d/a']],
+  ['a\\\\/b', ['a\\/b'], ['a/b']],
   ['[a/b]', ['[a/b]'], ['a', 'b']],
   ['[a-c]\\*', ['b*'], ['d*', 'bb']],
   ['[z-a]', [], ['z', 'a', '-']],
@@ -56,6 +60,52 @@ test.each([
   ['{a,b}'.repeat(20), 'fewer braces'],
   ['[[:nothing:]]', 'no class of characters [:nothing:]'],
 ])('glob %# is refused, and why', (glob, why) => expect(() => parseGlob(glob)).toThrow(why))
+
+/** Whether the parts of a glob of this test match, by trying everything. */
+function tried(parts: readonly string[], path: string): boolean {
+  const [part, ...others] = parts
+  if (part === undefined) return path === ''
+  if (part === '**/')
+    return tried(others, path) || (path.includes('/') && tried(parts, path.slice(path.indexOf('/') + 1)))
+  if (part === '*') return tried(others, path) || (/^[^/]/.test(path) && tried(parts, path.slice(1)))
+  return (part === '?' ? /^[^/]/.test(path) : path.startsWith(part)) && tried(others, path.slice(1))
+}
+
+test('random globs with many stars match paths as if everything were tried', () => {
+  const names = fc.array(fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 1, maxLength: 5 }), {
+    minLength: 1,
+    maxLength: 5,
+  })
+  const component = fc
+    .array(fc.constantFrom('a', 'b', '?', '*'), { minLength: 1, maxLength: 5 })
+    .filter((parts) => parts.join('') !== '**')
+  // What is between two components, or before the first one.
+  const gap = fc.array(fc.constant('**/'), { maxLength: 2 })
+  const glob = fc
+    .array(fc.tuple(gap, component), { minLength: 1, maxLength: 4 })
+    .map((all) => ['/', ...all.flatMap(([above, name], at) => [...(at > 0 ? ['/'] : []), ...above, ...name])])
+  let matched = 0
+  fc.assert(
+    fc.property(names, glob, (components, parts) => {
+      const path = components.join('/')
+      const expected = tried(parts, `/${path}`)
+      if (expected) matched++
+      expect(matches(parts.join(''), path)).toBe(expected)
+    }),
+    { numRuns: 3000 },
+  )
+  // Else the test would say nothing.
+  expect(matched).toBeGreaterThan(100)
+})
+
+test.each([
+  ['directories', `${'**/'.repeat(9)}x`, 'a/'.repeat(30)],
+  ['stars in a name', '*a*a*a*ab', 'a'.repeat(400)],
+])('many %s take no time that grows with each', (_, glob, name) => {
+  const startedAt = performance.now()
+  expect(matches(glob, `${name}y`)).toBe(false)
+  expect(performance.now() - startedAt).toBeLessThan(1000)
+})
 
 /** What find(1), whose own matcher is the C library's, says about a whole set of names. */
 let directory: string
