@@ -10,7 +10,7 @@
  * What others do to a file is noticed when it is opened the next time, whoever opens it: then all who have it open see it.
  */
 import fs from 'node:fs'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { Exclusion } from '../cache/grants/exclusion.ts'
@@ -42,6 +42,9 @@ const openFile = promisify(fs.open)
 /** After so long without an open file an inode lets its homes go: they pin what their files have overwritten. */
 const HOMES_IDLE_MS = 5 * 60_000
 
+/** A write that finds no space waits so long for loads from homes. Some may never end: storage can be gone. */
+const HOMES_WAIT_MS = 1000
+
 export interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
@@ -67,6 +70,8 @@ export class FileKeeper {
   readonly #mount: MountFiles | undefined
   readonly #inodes: CachedInodes
   readonly #sweeping: NodeJS.Timeout
+  /** Loads under way of files that are served by homes, which stay meanwhile. */
+  readonly #loadsFromHomes = new Set<Promise<void>>()
   #merging: Promise<Merging> | undefined
 
   constructor(
@@ -203,16 +208,13 @@ export class FileKeeper {
       passage = await this.passages.load(inode, page, count, wanted, wait, signal)
       homes = inode.homes
       this.#homes?.hold(homes)
-      const kept = wanted === 0 ? new KeptPages() : undefined
-      for (const piece of piecesOf(inode, this.#homes, page, passage.count))
-        await this.loader.load(
-          piece.source,
-          piece.page,
-          piece.count,
-          Math.max(0, Math.min(piece.count, wanted - piece.done)),
-          near,
-          kept,
-        )
+      const loading = this.#loadPieces(inode, page, passage.count, wanted, near)
+      if (homes.length > 0) this.#loadsFromHomes.add(loading)
+      try {
+        await loading
+      } finally {
+        this.#loadsFromHomes.delete(loading)
+      }
       return passage.hasWaited ? await readInside(inode, page, wanted) : undefined
     } catch (error) {
       throw withPath(error, inode.path)
@@ -221,6 +223,19 @@ export class FileKeeper {
       passage?.leave()
       this.close(inode)
     }
+  }
+
+  async #loadPieces(inode: CachedInode, page: number, count: number, wanted: number, near: number): Promise<void> {
+    const kept = wanted === 0 ? new KeptPages() : undefined
+    for (const piece of piecesOf(inode, this.#homes, page, count))
+      await this.loader.load(
+        piece.source,
+        piece.page,
+        piece.count,
+        Math.max(0, Math.min(piece.count, wanted - piece.done)),
+        near,
+        kept,
+      )
   }
 
   /** The same, blocking; does not wait for grants. */
@@ -307,8 +322,15 @@ export class FileKeeper {
 
   /** Where there is no space: homes that nobody uses are dropped. Readahead uses those of files that have been closed meanwhile, until it ends. */
   async #makeSpace(): Promise<void> {
-    await this.loader.ofNow()
-    await nextTurn()
+    if (this.#loadsFromHomes.size > 0) {
+      await Promise.race([
+        Promise.allSettled(this.#loadsFromHomes),
+        // What is being read keeps the process alive, nothing else needs to.
+        delay(HOMES_WAIT_MS, undefined, { ref: false }),
+      ])
+      // They give their homes back when they have ended.
+      await nextTurn()
+    }
     this.letHomesGo(Date.now())
     await this.#homes?.homes.dropUnused()
   }

@@ -106,12 +106,7 @@ export class Loader {
   /** Nothing is loaded from now on. Resolves when nothing is being read: who gives the arena's memory back before would find some of it taken again. */
   async end(): Promise<void> {
     this.#isEnded = true
-    while (this.#waiting.size > 0) await this.ofNow()
-  }
-
-  /** Resolves when what is being read now has been. */
-  async ofNow(): Promise<void> {
-    await Promise.all([...this.#waiting.values()].flatMap((ends) => [...ends]))
+    while (this.#waiting.size > 0) await Promise.all([...this.#waiting.values()].flatMap((ends) => [...ends]))
   }
 
   /** The batches to be read, one after the other; takes what became of each. */

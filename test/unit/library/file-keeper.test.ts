@@ -1,0 +1,160 @@
+/** The keeper of files, with homes of the test's own: each file lies in one, and reads and writes end as the test wants. */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, afterEach, expect, test, vi } from 'vitest'
+import type { Homes, NamedFile } from '../../../src/library/homes.ts'
+import { Keeping } from '../../../src/library/keeping.ts'
+import { linuxNative } from '../../../src/library/linux-native.ts'
+import type { Native } from '../../../src/library/native.ts'
+import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
+
+/** In place of what promisify(fs.read) and its like give, from before the library is imported on. */
+const calls = await vi.hoisted(async () => {
+  const { default: fs } = await import('node:fs')
+  const { promisify } = await import('node:util')
+  type Call = (fd: number, ...rest: unknown[]) => Promise<unknown>
+  const calls = {
+    /** Asked before a file of that inode number is read, or written. */
+    beforeRead: async (_ino: number): Promise<void> => {},
+    beforeWrite: async (_ino: number): Promise<void> => {},
+  }
+  const replace = (name: 'read' | 'readv' | 'write' | 'writev', before: 'beforeRead' | 'beforeWrite') => {
+    const call = promisify(fs[name]) as Call
+    const custom: Call = async (fd, ...rest) => {
+      await calls[before](fs.fstatSync(fd).ino)
+      return await call(fd, ...rest)
+    }
+    Object.defineProperty(fs[name], promisify.custom, { value: custom })
+  }
+  for (const name of ['read', 'readv'] as const) replace(name, 'beforeRead')
+  for (const name of ['write', 'writev'] as const) replace(name, 'beforeWrite')
+  return calls
+})
+
+const nothing = async (): Promise<void> => {}
+afterEach(() => {
+  calls.beforeRead = calls.beforeWrite = nothing
+})
+
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-keeper-'))
+afterAll(() => fs.rmSync(directory, { recursive: true }))
+
+let names = 0
+function fileOf(content: Uint8Array): string {
+  const file = path.join(directory, `file-${names++}`)
+  fs.writeFileSync(file, content)
+  return file
+}
+
+/** What has just been changed is served by itself. */
+const settled = () => delay(100)
+
+/** A home for each file that is asked about: itself. */
+class TestHomes {
+  /** By the home's number. */
+  readonly users: number[] = []
+  /** Called where space is wanted. */
+  onDropUnused = (): void => {}
+  readonly #fds: number[] = []
+
+  async serve(file: NamedFile): Promise<unknown> {
+    const fd = fs.openSync(file.path, 'r')
+    const { ctimeNs, size } = fs.fstatSync(fd, { bigint: true })
+    const number = this.#fds.push(fd) - 1
+    const stamp = {
+      ctimeSec: Number(ctimeNs / 1_000_000_000n),
+      ctimeNsec: Number(ctimeNs % 1_000_000_000n),
+      size: Number(size),
+    }
+    const home = { number, size: stamp.size, file: { fd } }
+    return { kind: 'pristine', home, stamp, remember: true, recheckAtMs: Number.POSITIVE_INFINITY }
+  }
+
+  hold(number: number): void {
+    this.users[number] = (this.users[number] ?? 0) + 1
+  }
+
+  release(number: number): void {
+    this.users[number]!--
+  }
+
+  get used(): number {
+    return this.users.filter((users) => users > 0).length
+  }
+
+  async dropUnused(): Promise<void> {
+    this.onDropUnused()
+  }
+
+  async close(): Promise<void> {
+    for (const fd of this.#fds) fs.closeSync(fd)
+  }
+}
+
+async function withKeeper(run: (keeping: Keeping, homes: TestHomes) => Promise<void>): Promise<void> {
+  const homes = new TestHomes()
+  const native: Native = { ...linuxNative, createHomes: () => homes as unknown as Homes }
+  const keeping = new Keeping(4 * MEBIBYTE, { memory: 4 * MEBIBYTE, yieldUnderPressure: false }, native)
+  try {
+    await run(keeping, homes)
+    keeping.checkInvariants()
+  } finally {
+    await keeping.close()
+  }
+}
+
+const noSpace = () => Object.assign(new Error('no space'), { code: 'ENOSPC' })
+
+test.each(['itself', 'a home'])(
+  'who finds no space waits for no read, of a file served by %s, for ever',
+  async (by) => {
+    await withKeeper(async ({ files }, homes) => {
+      const [gone, full] = [fileOf(noise(4 * PAGE, 1)), fileOf(noise(PAGE, 2))]
+      if (by === 'a home') await settled()
+      const lost = await files.open(gone, false, 0)
+      const inode = await files.open(full, true, 0)
+      expect(lost.homes.length).toBe(by === 'a home' ? 1 : 0)
+      let end!: () => void
+      const ended = new Promise<void>((resolve) => (end = resolve))
+      const { ino } = fs.statSync(gone)
+      calls.beforeRead = (read) => (read === ino ? ended : nothing())
+      calls.beforeWrite = () => Promise.reject(noSpace())
+      const load = files.load(lost, 0, 4, 4, 0, true)
+      try {
+        let tries = 0
+        homes.onDropUnused = () => tries++
+        await expect(files.writer.write(inode, noise(PAGE, 3), 0)).rejects.toMatchObject({ code: 'ENOSPC' })
+        expect(tries).toBeGreaterThan(0)
+      } finally {
+        end()
+        await load
+        files.close(lost)
+        files.close(inode, true)
+      }
+    })
+  },
+)
+
+test('a write that finds no space waits for what is read ahead of a closed file, whose home it uses', async () => {
+  await withKeeper(async ({ files }, homes) => {
+    const [closed, full] = [fileOf(noise(4 * PAGE, 1)), fileOf(noise(PAGE, 2))]
+    await settled()
+    const inode = await files.open(full, true, 0)
+    const source = await files.open(closed, false, 0)
+    const [home] = source.homes
+    const { ino } = fs.statSync(closed)
+    calls.beforeRead = async (read) => void (read === ino && (await delay(100)))
+    const ahead = files.load(source, 0, 4, 0, 0, false)
+    files.close(source)
+    let isFull = true
+    calls.beforeWrite = () => (isFull ? Promise.reject(noSpace()) : nothing())
+    homes.onDropUnused = () => {
+      isFull = homes.users[home!]! > 0
+    }
+    await files.writer.write(inode, noise(PAGE, 3), 0)
+    await ahead
+    files.close(inode, true)
+  })
+})
