@@ -7,7 +7,8 @@
  *                                               ▲ marker: who reads from here to a window behind the last has the next one loaded meanwhile
  * ```
  * A reader is sequential while it misses where the last window ended, or at the beginning of the file. Each window is twice as large as the one before.
- * Any other miss loads what is wanted and nothing else, and a hit further out ends the windows: that is a reader of something else.
+ * Any other miss loads what is wanted and nothing else. A hit further out opens no window: it may be of an index that the sequential reader looks into, or of another reader of this open file. Many in a row
+ * are a reader of something else, and end the windows.
  *
  * Pure: one for each open file. Allocates nothing.
  */
@@ -25,6 +26,9 @@ const WINDOWS_AHEAD = 3
 /** Of so many pages that the cache may have, a window is one at most: else what is read ahead would take the place of what was, before the reader has come to it. */
 const PAGES_PER_WINDOW_PAGE = 16
 
+/** So many hits further out in a row, for each page of the window that was opened last, are of no reader that is sequential besides. */
+const FAR_HITS_PER_PAGE = 16
+
 export class Readahead {
   /** Reading this page or one behind it is the time to ask {@link reached}. */
   marker = Number.POSITIVE_INFINITY
@@ -33,6 +37,8 @@ export class Readahead {
   #end = 0
   #size = 0
   #sizeMax = WINDOW_MAX
+  /** In a row. */
+  #farHits = 0
 
   get advice(): Advice {
     return this.#advice
@@ -62,6 +68,7 @@ export class Readahead {
     if (this.advice === ADVICE.SEQUENTIAL) this.#size = this.#sizeMax
     else this.#size = Math.min(this.#sizeMax, Math.max(WINDOW_MIN, this.#size * 2, count * 2))
     const pages = Math.max(count, this.#size)
+    this.#farHits = 0
     this.#end = page + pages
     this.marker = this.#end - (this.#size >>> 1)
     return pages
@@ -74,9 +81,10 @@ export class Readahead {
   reached(page: number): number | undefined {
     const ahead = this.#end
     if (page >= ahead + this.#size) {
-      this.#endWindows()
+      if (++this.#farHits > FAR_HITS_PER_PAGE * this.#size) this.#endWindows()
       return undefined
     }
+    this.#farHits = 0
     this.#size = Math.min(this.#sizeMax, this.#size * 2)
     this.#end += this.#size
     // While the reader waits for one window, storage is busy with the next.
@@ -92,6 +100,7 @@ export class Readahead {
   /** No hit opens one until the reader is sequential again. */
   #endWindows(): void {
     this.#size = 0
+    this.#farHits = 0
     this.marker = Number.POSITIVE_INFINITY
   }
 }

@@ -575,6 +575,20 @@ test('hits far out read nothing ahead, though the first page was missed a moment
   expect(cache.stats().bytesLoaded).toBe(bytesLoaded)
 })
 
+test('two that read in turns are read ahead for as one is', async () => {
+  await using cache = await create({ memory: '16MiB' })
+  for (const isCached of [false, true]) {
+    await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 14)))
+    if (isCached) await file.advise('willneed', 2 * MEBIBYTE)
+    const { reads } = cache.stats()
+    const buffer = Buffer.alloc(PAGE)
+    for (let page = 0; page < 512; page++)
+      for (const each of [page, 512 + page]) await file.read(buffer, { position: each * PAGE })
+    // 1,024 pages.
+    expect(cache.stats().reads - reads).toBeLessThan(100)
+  }
+})
+
 test.each(['256KiB', '1MiB'])('a sequential reader of a cache of %s has each page read once', async (memory) => {
   await using cache = await create({ memory })
   await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 13)))
