@@ -363,9 +363,14 @@ export class PageKeeper {
     this.#fitLimit()
   }
 
-  /** Tells all threads how many pages can be in memory at once: about as many, for what leads to them needs some of the room. */
+  /** How many pages can be in memory at once: about as many, for what leads to them needs some of the room. */
+  get pagesMax(): number {
+    return Math.floor(this.#bytesMax / PAGE_BYTES)
+  }
+
+  /** Tells all threads of {@link pagesMax}. */
   tellLimit(): void {
-    Atomics.store(this.#counters, COUNTER.FRAMES_LIMIT, Math.floor(this.#bytesMax / PAGE_BYTES))
+    Atomics.store(this.#counters, COUNTER.FRAMES_LIMIT, this.pagesMax)
   }
 
   get bytesMax(): number {

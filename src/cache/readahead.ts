@@ -29,6 +29,11 @@ const PAGES_PER_WINDOW_PAGE = 16
 /** So many hits further out in a row, for each page of the window that was opened last, are of no reader that is sequential besides. */
 const FAR_HITS_PER_PAGE = 16
 
+/** What a window has at most where the cache may have `pages`. */
+export function windowMax(pages: number): number {
+  return Math.max(1, Math.min(WINDOW_MAX, Math.floor(pages / PAGES_PER_WINDOW_PAGE)))
+}
+
 export class Readahead {
   /** Reading this page or one behind it is the time to ask {@link reached}. */
   marker = Number.POSITIVE_INFINITY
@@ -50,9 +55,9 @@ export class Readahead {
     if (advice === ADVICE.RANDOM) this.#endWindows()
   }
 
-  /** The cache may have `pages` now: see {@link PAGES_PER_WINDOW_PAGE}. */
+  /** The cache may have `pages` now: see {@link windowMax}. */
   fit(pages: number): void {
-    this.#sizeMax = Math.max(1, Math.min(WINDOW_MAX, Math.floor(pages / PAGES_PER_WINDOW_PAGE)))
+    this.#sizeMax = windowMax(pages)
   }
 
   /** Pages to load from `page` on for a reader who misses it and wants `count` of them: at least these. */

@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { PAGE_BYTES } from '../cache/entry.ts'
 import { NO_FRAME } from '../cache/frames.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
-import { WINDOW_MAX } from '../cache/readahead.ts'
+import { WINDOW_MAX, windowMax } from '../cache/readahead.ts'
 import type { Arena } from './arena.ts'
 import type { KeptPages } from './kept-pages.ts'
 import type { Merging } from './merging.ts'
@@ -173,8 +173,8 @@ export class Loader {
     const end = Math.min(page + count, Math.ceil(source.size / PAGE_BYTES))
     let first = page
     while (first < end && (keeper.isCached(mapping, first) || keeper.isLoading(mapping, first))) first++
-    // What is being loaded cannot go, so others' would in its place.
-    const most = kept === undefined ? WINDOW_MAX : Math.min(WINDOW_MAX, Math.max(1, keeper.frames.limit >>> 4))
+    // What is being loaded cannot go, so others' would in its place. A window of readahead, whose size every thread takes from the same number, is one batch.
+    const most = kept === undefined ? WINDOW_MAX : windowMax(keeper.pagesMax)
     const frames: number[] = []
     for (let at = first; at < end && frames.length < most; at++) {
       if (keeper.isCached(mapping, at) || keeper.isLoading(mapping, at) || !source.isAtRest(at, 1)) break

@@ -597,6 +597,14 @@ test.each(['256KiB', '1MiB'])('a sequential reader of a cache of %s has each pag
   expect(cache.stats().bytesLoaded / (4 * MEBIBYTE)).toBeLessThan(1.1)
 })
 
+test('a window of readahead is one read in a small cache, too', async () => {
+  await using cache = await create({ memory: '1MiB' })
+  await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 13)))
+  const buffer = Buffer.alloc(16 * PAGE)
+  for (let page = 0; page < 1024; page += 16) await file.read(buffer, { position: page * PAGE })
+  expect(cache.stats().reads).toBe(1024 / 16)
+})
+
 test('advice: willneed of what does not fit ends where there is no more room, and takes none of what is in use', async () => {
   await using cache = await create({ memory: '1MiB' })
   await using hot = await cache.open(fileOf(noise(100 * PAGE, 8)))
