@@ -45,7 +45,7 @@ export class CachedInodes {
   /** By key; those that nobody has open last used last. */
   readonly #inodes = new Map<string, CachedInode>()
   #idle = 0
-  /** Idle, and served by homes when they were closed; the one that was closed last at the end. */
+  /** Idle, and served by homes; the one that was closed last, or got its homes after that, at the end. */
   readonly #idleWithHomes = new Set<CachedInode>()
 
   /** `onShrunk` is told of an inode whose file is shorter than was known. */
@@ -56,7 +56,10 @@ export class CachedInodes {
     this.#dax = sources.dax
     this.#direct = sources.direct
     this.#closeFd = sources.closeFd
-    this.#layouts = new FileLayouts(pages, sources.homes, sources.dax, (inode) => this.get(inode.key) === inode)
+    this.#layouts = new FileLayouts(pages, sources.homes, sources.dax, {
+      isKnown: (inode) => this.#isKnown(inode),
+      createMapping: (inode) => this.#createMapping(inode.domain, inode),
+    })
     this.#onShrunk = onShrunk
   }
 
@@ -98,6 +101,8 @@ export class CachedInodes {
       inode.stamp = stamp
       inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
         inode.deciding = undefined
+        // It may have been closed meanwhile.
+        if (inode.uses === 0 && this.#isKnown(inode)) this.#limitIdleWithHomes(inode)
       })
       // What is being changed now may have got its ctime already, and its bytes will come later. A stamp that was known is one of a file at rest: what began since then would have moved it.
       if (!isKnown && !isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
@@ -133,11 +138,19 @@ export class CachedInodes {
     this.#inodes.set(inode.key, inode)
     this.#idle++
     inode.closedAtMs = Date.now()
+    if (inode.window !== undefined) {
+      this.#forget(inode)
+      return
+    }
+    this.#limitIdleWithHomes(inode)
+    if (this.#idle > IDLE_MAX) this.#forgetOldest()
+  }
+
+  /** `inode` is idle, and may have homes. */
+  #limitIdleWithHomes(inode: CachedInode): void {
     if (inode.homes.length > 0) this.#idleWithHomes.add(inode)
-    const [oldestWithHomes] = this.#idleWithHomes
-    if (inode.window !== undefined) this.#forget(inode)
-    else if (this.#idleWithHomes.size > IDLE_WITH_HOMES_MAX) this.#forget(oldestWithHomes!)
-    else if (this.#idle > IDLE_MAX) this.#forgetOldest()
+    const [oldest] = this.#idleWithHomes
+    if (this.#idleWithHomes.size > IDLE_WITH_HOMES_MAX) this.#forget(oldest!)
   }
 
   /** Closes what would stay open after the thread: Node.js closes what it has opened itself. */
@@ -170,9 +183,12 @@ export class CachedInodes {
     return undefined
   }
 
+  #isKnown(inode: CachedInode): boolean {
+    return this.#inodes.get(inode.key) === inode
+  }
+
   #create(key: string, path: string, domain: number): CachedInode {
-    let mapping = this.pages.mappings.create(domain)
-    while (mapping < 0 && this.#forgetOldest()) mapping = this.pages.mappings.create(domain)
+    const mapping = this.#createMapping(domain)
     if (mapping < 0) throw systemError('ENFILE', 'too many files are open in this cache', 'open', path)
     const inode = new CachedInode(key, path, mapping, domain, this.#onShrunk)
     this.#inodes.set(key, inode)
@@ -200,10 +216,17 @@ export class CachedInodes {
     this.#renew(inode, device.bytes)
   }
 
-  /** Of the inodes that nobody has open, the one that was used longest ago; false where there is none. */
-  #forgetOldest(): boolean {
+  /** A mapping, for which idle inodes are forgotten if need be, but never `but`; -1 where too many are in use. */
+  #createMapping(domain: number, but?: CachedInode): number {
+    let mapping = this.pages.mappings.create(domain)
+    while (mapping < 0 && this.#forgetOldest(but)) mapping = this.pages.mappings.create(domain)
+    return mapping
+  }
+
+  /** Of the inodes that nobody has open, the one that was used longest ago, if it is not `but`; false where there is none. */
+  #forgetOldest(but?: CachedInode): boolean {
     for (const inode of this.#inodes.values()) {
-      if (inode.uses > 0) continue
+      if (inode.uses > 0 || inode === but) continue
       this.#forget(inode)
       return true
     }

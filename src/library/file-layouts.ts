@@ -8,23 +8,26 @@ import { wholeOf } from './file-pieces.ts'
 import type { HomeSources } from './home-sources.ts'
 import type { WindowHandle } from './windows.ts'
 
+/** What is asked of those who know the inodes. */
+export interface LayoutsOwner {
+  /** Whether the inode has not been forgotten. */
+  isKnown(inode: CachedInode): boolean
+  /** A mapping for a home of the inode, which is not forgotten for it; -1 where there are too many. */
+  createMapping(inode: CachedInode): number
+}
+
 export class FileLayouts {
   readonly #pages: PageKeeper
   readonly #homes: HomeSources | undefined
   readonly #dax: DirectMemory | undefined
-  readonly #isKnown: (inode: CachedInode) => boolean
+  readonly #owner: LayoutsOwner
 
-  /** `homes`: undefined where nothing is shared by address; `dax`: where nothing is read where it lies. `isKnown`: whether the inode has not been forgotten. */
-  constructor(
-    pages: PageKeeper,
-    homes: HomeSources | undefined,
-    dax: DirectMemory | undefined,
-    isKnown: (inode: CachedInode) => boolean,
-  ) {
+  /** `homes`: undefined where nothing is shared by address; `dax`: where nothing is read where it lies. */
+  constructor(pages: PageKeeper, homes: HomeSources | undefined, dax: DirectMemory | undefined, owner: LayoutsOwner) {
     this.#pages = pages
     this.#homes = homes
     this.#dax = dax
-    this.#isKnown = isKnown
+    this.#owner = owner
   }
 
   serveAlone(inode: CachedInode): void {
@@ -49,7 +52,7 @@ export class FileLayouts {
       // Without sharing it can be read all the same.
     }
     // It may have been closed and forgotten meanwhile.
-    if (serving === undefined || !this.#isKnown(inode)) return
+    if (serving === undefined || !this.#owner.isKnown(inode)) return
     inode.recheckAtMs = serving.remember ? serving.recheckAtMs : 0
     // Since it was asked the file may have been changed, or opened anew.
     if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
@@ -63,7 +66,7 @@ export class FileLayouts {
     const windows: (WindowHandle | undefined)[] = []
     const mappings = new Int32Array(Math.max(...homes.map(({ number }) => number)) + 1).fill(-1)
     for (const home of homes) {
-      const mapping = this.#homes!.acquire(home, inode.domain)
+      const mapping = this.#homes!.acquire(home, () => this.#owner.createMapping(inode))
       if (mapping < 0) {
         this.serveAlone(inode)
         return

@@ -68,12 +68,12 @@ export class HomeSources {
     return this.#sources.get(number)!.window
   }
 
-  /** Takes the home for one more inode, of the domain that all of them are of: its mapping, or -1 where there are too many mappings, or all is being given back. */
-  acquire(home: Home<LinuxHome>, domain: number): number {
+  /** Takes the home for one more inode: its mapping, which `createMapping` makes in the domain that all of them are of, or -1 where that gives none, or all is being given back. */
+  acquire(home: Home<LinuxHome>, createMapping: () => number): number {
     if (this.#isClosed) return -1
     let source = this.#sources.get(home.number)
     if (source === undefined) {
-      const mapping = this.#keeper.mappings.create(domain)
+      const mapping = createMapping()
       if (mapping < 0) return -1
       const window = this.#memory.addHome(mapping, home.file.fd, home.size)
       const directFd = this.#direct && window === undefined ? this.#native.reopenDirect(home.file.fd) : -1

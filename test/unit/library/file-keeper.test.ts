@@ -158,3 +158,40 @@ test('a write that finds no space waits for what is read ahead of a closed file,
     files.close(inode, true)
   })
 })
+
+test('of files that are closed before it is decided how they are served, too, 1,024 have homes', async () => {
+  await withKeeper(async ({ files }, homes) => {
+    const paths = Array.from({ length: 1030 }, () => fileOf(Buffer.from('x')))
+    await settled()
+    const inodes = paths.map((path) => {
+      const inode = files.openSync(path, false, 0)
+      files.close(inode)
+      return inode
+    })
+    for (const inode of inodes) await inode.deciding
+    expect(homes.used).toBe(1024)
+    // Who has been closed last keeps them.
+    expect(homes.users.slice(-1024)).toEqual(new Array(1024).fill(1))
+  })
+})
+
+test('a home gets the mapping of a file that nobody has open, but not that of its own', async () => {
+  await withKeeper(async ({ files, pages }, homes) => {
+    const paths = Array.from({ length: 5 }, () => fileOf(Buffer.from('x')))
+    await settled()
+    const [first, second, ...idle] = paths as [string, string, ...string[]]
+    for (const path of idle) files.close(await files.open(path, false, 0))
+    while (pages.mappings.create() >= 0);
+    const open = await files.open(first, false, 0)
+    expect(open.homes).toHaveLength(1)
+    // It takes the last.
+    const closed = files.openSync(second, false, 0)
+    files.close(closed)
+    await closed.deciding
+    expect(closed.homes).toHaveLength(0)
+    expect(homes.used).toBe(1)
+    expect(files.openSync(second, false, 0)).toBe(closed)
+    files.close(closed)
+    files.close(open)
+  })
+})
