@@ -20,12 +20,27 @@ export function checkSignal(signal: AbortSignal | undefined): void {
     throw wrongType(`a signal is an AbortSignal, not ${signal === null ? 'null' : `a ${typeof signal}`}`)
 }
 
-/** Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within a buffer of `size` bytes, and `position` is a place in a file. */
+/** Throws ERR_INVALID_ARG_TYPE unless it can be gone through. `what`: of what it is to be. */
+export function checkIterable(what: string, value: Iterable<unknown>): void {
+  if (typeof value?.[Symbol.iterator] !== 'function')
+    throw wrongType(`${what} are in an array, not in ${typeOf(value)}`)
+}
+
+/** What is left of `size` bytes from `offset` on. Whoever gives something else than a number hears of it from {@link checkRange}, or {@link checkNumbers}. */
+export function lengthFrom(size: number, offset: number): number {
+  return typeof offset === 'number' ? size - offset : 0
+}
+
+/**
+ * Throws ERR_OUT_OF_RANGE unless `length` bytes from `offset` on lie within a buffer of `size` bytes, and `position` is a place in a file; ERR_INVALID_ARG_TYPE where they are no numbers.
+ */
 export function checkRange(size: number, position: number, offset: number, length: number): void {
   checkPosition(position)
   // Before the length, which may be what is left behind it.
-  if (!(offset >= 0 && offset <= size && Number.isInteger(offset)))
+  if (!(offset >= 0 && offset <= size && Number.isInteger(offset))) {
+    checkNumber('an offset', offset)
     throw outOfRange(`offset ${offset} is no place in a buffer of ${size} bytes`)
+  }
   checkLength(length)
   if (offset + length > size)
     throw outOfRange(`offset ${offset} and length ${length} do not lie within a buffer of ${size} bytes`)
@@ -39,25 +54,26 @@ export function checkNumbers(position: number, length: number): void {
 
 function checkPosition(position: number): void {
   if (position >= 0 && Number.isSafeInteger(position)) return
-  checkNoBigInt('a position', position)
+  checkNumber('a position', position)
   throw outOfRange(`position ${position} is no place in a file`)
 }
 
 function checkLength(length: number): void {
   if (length >= 0 && Number.isSafeInteger(length)) return
-  checkNoBigInt('a length', length)
+  checkNumber('a length', length)
   throw outOfRange(`length ${length} is no number of bytes`)
 }
 
-/** What fs.read takes as a position. */
-function checkNoBigInt(what: string, value: unknown): void {
-  if (typeof value === 'bigint') throw wrongType(`${what} is a number, not the bigint ${value}n`)
+/** Also bigints, which fs.read takes as a position, are none. */
+function checkNumber(what: string, value: unknown): void {
+  if (typeof value !== 'number') throw wrongType(`${what} is a number, not ${typeOf(value)}`)
 }
 
-/** Throws ERR_OUT_OF_RANGE unless the option is not given, or an integer from `least` on. */
+/** Throws ERR_OUT_OF_RANGE unless the option is not given, or an integer from `least` on; ERR_INVALID_ARG_TYPE where it is a bigint. */
 export function checkCount(name: string, value: number | undefined, least: number): void {
-  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
-    throw outOfRange(`${name}: ${value} is no integer from ${least} on`)
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return
+  if (typeof value === 'bigint') checkNumber(name, value)
+  throw outOfRange(`${name}: ${value} is no integer from ${least} on`)
 }
 
 /** Throws ERR_OUT_OF_RANGE unless the option is not given, or 0 or more; Infinity is, too. */
@@ -85,7 +101,10 @@ export function wrongType(message: string): TypeError {
 }
 
 function notBytes(given: unknown): TypeError {
-  const what =
-    given === null ? 'null' : typeof given === 'object' ? `a ${given.constructor?.name}` : `a ${typeof given}`
-  return wrongType(`bytes are in a Uint8Array, as a Buffer is, not in ${what}`)
+  return wrongType(`bytes are in a Uint8Array, as a Buffer is, not in ${typeOf(given)}`)
+}
+
+function typeOf(given: unknown): string {
+  if (given === null || given === undefined) return `${given}`
+  return `a ${typeof given === 'object' ? given.constructor?.name : typeof given}`
 }

@@ -8,10 +8,12 @@ import {
   checkAmountGiven,
   checkBytes,
   checkCount,
+  checkIterable,
   checkNumbers,
   checkOptions,
   checkRange,
   checkSignal,
+  lengthFrom,
   outOfRange,
   wrongValue,
 } from './arguments.ts'
@@ -111,7 +113,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.#checkOpen()
     checkBytes(buffer)
     checkOptions(options)
-    const { position, offset = 0, length = buffer.length - offset } = options
+    const { position, offset = 0, length = lengthFrom(buffer.length, offset) } = options
     checkRange(buffer.length, position, offset, length)
     const count = this.#clip(position, length)
     return this.#file.copy(buffer, offset, count, position) === count ? count : undefined
@@ -122,7 +124,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.#checkOpen()
     checkBytes(buffer)
     checkOptions(options)
-    const { position, offset = 0, length = buffer.length - offset } = options
+    const { position, offset = 0, length = lengthFrom(buffer.length, offset) } = options
     checkRange(buffer.length, position, offset, length)
     const count = this.#clip(position, length)
     const done = this.#file.copy(buffer, offset, count, position)
@@ -134,7 +136,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     this.#checkOpen()
     checkBytes(buffer)
     checkOptions(options)
-    const { position, offset = 0, length = buffer.length - offset, signal, wait = true } = options
+    const { position, offset = 0, length = lengthFrom(buffer.length, offset), signal, wait = true } = options
     checkRange(buffer.length, position, offset, length)
     checkSignal(signal)
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
@@ -168,6 +170,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** Reads into several buffers, as `fs.readv`. */
   async readv(buffers: readonly Uint8Array[], position: number, options: AsyncOptions = {}): Promise<number> {
+    checkIterable('buffers', buffers)
+    checkNumbers(position, 0)
     checkOptions(options)
     let done = 0
     for (const buffer of buffers) {
@@ -180,6 +184,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** The same; blocks on a miss. */
   readvSync(buffers: readonly Uint8Array[], position: number): number {
+    checkIterable('buffers', buffers)
+    checkNumbers(position, 0)
     let done = 0
     for (const buffer of buffers) {
       const count = this.readSync(buffer, { position: position + done })
@@ -319,7 +325,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
   async exclusive(options: ExclusiveOptions = {}): Promise<ExclusiveGrant> {
     this.#checkWritable('exclusive')
     checkOptions(options)
-    const { position = 0, length = Math.max(0, this.size - position) } = options
+    const { position = 0, length = Math.max(0, lengthFrom(this.size, position)) } = options
     checkNumbers(position, length)
     checkSignal(options.signal)
     return this.#file.context.holder.request(this.#file.id, this.path, { ...options, position, length })
@@ -362,11 +368,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
    * what it has loaded itself goes for it; `dontneed` forgets what is cached of the file alone, a home's
    * pages stay. `sequential`, `random` and `normal` are about all reads through this open file.
    */
-  async advise(advice: FileAdvice, position = 0, length = this.size - position): Promise<void> {
+  async advise(advice: FileAdvice, position = 0, length = lengthFrom(this.size, position)): Promise<void> {
     this.#checkOpen()
-    checkNumbers(position, Math.max(0, length))
+    const bytes = typeof length === 'number' ? Math.max(0, length) : length
+    checkNumbers(position, bytes)
     const first = Math.floor(position / PAGE_BYTES)
-    const count = Math.ceil((position + Math.max(0, length)) / PAGE_BYTES) - first
+    const count = Math.ceil((position + bytes) / PAGE_BYTES) - first
     switch (advice) {
       case 'willneed':
         // Wanted by nobody yet: what cannot be read now tells whoever asks for it.

@@ -4,7 +4,16 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import { checkAmount, checkCount, checkOptions, checkSignal, outOfRange, wrongType, wrongValue } from './arguments.ts'
+import {
+  checkAmount,
+  checkCount,
+  checkIterable,
+  checkOptions,
+  checkSignal,
+  outOfRange,
+  wrongType,
+  wrongValue,
+} from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -107,6 +116,7 @@ export class PageCache implements AsyncDisposable {
     checkOptions(options)
     const { signal, onProgress } = options
     checkSignal(signal)
+    checkIterable('files', files)
     const all = [...files]
     if (!all.every((file) => file instanceof CachedFile)) throw wrongType('what is merged are files of the cache')
     const totalBytes = all.reduce((sum, { size }) => sum + size, 0)
