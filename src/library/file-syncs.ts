@@ -55,7 +55,7 @@ export class FileSyncs {
 
   /** Rejects with the system's error, also where it was told to another user since this one was told last. */
   async sync(fd: number, dataOnly: boolean, user: Heard): Promise<void> {
-    await this.write(fd, dataOnly).finally(() => this.#tell(user))
+    await this.write(fd, dataOnly).finally(() => this.#tell(user, dataOnly))
   }
 
   /** The same, blocking. What one that is under way meets the next one tells. */
@@ -66,7 +66,7 @@ export class FileSyncs {
     } catch (error) {
       throw this.#noted(error)
     } finally {
-      this.#tell(user)
+      this.#tell(user, dataOnly)
     }
   }
 
@@ -75,7 +75,7 @@ export class FileSyncs {
     this.#next ??= this.#afterThisTurn(fd)
     this.#next.dataOnly &&= dataOnly
     await this.#next.settled.catch((error: unknown) => {
-      throw copyOf(error as NodeJS.ErrnoException)
+      throw asCalled(error as NodeJS.ErrnoException, dataOnly)
     })
   }
 
@@ -96,19 +96,20 @@ export class FileSyncs {
   #noted(error: unknown): unknown {
     if (LOSSES.includes((error as NodeJS.ErrnoException).code)) {
       this.#losses++
-      this.#last = copyOf(error as NodeJS.ErrnoException)
+      this.#last = error as NodeJS.ErrnoException
     }
     return error
   }
 
-  #tell(user: Heard): void {
+  #tell(user: Heard, dataOnly: boolean): void {
     if (user.losses === this.#losses) return
     user.losses = this.#losses
-    throw copyOf(this.#last!)
+    throw asCalled(this.#last!, dataOnly)
   }
 }
 
-/** Each user adds the path by which he knows the file. */
-function copyOf(error: NodeJS.ErrnoException): NodeJS.ErrnoException {
-  return Object.assign(new Error(error.message), error)
+/** The error for one of those who hear of it: by the call that he made, whichever served him. He adds the path by which he knows the file. */
+function asCalled(error: NodeJS.ErrnoException, dataOnly: boolean): NodeJS.ErrnoException {
+  const syscall = dataOnly ? 'fdatasync' : 'fsync'
+  return Object.assign(new Error(error.message.replace(/f(data)?sync$/, syscall)), error, { syscall })
 }
