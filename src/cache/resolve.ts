@@ -62,7 +62,9 @@ export class PieceWalk {
       map.seek(this.#at)
       this.home = map.home
       this.offset = map.offset
-      this.length = Math.min(map.length, end - this.#at)
+      // The file may have grown, and its own bytes go on behind the map's end: a border there would lie within a page.
+      const isOwnToItsEnd = own !== undefined && map.home === OWN && this.#at + map.length >= map.sizeBytes
+      this.length = isOwnToItsEnd ? end - this.#at : Math.min(map.length, end - this.#at)
     }
     this.done = this.#at - this.#begin
     this.#at += this.length
