@@ -29,7 +29,7 @@ export class PieceWalk {
 
   /**
    * Begins a read of `length` bytes at `offset` of the file; clipped at the file's size. With `own`, pages that are in it are the file's
-   * own, and so is all behind the map's size: where the file ends, a short read tells.
+   * own, and so is all behind the map's last run: where the file ends, a short read tells.
    */
   start(map: RunMap, offset: number, length: number, own?: OwnPages): void {
     this.#map = map
@@ -47,7 +47,8 @@ export class PieceWalk {
     let end = this.#end
     let isOwn = false
     if (own !== undefined) {
-      isOwn = this.#at >= map.sizeBytes
+      // However long the file has become: where the map ends may be within a page.
+      isOwn = this.#at >= Math.min(map.endOfRuns, map.sizeBytes)
       if (!isOwn) {
         const page = Math.floor(this.#at / PAGE_BYTES)
         isOwn = own.has(page)
@@ -62,9 +63,7 @@ export class PieceWalk {
       map.seek(this.#at)
       this.home = map.home
       this.offset = map.offset
-      // The file may have grown, and its own bytes go on behind the map's end: a border there would lie within a page.
-      const isOwnToItsEnd = own !== undefined && map.home === OWN && this.#at + map.length >= map.sizeBytes
-      this.length = isOwnToItsEnd ? end - this.#at : Math.min(map.length, end - this.#at)
+      this.length = Math.min(map.length, end - this.#at)
     }
     this.done = this.#at - this.#begin
     this.#at += this.length
