@@ -1,14 +1,14 @@
 /** The keeper of files, with homes of the test's own: each file lies in one, and reads and writes end as the test wants. */
 import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { Homes, NamedFile } from '../../../src/library/homes.ts'
 import { Keeping } from '../../../src/library/keeping.ts'
 import { linuxNative } from '../../../src/library/linux-native.ts'
 import type { Native } from '../../../src/library/native.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
+import { scratchFiles } from '../../support/scratch-files.ts'
+import { settle } from '../../support/settled.ts'
 
 /** In place of what promisify(fs.read) and its like give, from before the library is imported on. */
 const calls = await vi.hoisted(async () => {
@@ -38,18 +38,7 @@ afterEach(() => {
   calls.beforeRead = calls.beforeWrite = nothing
 })
 
-const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-keeper-'))
-afterAll(() => fs.rmSync(directory, { recursive: true }))
-
-let names = 0
-function fileOf(content: Uint8Array): string {
-  const file = path.join(directory, `file-${names++}`)
-  fs.writeFileSync(file, content)
-  return file
-}
-
-/** What has just been changed is served by itself. */
-const settled = () => delay(100)
+const fileOf = scratchFiles()
 
 /** A home for each file that is asked about: itself. */
 class TestHomes {
@@ -112,7 +101,7 @@ test.each(['itself', 'a home'])(
   async (by) => {
     await withKeeper(async ({ files }, homes) => {
       const [gone, full] = [fileOf(noise(4 * PAGE, 1)), fileOf(noise(PAGE, 2))]
-      if (by === 'a home') await settled()
+      if (by === 'a home') await settle()
       const lost = await files.open(gone, false, 0)
       const inode = await files.open(full, true, 0)
       expect(lost.homes.length).toBe(by === 'a home' ? 1 : 0)
@@ -140,7 +129,7 @@ test.each(['itself', 'a home'])(
 test('a write that finds no space waits for what is read ahead of a closed file, whose home it uses', async () => {
   await withKeeper(async ({ files }, homes) => {
     const [closed, full] = [fileOf(noise(4 * PAGE, 1)), fileOf(noise(PAGE, 2))]
-    await settled()
+    await settle()
     const inode = await files.open(full, true, 0)
     const source = await files.open(closed, false, 0)
     const [home] = source.homes
@@ -162,7 +151,7 @@ test('a write that finds no space waits for what is read ahead of a closed file,
 test('of files that are closed before it is decided how they are served, too, 1,024 have homes', async () => {
   await withKeeper(async ({ files }, homes) => {
     const paths = Array.from({ length: 1030 }, () => fileOf(Buffer.from('x')))
-    await settled()
+    await settle()
     const inodes = paths.map((path) => {
       const inode = files.openSync(path, false, 0)
       files.close(inode)
@@ -178,7 +167,7 @@ test('of files that are closed before it is decided how they are served, too, 1,
 test('a home gets the mapping of a file that nobody has open, but not that of its own', async () => {
   await withKeeper(async ({ files, pages }, homes) => {
     const paths = Array.from({ length: 5 }, () => fileOf(Buffer.from('x')))
-    await settled()
+    await settle()
     const [first, second, ...idle] = paths as [string, string, ...string[]]
     for (const path of idle) files.close(await files.open(path, false, 0))
     while (pages.mappings.create() >= 0);

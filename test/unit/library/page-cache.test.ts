@@ -1,22 +1,13 @@
 /** The library's surface on a directory of any file system: options, views, advice, streams, errors of the caller. */
 import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
 import vm from 'node:vm'
-import { afterAll, expect, test, vi } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { type CachedFile, PageCache, type PageCacheOptions } from '../../../src/index.ts'
 import { Arena } from '../../../src/library/arena.ts'
 import { MEBIBYTE, noise, PAGE } from '../../support/files.ts'
+import { scratchFiles } from '../../support/scratch-files.ts'
 
-const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-library-'))
-afterAll(() => fs.rmSync(directory, { recursive: true }))
-
-let names = 0
-function fileOf(content: Uint8Array): string {
-  const file = path.join(directory, `file-${names++}`)
-  fs.writeFileSync(file, content)
-  return file
-}
+const fileOf = scratchFiles()
 
 function create(options: Partial<PageCacheOptions> = {}): Promise<PageCache> {
   return PageCache.create({ memory: '4MiB', yieldUnderPressure: false, ...options })
