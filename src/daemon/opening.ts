@@ -5,7 +5,7 @@
 
 import type { Reply } from '../fuse/messages.ts'
 import { expireAllNames, invalidateInode } from '../fuse/notify.ts'
-import { FOPEN, OPEN_OUT_BYTES } from '../fuse/protocol.ts'
+import { FOPEN, OPEN_OUT_BYTES, OUT } from '../fuse/protocol.ts'
 import { ERRNO } from '../linux/errors.ts'
 import {
   close,
@@ -31,6 +31,9 @@ import { SERVED, type ServingState } from './serving.ts'
 import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
+
+// Constants of this module, see cache/lookup.ts.
+const { fh: FH, fhUpper: FH_UPPER, openFlags: OPEN_FLAGS, backingId: BACKING_ID } = OUT.OPEN
 
 /** What {@link Opening.join} could not answer: the file has to be decided on. */
 export const UNDECIDED = 1
@@ -292,7 +295,7 @@ export class Opening {
     if (isWriting(flags)) this.#countWriter(slot, flags, backing)
     reply.zero(at, OPEN_OUT_BYTES)
     const ownMark = backing > 0 ? 0 : takeAppendAway(fd, flags)
-    reply.setU32(at + 4, this.#locks.takeOpen() | marksOf(flags) | ownMark)
+    reply.setU32(at + FH_UPPER, this.#locks.takeOpen() | marksOf(flags) | ownMark)
     if (backing > 0) this.#openPassed(slot, fd, flags, backing, reply, at)
     else this.#openServed(slot, fd, kind, reply, at)
     return OPEN_OUT_BYTES
@@ -308,20 +311,20 @@ export class Opening {
   /** The kernel reads and writes by itself. */
   #openPassed(slot: number, fd: number, flags: number, backing: number, reply: Reply, at: number): void {
     this.#inodes.set(slot, SLOT.PASSED, 1)
-    if (isWriting(flags) && fd <= this.#syncedMax) reply.setU32(at, (fd + 1) | SYNC_ONLY)
+    if (isWriting(flags) && fd <= this.#syncedMax) reply.setU32(at + FH, (fd + 1) | SYNC_ONLY)
     else if (fd >= 0 && !this.#keepWarm(slot, fd, flags)) close(fd)
-    reply.setU32(at + 8, FOPEN.PASSTHROUGH)
-    reply.setU32(at + 12, backing)
+    reply.setU32(at + OPEN_FLAGS, FOPEN.PASSTHROUGH)
+    reply.setU32(at + BACKING_ID, backing)
   }
 
   /** Each read and write comes to the daemon, or, where the kernel keeps a copy, what that lacks. */
   #openServed(slot: number, fd: number, kind: number, reply: Reply, at: number): void {
     // Own pages are read through this descriptor: readahead would drag their shared neighbours into the file's cache.
     if (kind === SERVED.MAPPED) fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
-    reply.setU32(at, fd + 1)
+    reply.setU32(at + FH, fd + 1)
     const isCached = this.isCachedByKernel(kind) && !(this.#options.directIoMmap && this.isInArena(slot))
     if (!isCached || this.isGranted(slot))
-      reply.setU32(at + 8, FOPEN.DIRECT_IO | (this.#options.passthrough ? FOPEN.PARALLEL_DIRECT_WRITES : 0))
+      reply.setU32(at + OPEN_FLAGS, FOPEN.DIRECT_IO | (this.#options.passthrough ? FOPEN.PARALLEL_DIRECT_WRITES : 0))
   }
 
   /**

@@ -7,7 +7,7 @@ import type { Statx } from '../linux/statx.ts'
 import { IN_HEADER_BYTES, OUT_HEADER_BYTES } from './protocol.ts'
 
 const TWO_32 = 2 ** 32
-const IN = IN_HEADER_BYTES >> 2
+const BODY_WORD = IN_HEADER_BYTES >> 2
 
 /** By what the kernel's request is known while it waits, and its INTERRUPT names it: the two halves of its unique. */
 export const requestNumber = (uniqueLow: number, uniqueHigh: number): string => `${uniqueHigh}:${uniqueLow}`
@@ -52,12 +52,12 @@ export class Request {
   }
 
   u32(offset: number): number {
-    return this.words[IN + (offset >> 2)]!
+    return this.words[BODY_WORD + (offset >> 2)]!
   }
 
   /** A 64-bit field as a float; exact below 2^53. */
   u64(offset: number): number {
-    const at = IN + (offset >> 2)
+    const at = BODY_WORD + (offset >> 2)
     return this.words[at + 1]! * TWO_32 + this.words[at]!
   }
 
@@ -68,8 +68,8 @@ export class Request {
 
   /** A signed 64-bit field as a number, or, where that would not be exact, as a bigint. */
   long(offset: number): number | bigint {
-    const high = this.words[IN + (offset >> 2) + 1]!
-    return high < 1 << 21 ? high * TWO_32 + this.words[IN + (offset >> 2)]! : this.i64(offset)
+    const high = this.words[BODY_WORD + (offset >> 2) + 1]!
+    return high < 1 << 21 ? high * TWO_32 + this.words[BODY_WORD + (offset >> 2)]! : this.i64(offset)
   }
 
   /** A NUL-terminated name that starts at `offset` of the body: a view for a system call, its NUL included. */

@@ -36,9 +36,44 @@ export const INIT_OUT_BYTES = 64
 export const LSEEK_OUT_BYTES = 8
 export const XATTR_SIZE_OUT_BYTES = 8
 export const WRITE_OUT_BYTES = 8
+export const IOCTL_OUT_BYTES = 16
 export const LK_OUT_BYTES = 24
 /** What comes in front of the name in a SETXATTR: `setxattr_flags` are there only where INIT.SETXATTR_EXT was agreed. */
 export const SETXATTR_IN_BYTES = { extended: 16, compat: 8 } as const
+
+/**
+ * Where the fields of a request lie behind its header, by the header's names. `…Upper`: the upper half of a handle; `body`: where what has no fixed length begins, the structure's size.
+ *
+ * What is used for each request should be a constant of its module (`const { offset: OFFSET } = IN.READ`), see cache/lookup.ts.
+ */
+export const IN = {
+  SETATTR: {
+    valid: 0,
+    fh: 8,
+    fhUpper: 12,
+    size: 16,
+    atime: 32,
+    mtime: 40,
+    atimensec: 56,
+    mtimensec: 60,
+    mode: 68,
+    uid: 76,
+    gid: 80,
+  },
+  OPEN: { flags: 0 },
+  READ: { fh: 0, offset: 8, size: 16, readFlags: 20, flags: 32 },
+  WRITE: { fh: 0, fhUpper: 4, offset: 8, size: 16, writeFlags: 20, flags: 32, body: 40 },
+  RELEASE: { fh: 0, fhUpper: 4, flags: 8 },
+  CREATE: { flags: 0, mode: 4, umask: 8, body: 16 },
+  IOCTL: { fhUpper: 4, cmd: 12, inSize: 24, outSize: 28, body: 32 },
+  FALLOCATE: { fh: 0, offset: 8, length: 16, mode: 24 },
+  COPY_FILE_RANGE: { fhIn: 0, offIn: 8, nodeidOut: 16, fhOut: 24, fhOutUpper: 28, offOut: 32, len: 40 },
+} as const
+
+/** The same, of an answer. */
+export const OUT = {
+  OPEN: { fh: 0, fhUpper: 4, openFlags: 8, backingId: 12 },
+} as const
 
 /** INIT flags: the lower 32 (`flags`). */
 export const INIT = {

@@ -4,7 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import { Reply, Request, requestNumber } from '../../fuse/messages.ts'
-import { OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
+import { IOCTL_OUT_BYTES, OUT_HEADER_BYTES } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY, requestBytes } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { write } from '../../linux/fuse-device.ts'
@@ -76,7 +76,6 @@ export class HandedOverRequests {
 
   /** Answers an ioctl(2) with 0. */
   answerIoctl(handed: HandedOver): void {
-    const IOCTL_OUT_BYTES = 16
     this.#reply.zero(0, IOCTL_OUT_BYTES)
     this.answer(handed, IOCTL_OUT_BYTES)
   }

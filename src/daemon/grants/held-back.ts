@@ -3,7 +3,7 @@
 import { KEY_BYTES } from '../../exclusive/messages.ts'
 import { SHOW_FILE } from '../../exclusive/show-file.ts'
 import type { Request } from '../../fuse/messages.ts'
-import type { OpcodeName } from '../../fuse/protocol.ts'
+import { IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { type GrantedRanges, TOUCHER, type Toucher } from './granted-ranges.ts'
@@ -42,4 +42,5 @@ export function heldBack(
 }
 
 /** Somebody shows a file that he has open. */
-const isShown = (request: Request): boolean => request.u32(12) === SHOW_FILE && request.u32(24) === KEY_BYTES
+const isShown = (request: Request): boolean =>
+  request.u32(IN.IOCTL.cmd) === SHOW_FILE && request.u32(IN.IOCTL.inSize) === KEY_BYTES

@@ -6,7 +6,7 @@
 import { GrantTable } from '../../cache/grants/grant-table.ts'
 import type { ToMount } from '../../exclusive/messages.ts'
 import { type Request, requestNumber } from '../../fuse/messages.ts'
-import { OPCODE_ROWS } from '../../fuse/protocol.ts'
+import { IN, OPCODE_ROWS } from '../../fuse/protocol.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { descendsFrom } from '../../linux/processes.ts'
 import { TIMERS } from '../../util/timers.ts'
@@ -85,8 +85,7 @@ export class MountGrants implements ConnectionEvents {
   /** A client shows a file that it has open. */
   #show(handed: HandedOver, request: Request, connections: Connections): void {
     const { requests } = this.#parts
-    const KEY_AT = 32
-    const key = Buffer.from(request.data(KEY_AT, request.u32(24))).toString('hex')
+    const key = Buffer.from(request.data(IN.IOCTL.body, request.u32(IN.IOCTL.inSize))).toString('hex')
     const connection = connections.withKey(key)
     const file = connection === undefined ? -ERRNO.ENOTTY : this.#fileOf(slotOf(request.nodeid))
     if (typeof file === 'number') {
@@ -94,7 +93,7 @@ export class MountGrants implements ConnectionEvents {
       return
     }
     // The request's memory is used again for those that are answered meanwhile.
-    const isWritable = (request.u32(4) & OPEN_BOTH_WAYS) !== 0
+    const isWritable = (request.u32(IN.IOCTL.fhUpper) & OPEN_BOTH_WAYS) !== 0
     this.#holdings.show(connection!, file, isWritable)
     requests.answerIoctl(handed)
   }

@@ -1,7 +1,7 @@
 /** Which bytes of which files a request reads or changes: what decides whether it has to wait for a grant. */
 
 import type { Request } from '../../fuse/messages.ts'
-import { FATTR, OPCODE_ROWS, type OpcodeName, READ_LOCKOWNER, WRITE_CACHE } from '../../fuse/protocol.ts'
+import { FATTR, IN, OPCODE_ROWS, type OpcodeName, READ_LOCKOWNER, WRITE_CACHE } from '../../fuse/protocol.ts'
 import { O_NONBLOCK } from '../../linux/file.ts'
 import { slotOf } from '../inode-table.ts'
 import { OPEN_IMPATIENT } from '../open-handle.ts'
@@ -11,26 +11,28 @@ export type Tell = (slot: number, start: number, end: number, writes: boolean) =
 
 const touches = {
   READ: (request, tell) => {
-    const offset = request.u64(8)
-    return tell(slotOf(request.nodeid), offset, offset + request.u32(16), false)
+    const offset = request.u64(IN.READ.offset)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(IN.READ.size), false)
   },
   WRITE: (request, tell) => {
-    const offset = request.u64(8)
-    return tell(slotOf(request.nodeid), offset, offset + request.u32(16), true)
+    const offset = request.u64(IN.WRITE.offset)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(IN.WRITE.size), true)
   },
   SETATTR: (request, tell) =>
-    (request.u32(0) & FATTR.SIZE) !== 0 &&
-    tell(slotOf(request.nodeid), request.u64(16), Number.POSITIVE_INFINITY, true),
+    (request.u32(IN.SETATTR.valid) & FATTR.SIZE) !== 0 &&
+    tell(slotOf(request.nodeid), request.u64(IN.SETATTR.size), Number.POSITIVE_INFINITY, true),
   FALLOCATE: (request, tell) => {
-    const offset = request.u64(8)
-    return tell(slotOf(request.nodeid), offset, offset + request.u64(16), true)
+    const offset = request.u64(IN.FALLOCATE.offset)
+    return tell(slotOf(request.nodeid), offset, offset + request.u64(IN.FALLOCATE.length), true)
   },
   COPY_FILE_RANGE: (request, tell) => {
-    const length = request.u64(40)
-    const from = request.u64(8)
-    const to = request.u64(32)
+    const { offIn, nodeidOut, offOut, len } = IN.COPY_FILE_RANGE
+    const length = request.u64(len)
+    const from = request.u64(offIn)
+    const to = request.u64(offOut)
     return (
-      tell(slotOf(request.nodeid), from, from + length, false) || tell(slotOf(request.u64(16)), to, to + length, true)
+      tell(slotOf(request.nodeid), from, from + length, false) ||
+      tell(slotOf(request.u64(nodeidOut)), to, to + length, true)
     )
   },
 } as const satisfies Partial<Record<OpcodeName, (request: Request, tell: Tell) => boolean>>
@@ -53,9 +55,18 @@ export function touchedBy(request: Request, tell: Tell): boolean {
 
 /** Whether the request is of an open file with O_NONBLOCK: where it would have to wait for a holder it fails. Of truncation that counts which was given to open(2). */
 export function wouldNotWait(request: Request): boolean {
-  const name = nameOf.get(request.opcode)
-  if (name === 'SETATTR') return (request.u32(0) & FATTR.FH) !== 0 && (request.u32(12) & OPEN_IMPATIENT) !== 0
-  return (name === 'READ' || name === 'WRITE') && (request.u32(32) & O_NONBLOCK) !== 0
+  switch (nameOf.get(request.opcode)) {
+    case 'SETATTR': {
+      const { valid, fhUpper } = IN.SETATTR
+      return (request.u32(valid) & FATTR.FH) !== 0 && (request.u32(fhUpper) & OPEN_IMPATIENT) !== 0
+    }
+    case 'READ':
+      return (request.u32(IN.READ.flags) & O_NONBLOCK) !== 0
+    case 'WRITE':
+      return (request.u32(IN.WRITE.flags) & O_NONBLOCK) !== 0
+    default:
+      return false
+  }
 }
 
 /**
@@ -64,6 +75,6 @@ export function wouldNotWait(request: Request): boolean {
  */
 export function isOfMapping(request: Request): boolean {
   const name = nameOf.get(request.opcode)
-  if (name === 'READ') return (request.u32(20) & READ_LOCKOWNER) === 0
-  return name === 'WRITE' && (request.u32(20) & WRITE_CACHE) !== 0
+  if (name === 'READ') return (request.u32(IN.READ.readFlags) & READ_LOCKOWNER) === 0
+  return name === 'WRITE' && (request.u32(IN.WRITE.writeFlags) & WRITE_CACHE) !== 0
 }

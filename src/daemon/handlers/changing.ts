@@ -4,6 +4,7 @@ import type { Request } from '../../fuse/messages.ts'
 import {
   ATTR_OUT_BYTES,
   FATTR,
+  IN,
   type OpcodeName,
   SETXATTR_ACL_KILL_SGID,
   SETXATTR_IN_BYTES,
@@ -25,8 +26,8 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
 
   function truncate(request: Request, valid: number): number {
     const slot = slotOf(request.nodeid)
-    const handle = valid & FATTR.FH ? ownHandle(request.u32(8)) : 0
-    const size = request.long(16)
+    const handle = valid & FATTR.FH ? ownHandle(request.u32(IN.SETATTR.fh)) : 0
+    const size = request.long(IN.SETATTR.size)
     // Whether the client may has been checked, when he opened it or now: the descriptor of one who may is not asked again.
     const fd = handle > 0 ? handle - 1 : files.open(slot, O_WRONLY | O_NONBLOCK)
     if (fd < 0) return fd
@@ -42,10 +43,11 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
   }
 
   function setTimes(request: Request, valid: number, fd: number): number {
-    times[0] = request.i64(32)
-    times[1] = timeOf(valid, FATTR.ATIME, FATTR.ATIME_NOW, request.u32(56))
-    times[2] = request.i64(40)
-    times[3] = timeOf(valid, FATTR.MTIME, FATTR.MTIME_NOW, request.u32(60))
+    const { atime, mtime, atimensec, mtimensec } = IN.SETATTR
+    times[0] = request.i64(atime)
+    times[1] = timeOf(valid, FATTR.ATIME, FATTR.ATIME_NOW, request.u32(atimensec))
+    times[2] = request.i64(mtime)
+    times[3] = timeOf(valid, FATTR.MTIME, FATTR.MTIME_NOW, request.u32(mtimensec))
     return utimensFd(fd, times)
   }
 
@@ -56,7 +58,7 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
 
   return {
     SETATTR(request, reply) {
-      const valid = request.u32(0)
+      const valid = request.u32(IN.SETATTR.valid)
       const slot = slotOf(request.nodeid)
       if (valid & FATTR.SIZE) {
         const error = truncate(request, valid)
@@ -73,10 +75,10 @@ export function changingHandlers(context: Context, credentials: Credentials): Pa
             request,
             fd,
             stat,
-            valid & FATTR.UID ? request.u32(76) : -1,
-            valid & FATTR.GID ? request.u32(80) : -1,
+            valid & FATTR.UID ? request.u32(IN.SETATTR.uid) : -1,
+            valid & FATTR.GID ? request.u32(IN.SETATTR.gid) : -1,
           )
-        if (error === 0 && valid & FATTR.MODE) error = chmodFd(fd, request.u32(68) & 0o7777)
+        if (error === 0 && valid & FATTR.MODE) error = chmodFd(fd, request.u32(IN.SETATTR.mode) & 0o7777)
         if (error === 0 && valid & (FATTR.ATIME | FATTR.MTIME)) error = setTimes(request, valid, fd)
         if (error === 0) error = stat.ofFd(fd)
         if (error < 0) return error

@@ -1,6 +1,6 @@
 /** CREATE, TMPFILE: a file is made and opened at once. */
 import type { Reply, Request } from '../../fuse/messages.ts'
-import { ENTRY_OUT_BYTES, OPEN_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
+import { ENTRY_OUT_BYTES, IN, OPEN_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ftruncate } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
@@ -23,15 +23,15 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
   function createOpen(request: Request, reply: Reply, name: Uint8Array | undefined): number {
     const parent = slotOf(request.nodeid)
     if (isTableNearlyFull(inodes)) return -ERRNO.ENFILE
-    const flags = request.u32(0)
-    const mode = request.u32(4)
+    const flags = request.u32(IN.CREATE.flags)
+    const mode = request.u32(IN.CREATE.mode)
     // A file of that name that the kernel did not know of: it is to look again, and open that.
     const kind = name === undefined ? O_TMPFILE | (flags & O_EXCL) : O_CREAT | O_EXCL | O_NOFOLLOW
     // What is passed through needs a descriptor for reading, and for the moment only. Who makes a file may open it in any way, whatever its mode.
     const passes = options.passthrough && name !== undefined
     return withPinned(context, parent, (dirFd) => {
       if (!passes && !files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
-      const fd = credentials.as(request, request.u32(8), () =>
+      const fd = credentials.as(request, request.u32(IN.CREATE.umask), () =>
         openat(dirFd, name ?? HERE, (passes ? O_RDONLY : flagsBelow(flags)) | kind, mode),
       )
       if (fd === -ERRNO.EEXIST && name !== undefined && (flags & O_EXCL) === 0)
@@ -69,12 +69,12 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
    * it is opened below as the client, who is refused there, and cut here.
    */
   function openExisting(request: Request, reply: Reply, dirFd: number, name: Uint8Array): number {
-    const flags = request.u32(0)
+    const flags = request.u32(IN.CREATE.flags)
     // Of what is no file opening can have effects.
     if (stat.at(dirFd, name) === 0 && !stat.isFile) return -ERRNO.ESTALE
     if (!files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
-    const fd = credentials.as(request, request.u32(8), () =>
-      openat(dirFd, name, flagsBelow(flags) | O_CREAT | O_NOFOLLOW, request.u32(4)),
+    const fd = credentials.as(request, request.u32(IN.CREATE.umask), () =>
+      openat(dirFd, name, flagsBelow(flags) | O_CREAT | O_NOFOLLOW, request.u32(IN.CREATE.mode)),
     )
     // A link, or one with a lease.
     if (fd < 0) return fd === -ERRNO.ELOOP || fd === -ERRNO.EAGAIN ? -ERRNO.ESTALE : fd
@@ -107,7 +107,7 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
   }
 
   return {
-    CREATE: (request, reply) => createOpen(request, reply, request.name(16)),
+    CREATE: (request, reply) => createOpen(request, reply, request.name(IN.CREATE.body)),
     TMPFILE: (request, reply) => createOpen(request, reply, undefined),
   }
 }

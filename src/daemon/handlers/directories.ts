@@ -1,5 +1,5 @@
 /** OPENDIR, READDIR, READDIRPLUS, RELEASEDIR: a directory is read at the positions that the file system below gives. */
-import { OPEN_OUT_BYTES, type OpcodeName } from '../../fuse/protocol.ts'
+import { OPEN_OUT_BYTES, type OpcodeName, OUT } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { close, O_DIRECTORY } from '../../linux/file.ts'
 import { SLOT, SLOT_FLAG } from '../inode-table.ts'
@@ -20,8 +20,9 @@ export function directoryHandlers(context: Context): Partial<Record<OpcodeName, 
       if ((inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.HIDDEN) === 0) {
         const fd = files.openForClient(slot, O_DIRECTORY)
         if (fd < 0) return fd
-        reply.setU32(0, fd + 1)
-        reply.setU32(8, listings.open(slot, fd, stat, options.keepsLists && advice.expectsNames && isOfSource(slot)))
+        reply.setU32(OUT.OPEN.fh, fd + 1)
+        const mayKeep = options.keepsLists && advice.expectsNames && isOfSource(slot)
+        reply.setU32(OUT.OPEN.openFlags, listings.open(slot, fd, stat, mayKeep))
       } else inodes.countOpen(slot, 1)
       return OPEN_OUT_BYTES
     },

@@ -9,6 +9,7 @@
  */
 import type { Request } from '../../fuse/messages.ts'
 import { invalidateInode } from '../../fuse/notify.ts'
+import { IN, IOCTL_OUT_BYTES } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { O_NONBLOCK, O_RDONLY } from '../../linux/file.ts'
@@ -27,14 +28,6 @@ import {
 import { isKernelOlder } from '../../linux/kernel-version.ts'
 import type { Credentials } from '../credentials.ts'
 import { type Context, slotOf, withOpen } from './context.ts'
-
-/** struct fuse_ioctl_in: fh u64 @0 · flags u32 @8 · cmd u32 @12 · arg u64 @16 · in_size u32 @24 · out_size u32 @28 · data @32. */
-const COMMAND_AT = 12
-const IN_SIZE_AT = 24
-const OUT_SIZE_AT = 28
-const DATA_AT = 32
-/** struct fuse_ioctl_out: result s32 @0 · flags u32 @4 · in_iovs u32 @8 · out_iovs u32 @12. */
-const IOCTL_OUT_BYTES = 16
 
 const READING = {
   [FS_IOC_GETFLAGS]: { bytes: FLAGS_BYTES, read: readFlags },
@@ -58,19 +51,19 @@ export function ioctlHandler(context: Context, credentials?: Credentials): Handl
   }
 
   return (request, reply) => {
-    const command = request.u32(COMMAND_AT)
+    const command = request.u32(IN.IOCTL.cmd)
     const reading = READING[command]
     if (reading !== undefined) {
-      const bytes = request.u32(OUT_SIZE_AT)
+      const bytes = request.u32(IN.IOCTL.outSize)
       if (bytes < reading.bytes || bytes > FSXATTR_BYTES) return -ERRNO.ENOTTY
       reply.zero(0, IOCTL_OUT_BYTES + bytes)
       const error = withFile(request, (fd) => reading.read(fd, reply.payload.subarray(IOCTL_OUT_BYTES)))
       return error < 0 ? error : IOCTL_OUT_BYTES + bytes
     }
     const setting = SETTING[command]
-    if (setting === undefined || !isChecked || request.u32(IN_SIZE_AT) !== setting.bytes) return -ERRNO.ENOTTY
+    if (setting === undefined || !isChecked || request.u32(IN.IOCTL.inSize) !== setting.bytes) return -ERRNO.ENOTTY
     if (credentials === undefined) return -ERRNO.EROFS
-    const data = request.data(DATA_AT, setting.bytes)
+    const data = request.data(IN.IOCTL.body, setting.bytes)
     if (data.length < setting.bytes) return -ERRNO.EINVAL
     const error = withFile(request, (fd) => credentials.as(request, 0, () => setting.write(fd, data)))
     if (error < 0) return error

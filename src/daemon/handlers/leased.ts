@@ -3,15 +3,15 @@
  * waiting: requests that would have to are handed over, and the worker is free again.
  */
 import type { Request } from '../../fuse/messages.ts'
-import { FATTR, type OpcodeName } from '../../fuse/protocol.ts'
+import { FATTR, IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { O_NONBLOCK } from '../../linux/file.ts'
 
 /** What opens a file of the client's, and whether the client waits. */
 const OPENING: Partial<Record<OpcodeName, (request: Request) => boolean>> = {
-  OPEN: (request) => (request.u32(0) & O_NONBLOCK) === 0,
-  SETATTR: (request) => (request.u32(0) & FATTR.SIZE) !== 0,
+  OPEN: (request) => (request.u32(IN.OPEN.flags) & O_NONBLOCK) === 0,
+  SETATTR: (request) => (request.u32(IN.SETATTR.valid) & FATTR.SIZE) !== 0,
 }
 
 /** `handOver` gets a request whose memory is used again when it returns, and of which nothing has been done. */

@@ -1,6 +1,6 @@
 /** OPEN, RELEASE of regular files, by ../opening-below.ts and ../opening.ts. */
 import { invalidateInode } from '../../fuse/notify.ts'
-import type { OpcodeName } from '../../fuse/protocol.ts'
+import { IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { close, O_ACCMODE, O_NONBLOCK, O_RDWR } from '../../linux/file.ts'
@@ -12,6 +12,10 @@ import { OpeningBelow } from '../opening-below.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
 import { lockKeyOf } from './locking.ts'
 import { freeSlot } from './lookup.ts'
+
+// Constants of this module, see cache/lookup.ts.
+const { flags: OPEN_FLAGS } = IN.OPEN
+const { fh: FH, fhUpper: FH_UPPER, flags: FLAGS } = IN.RELEASE
 
 /** `near`: where memory is near somebody. */
 export function openingHandlers(context: Context, near: NearServing | undefined): Partial<Record<OpcodeName, Handler>> {
@@ -31,7 +35,7 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
   return {
     OPEN(request, reply) {
       const slot = slotOf(request.nodeid)
-      const flags = request.u32(0)
+      const flags = request.u32(OPEN_FLAGS)
       const opened = opening.openWarm(slot, flags, stat, reply)
       if (opened !== UNDECIDED) return opened
       let fd = below.open(slot, flags, request.pid, stat)
@@ -61,8 +65,8 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
     RELEASE(request) {
       const slot = slotOf(request.nodeid)
       if (locks.mayHaveLocks(inodes.get(slot, SLOT.INO_LOW)))
-        context.tellKeeper({ type: 'released', key: lockKeyOf(inodes, slot), open: request.u32(4) })
-      const released = opening.release(slot, request.u32(0), request.u32(4), request.u32(8))
+        context.tellKeeper({ type: 'released', key: lockKeyOf(inodes, slot), open: request.u32(FH_UPPER) })
+      const released = opening.release(slot, request.u32(FH), request.u32(FH_UPPER), request.u32(FLAGS))
       // The copy that the kernel made for mappings of this file is no longer needed: all of its memory goes.
       if (released & RELEASED.COPIED) context.invalidate({ nodeid: nodeidOf(slot), offset: 0 })
       if (released & RELEASED.UNUSED) freeSlot(context, slot)

@@ -1,6 +1,6 @@
 /** READ of regular files: the path of a read through the daemon. */
 import type { Reply } from '../../fuse/messages.ts'
-import { type OpcodeName, READ_LOCKOWNER } from '../../fuse/protocol.ts'
+import { IN, type OpcodeName, READ_LOCKOWNER } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { EXACT_END } from '../../linux/file.ts'
@@ -16,6 +16,9 @@ import { ownHandle } from '../open-handle.ts'
 import { OwnReadahead } from '../readahead.ts'
 import { writtenOf } from '../run-maps.ts'
 import { type Context, slotOf } from './context.ts'
+
+// Constants of this module, see cache/lookup.ts.
+const { fh: FH, offset: OFFSET, size: SIZE, readFlags: READ_FLAGS } = IN.READ
 
 /** `near`: where memory is near somebody. */
 export function readingHandlers(context: Context, near: NearServing | undefined): Partial<Record<OpcodeName, Handler>> {
@@ -33,20 +36,20 @@ export function readingHandlers(context: Context, near: NearServing | undefined)
 
   return {
     READ(request, reply) {
-      const handle = ownHandle(request.u32(0))
+      const handle = ownHandle(request.u32(FH))
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
       const fd = handle - 1
-      const offset = request.u64(8)
-      const size = Math.min(request.u32(16), reply.capacity)
-      const fills = (request.u32(20) & READ_LOCKOWNER) === 0
+      const offset = request.u64(OFFSET)
+      const size = Math.min(request.u32(SIZE), reply.capacity)
+      const fills = (request.u32(READ_FLAGS) & READ_LOCKOWNER) === 0
       if (fills) {
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.COPIED, 1)
         Atomics.store(inodes.words, inodes.at(slot) + SLOT.FILLED, 1)
         stats.addCopied(worker, size)
       }
       // Behind all that a map says anything exact about, and the file itself is always right.
-      if (offset + size > EXACT_END) return fromFile(fd, size, request.i64(8), fills, reply)
+      if (offset + size > EXACT_END) return fromFile(fd, size, request.i64(OFFSET), fills, reply)
       const map = inodes.get(slot, SLOT.MAP)
       if (map === 0) return fromFile(fd, size, offset, fills, reply)
       const mapped = maps.get(map)

@@ -1,5 +1,5 @@
 import type { Request } from '../../fuse/messages.ts'
-import type { OpcodeName } from '../../fuse/protocol.ts'
+import { IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { O_DSYNC } from '../../linux/file.ts'
 import { OPEN_DSYNC, OPEN_SYNC } from '../open-handle.ts'
 
@@ -14,9 +14,9 @@ export function isRepeatable(name: OpcodeName): (request: Request) => boolean {
     case 'SYNCFS':
       return () => false
     case 'WRITE':
-      return (request) => (request.u32(32) & O_DSYNC) === 0 && !isSynchronous(request.u32(4))
+      return (request) => (request.u32(IN.WRITE.flags) & O_DSYNC) === 0 && !isSynchronous(request.u32(IN.WRITE.fhUpper))
     case 'COPY_FILE_RANGE':
-      return (request) => !isSynchronous(request.u32(28))
+      return (request) => !isSynchronous(request.u32(IN.COPY_FILE_RANGE.fhOutUpper))
     default:
       return () => true
   }

@@ -1,7 +1,7 @@
 /** WRITE, FALLOCATE, COPY_FILE_RANGE: the path of a write through the daemon. It is write-through: the file itself has the bytes when it returns. */
 
 import type { Reply, Request } from '../../fuse/messages.ts'
-import { type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
+import { IN, type OpcodeName, WRITE_KILL_SUIDGID, WRITE_OUT_BYTES } from '../../fuse/protocol.ts'
 import type { Handler } from '../../fuse/server.ts'
 import { append, copyFileRange, fallocate, fdatasync, fsync, pwrite } from '../../linux/change.ts'
 import { ERRNO } from '../../linux/errors.ts'
@@ -12,23 +12,35 @@ import { OPEN_APPEND_ONLY, OPEN_DSYNC, OPEN_SYNC, ownHandle } from '../open-hand
 import { type Context, slotOf, withOpen } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
+// Constants of this module, see cache/lookup.ts.
+const {
+  fh: FH,
+  fhUpper: FH_UPPER,
+  offset: OFFSET,
+  size: SIZE,
+  writeFlags: WRITE_FLAGS,
+  flags: FLAGS,
+  body: BODY,
+} = IN.WRITE
+
 /** As much as one copy_file_range(2) moves. */
 const COPY_BYTES_MAX = 0x7ffff000
 
 /** The nodeid of the file that a COPY_FILE_RANGE writes to. */
 export function copyTargetOf(request: Request): number {
-  return request.u64(16)
+  return request.u64(IN.COPY_FILE_RANGE.nodeidOut)
 }
 
 export function writingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
   function copy(request: Request): number {
+    const { fhIn, offIn, fhOut, offOut, len } = IN.COPY_FILE_RANGE
     const from = slotOf(request.nodeid)
     const to = slotOf(copyTargetOf(request))
-    const fromOffset = request.long(8)
-    const toOffset = request.long(32)
-    const length = Math.min(request.u64(40), COPY_BYTES_MAX)
-    return withOpen(context, from, ownHandle(request.u32(0)), O_RDONLY | O_NONBLOCK, (fromFd) =>
-      withOpen(context, to, ownHandle(request.u32(24)), O_WRONLY, (toFd) =>
+    const fromOffset = request.long(offIn)
+    const toOffset = request.long(offOut)
+    const length = Math.min(request.u64(len), COPY_BYTES_MAX)
+    return withOpen(context, from, ownHandle(request.u32(fhIn)), O_RDONLY | O_NONBLOCK, (fromFd) =>
+      withOpen(context, to, ownHandle(request.u32(fhOut)), O_WRONLY, (toFd) =>
         changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
           credentials.writing(request, () => copyFileRange(fromFd, fromOffset, toFd, toOffset, length)),
         ),
@@ -50,13 +62,13 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
 
   return {
     WRITE(request, reply) {
-      const handle = ownHandle(request.u32(0))
+      const handle = ownHandle(request.u32(FH))
       if (handle === 0) return -ERRNO.EBADF
       const slot = slotOf(request.nodeid)
-      const offset = request.long(8)
-      const data = request.data(40, request.u32(16))
-      const marks = request.u32(4)
-      const flags = request.u32(32)
+      const offset = request.long(OFFSET)
+      const data = request.data(BODY, request.u32(SIZE))
+      const marks = request.u32(FH_UPPER)
+      const flags = request.u32(FLAGS)
       // Stores through a mapping go where they were made, as do writes since fcntl(2) has taken O_APPEND away; and since it was set, to the end. With stores the kernel tells no flags.
       const appends = (flags & O_APPEND) !== 0
       // That is refused as long as the file may only be appended to.
@@ -72,7 +84,7 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
             )
             return count < 0 || isElsewhere ? count : syncAsAsked(fd, flags, marks) || count
           })
-        return request.u32(20) & WRITE_KILL_SUIDGID
+        return request.u32(WRITE_FLAGS) & WRITE_KILL_SUIDGID
           ? changeAndDropSetId(credentials, request, fd, context.stat, put)
           : put()
       })
@@ -80,12 +92,12 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     },
 
     FALLOCATE(request) {
-      const offset = request.long(8)
-      const length = request.long(16)
+      const offset = request.long(IN.FALLOCATE.offset)
+      const length = request.long(IN.FALLOCATE.length)
       const slot = slotOf(request.nodeid)
-      return withOpen(context, slot, ownHandle(request.u32(0)), O_WRONLY, (fd) =>
+      return withOpen(context, slot, ownHandle(request.u32(IN.FALLOCATE.fh)), O_WRONLY, (fd) =>
         changeData(context, slot, fd, Number(offset), Number(offset) + Number(length), () =>
-          credentials.writing(request, () => fallocate(fd, request.u32(24), offset, length)),
+          credentials.writing(request, () => fallocate(fd, request.u32(IN.FALLOCATE.mode), offset, length)),
         ),
       )
     },
