@@ -84,14 +84,10 @@ function finish(
  * where such changes are watched for.
  */
 export function becomeOwn({ inodes, serving, maps }: Parts, slot: number): void {
-  const lock = inodes.lockOf(slot)
-  lock.lock()
-  try {
+  inodes.lockOf(slot).locked(() => {
     const map = inodes.get(slot, SLOT.MAP)
     if (map === 0) return
     maps.get(map).own?.add(0, Infinity)
     if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
-  } finally {
-    lock.unlock()
-  }
+  })
 }

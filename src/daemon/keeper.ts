@@ -199,10 +199,10 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   async #lookForChanges({ slot, fd }: OpenRequest, file: File): Promise<boolean> {
     const { inodes, serving } = this.#parts
     const lock = inodes.lockOf(slot)
-    lock.lock()
-    const look = inodes.get(slot, SLOT.OPENS) > 0 ? this.#opening.dueLook(slot, fd, this.#stat) : 0
-    const map = inodes.get(slot, SLOT.MAP)
-    lock.unlock()
+    const { look, map } = lock.locked(() => ({
+      look: inodes.get(slot, SLOT.OPENS) > 0 ? this.#opening.dueLook(slot, fd, this.#stat) : 0,
+      map: inodes.get(slot, SLOT.MAP),
+    }))
     const known = this.#maps.get(map)
     if (look === 0 || known?.own === undefined) return false
     const { size } = this.#stat
@@ -212,9 +212,9 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     const changed = isInHomes ? await this.families.changedRanges(file, size, known.runs, known.refs) : WHOLE
     for (const [start, end] of changed) own.add(start, end)
     if (size !== known.runs.sizeBytes) own.add(Math.min(size, known.runs.sizeBytes), Number.POSITIVE_INFINITY)
-    lock.lock()
-    if (inodes.get(slot, SLOT.MAP) === map) serving.checked(slot, look)
-    lock.unlock()
+    lock.locked(() => {
+      if (inodes.get(slot, SLOT.MAP) === map) serving.checked(slot, look)
+    })
     return true
   }
 
@@ -420,12 +420,16 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       if (looks++ === LOOKED_AT_ONCE) break
       const lock = inodes.lockOf(known.slot)
       if (may(known) && lock.tryLock()) {
-        // The slot may be another inode's by now, and this map's message be on its way.
-        const isIdle = inodes.get(known.slot, SLOT.OPENS) === 0 && inodes.get(known.slot, SLOT.MAP) === map
-        if (isIdle) this.#unmap(serving.reset(known.slot))
-        lock.unlock()
-        if (isIdle) dropped = true
-        if (isIdle) continue
+        try {
+          // The slot may be another inode's by now, and this map's message be on its way.
+          if (inodes.get(known.slot, SLOT.OPENS) === 0 && inodes.get(known.slot, SLOT.MAP) === map) {
+            this.#unmap(serving.reset(known.slot))
+            dropped = true
+            continue
+          }
+        } finally {
+          lock.unlock()
+        }
       }
       this.#maps.delete(map)
       this.#maps.set(map, known)

@@ -224,14 +224,10 @@ export class Opening {
     const next = inodes.successor(slot)
     if (next < 0) return
     // From older slots to newer ones only, so no two threads wait for each other.
-    const lock = inodes.lockOf(next)
-    lock.lock()
-    try {
+    inodes.lockOf(next).locked(() => {
       const isStillThat = inodes.successor(slot) === next
       if (isStillThat && inodes.get(next, SLOT.OPENS) > 0 && !this.#canJoin(next, stat, flags)) this.#unhash(next)
-    } finally {
-      lock.unlock()
-    }
+    })
   }
 
   #unhash(slot: number): void {

@@ -75,9 +75,13 @@ export class WarmFiles {
   cool(slot: number): void {
     if (this.#inodes.get(slot, SLOT.WARM) === 0) return
     const lock = this.#inodes.lockOf(slot)
+    let fd: number
     lock.lock()
-    const fd = this.#take(slot)
-    lock.unlock()
+    try {
+      fd = this.#take(slot)
+    } finally {
+      lock.unlock()
+    }
     if (fd >= 0) close(fd)
   }
 
@@ -109,9 +113,13 @@ export class WarmFiles {
       if (slot < 0 || !isDue(this.#words[at + 1]!)) continue
       const lock = this.#inodes.lockOf(slot)
       if (!lock.tryLock()) continue
-      // Another inode may have the slot by now: then that one is cooled too early, which harms nobody.
-      const fd = this.#take(slot)
-      lock.unlock()
+      let fd: number
+      try {
+        // Another inode may have the slot by now: then that one is cooled too early, which harms nobody.
+        fd = this.#take(slot)
+      } finally {
+        lock.unlock()
+      }
       // One after the other: not all that many calls can be on the pool at once. What closing for reading fails with means nothing.
       if (fd >= 0) await closeAsync(fd).catch(() => {})
     }

@@ -43,6 +43,16 @@ export class SharedMutex {
     while (Atomics.exchange(this.#words, this.#at, 2) !== 0) Atomics.wait(this.#words, this.#at, 2)
   }
 
+  /** Runs `call` with the lock held. Where each request comes by, lock and unlock are written out instead: a closure is allocated. */
+  locked<T>(call: () => T): T {
+    this.lock()
+    try {
+      return call()
+    } finally {
+      this.unlock()
+    }
+  }
+
   unlock(): void {
     if (Atomics.exchange(this.#words, this.#at, 0) === 2) Atomics.notify(this.#words, this.#at, 1)
     counts[countAt]!--

@@ -48,14 +48,7 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
       close(fd)
       return slot
     }
-    const lock = inodes.lockOf(slot)
-    lock.lock()
-    let error: number
-    try {
-      error = open(slot)
-    } finally {
-      lock.unlock()
-    }
+    const error = inodes.lockOf(slot).locked(() => open(slot))
     if (error < 0) {
       close(fd)
       if (inodes.forget(slot, 1)) freeSlot(context, slot)

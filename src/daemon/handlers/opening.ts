@@ -22,16 +22,6 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
   const { inodes, files, locks, opening, stat } = context
   const below = new OpeningBelow(context)
 
-  function locked(slot: number, call: () => number): number {
-    const lock = inodes.lockOf(slot)
-    lock.lock()
-    try {
-      return call()
-    } finally {
-      lock.unlock()
-    }
-  }
-
   return {
     OPEN(request, reply) {
       const slot = slotOf(request.nodeid)
@@ -45,13 +35,14 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
       // Also where stores through a mapping that is passed through are going to change them without a word.
       if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
         invalidateInode(context.fuseFd, request.nodeid, -1, 0)
-      const joined = locked(slot, () => opening.join(slot, fd, stat, flags, reply))
+      const joined = inodes.lockOf(slot).locked(() => opening.join(slot, fd, stat, flags, reply))
       if (joined !== UNDECIDED) return joined
       if (isWriting(flags)) {
         // What is open for writing proves nothing.
         const readFd = files.open(slot, O_NONBLOCK)
         // The daemon of an ordinary user may be as little allowed to read it as he is.
-        if (readFd === -ERRNO.EACCES) return locked(slot, () => opening.joinUnread(slot, fd, stat, flags, reply))
+        if (readFd === -ERRNO.EACCES)
+          return inodes.lockOf(slot).locked(() => opening.joinUnread(slot, fd, stat, flags, reply))
         close(fd)
         fd = readFd
         if (fd < 0) return fd

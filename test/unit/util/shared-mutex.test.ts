@@ -14,6 +14,18 @@ test('the word says free, held, or held with somebody waiting', () => {
   expect([...words]).toEqual([0, 0, 0, 0])
 })
 
+test('a call has the lock while it runs, and gives it back also where it throws', () => {
+  const words = new Int32Array(new SharedArrayBuffer(4))
+  const mutex = new SharedMutex(words, 0)
+  expect(mutex.locked(() => words[0])).toBe(1)
+  expect(words[0]).toBe(0)
+  const failing = () => {
+    throw new Error(`held: ${words[0]}`)
+  }
+  expect(() => mutex.locked(failing)).toThrow('held: 1')
+  expect(words[0]).toBe(0)
+})
+
 describeWith(['build'], 'threads', () => {
   test('one at a time is inside, and none is left waiting', async () => {
     const seed = testSeed()
