@@ -129,8 +129,9 @@ export class InodeFiles {
       low = Math.imul(low ^ byte, 0x01000193)
       high = Math.imul(high ^ byte, 0x85ebca6b) ^ (high >>> 13)
     }
-    key.inoLow = stat.words[8] = low >>> 0
-    key.inoHigh = stat.words[9] = 0x80 | (high >>> 25)
+    stat.setIno(low >>> 0, 0x80 | (high >>> 25))
+    key.inoLow = stat.inoLow
+    key.inoHigh = stat.inoHigh
   }
 
   /** One descriptor for both questions: what it is, and its handle if there is one. */
@@ -325,9 +326,8 @@ export class InodeFiles {
   stat(slot: number, stat: Statx, mask?: number): number {
     if (this.isHidden(slot)) {
       stat.words.fill(0)
-      stat.words[0] = STATX_BASIC_STATS
-      stat.words[8] = this.#inodes.get(slot, SLOT.INO_LOW)
-      stat.words[9] = this.#inodes.get(slot, SLOT.INO_HIGH)
+      stat.setMask(STATX_BASIC_STATS)
+      stat.setIno(this.#inodes.get(slot, SLOT.INO_LOW), this.#inodes.get(slot, SLOT.INO_HIGH))
       showEmpty(stat)
       return 0
     }
@@ -429,6 +429,6 @@ const BTRFS_EMPTY_SUBVOLUME_INO = 2
 /** Makes `stat` that of an empty directory: what stands for something that is not shown, and of which nothing is told but its number. */
 function showEmpty(stat: Statx): void {
   stat.setMode(S_IFDIR | 0o755)
-  stat.words[4] = 1 // links: how many directories there are is not told
-  stat.words.fill(0, 10, 14) // size, blocks
+  stat.setNlink(1) // How many directories there are is not told.
+  stat.setEmpty()
 }

@@ -12,7 +12,7 @@ import { ARENA, type RunMap } from '../cache/run-map.ts'
 import { Reply, requestNumber } from '../fuse/messages.ts'
 import type { Families } from '../homes/families.ts'
 import type { Home } from '../homes/home.ts'
-import type { HomeUsers, SourceFile, Stamp } from '../homes/home-storage.ts'
+import { type HomeUsers, isSameStamp, type SourceFile } from '../homes/home-storage.ts'
 import type { ByteRange } from '../homes/recheck.ts'
 import type { DivergedServing, PristineServing, Serving } from '../homes/serving.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
@@ -299,7 +299,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       // Somebody else's open was decided first: this one joins it, or asks for another nodeid.
       if (inodes.get(slot, SLOT.OPENS) > 0) return this.#opening.join(slot, fd, this.#stat, flags, this.#reply, looked)
 
-      const isCurrent = decided !== undefined && isSame(decided.stamp, this.#stat)
+      const isCurrent = decided !== undefined && isSameStamp(decided.stamp, this.#stat)
       const remember = isCurrent && decided.remember
       const recheck =
         decided === undefined || decided.recheckAtMs === Number.POSITIVE_INFINITY
@@ -490,8 +490,4 @@ function homesOf<HomeFile>(decided: PristineServing<HomeFile> | DivergedServing<
 function refsOf<HomeFile>(decided: Serving<HomeFile>): readonly HomeRef[] {
   if (decided.kind === 'private') return []
   return homesOf(decided).map(({ number, generation }) => ({ number, generation }))
-}
-
-function isSame(stamp: Stamp, stat: Statx): boolean {
-  return stamp.ctimeSec === stat.ctimeSec && stamp.ctimeNsec === stat.ctimeNsec && stamp.size === stat.size
 }

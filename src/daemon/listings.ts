@@ -22,11 +22,12 @@ import { FOPEN } from '../fuse/protocol.ts'
 import { STATX_ATTR, type Statx } from '../linux/statx.ts'
 import { isCtimeOver } from '../util/ctime.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import { ctimeIs, setCtime } from './slot-ctime.ts'
 
 const LISTED = { NONE: 0, OPENED: 1, BEGUN: 2 } as const
 
 /** What is looked at of a directory. */
-export type DirectoryStat = Pick<Statx, 'ofFd' | 'attributesLow' | 'ctimeSec' | 'ctimeNsec' | 'words'>
+export type DirectoryStat = Pick<Statx, 'ofFd' | 'attributesLow' | 'ctimeSec' | 'ctimeSecLow' | 'ctimeNsec'>
 
 export class Listings {
   readonly #inodes: InodeTable
@@ -51,10 +52,10 @@ export class Listings {
       const isKnown = stat.ofFd(fd) === 0 && (stat.attributesLow & STATX_ATTR.ENCRYPTED) === 0
       inodes.countOpen(slot, 1)
       if (!isKnown) return 0
-      if (listed === LISTED.BEGUN && this.#isAsRecorded(slot, stat))
+      if (listed === LISTED.BEGUN && ctimeIs(inodes, slot, SLOT.CTIME_SEC, stat))
         return FOPEN.KEEP_CACHE | (mayKeep ? FOPEN.CACHE_DIR : 0)
       if (!mayKeep || !isAlone || !this.#isOver(stat)) return 0
-      this.#record(slot, stat)
+      setCtime(inodes, slot, SLOT.CTIME_SEC, stat)
       Atomics.store(inodes.words, inodes.at(slot) + SLOT.LISTED, LISTED.OPENED)
       return FOPEN.CACHE_DIR
     } finally {
@@ -69,18 +70,5 @@ export class Listings {
 
   #isOver(stat: DirectoryStat): boolean {
     return isCtimeOver(stat.ctimeSec * 1000 + stat.ctimeNsec / 1e6, stat.ctimeNsec, this.#now())
-  }
-
-  #isAsRecorded(slot: number, stat: DirectoryStat): boolean {
-    const inodes = this.#inodes
-    return (
-      inodes.get(slot, SLOT.CTIME_NSEC) >>> 0 === stat.ctimeNsec &&
-      inodes.get(slot, SLOT.CTIME_SEC) >>> 0 === stat.words[24]
-    )
-  }
-
-  #record(slot: number, stat: DirectoryStat): void {
-    this.#inodes.set(slot, SLOT.CTIME_SEC, stat.words[24]!)
-    this.#inodes.set(slot, SLOT.CTIME_NSEC, stat.ctimeNsec)
   }
 }

@@ -30,6 +30,7 @@ import { marksOf, OPEN_APPEND_ONLY, openNumber, SYNC_ONLY, syncHandle } from './
 import { SERVED, type ServingState } from './serving.ts'
 import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
+import { ctimeIs } from './slot-ctime.ts'
 import type { WarmFiles } from './warm-files.ts'
 
 // Constants of this module, see cache/lookup.ts.
@@ -118,10 +119,7 @@ export class Opening {
 
   /** The kernel was told other attributes than `stat` has, and goes on believing them for a while. */
   attributesAreOld(slot: number, stat: Statx): boolean {
-    return (
-      this.#inodes.get(slot, SLOT.ATTR_NSEC) >>> 0 !== stat.ctimeNsec ||
-      this.#inodes.get(slot, SLOT.ATTR_SEC) >>> 0 !== stat.words[24]
-    )
+    return !ctimeIs(this.#inodes, slot, SLOT.ATTR_SEC, stat)
   }
 
   /**

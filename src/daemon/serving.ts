@@ -20,6 +20,7 @@
  */
 import type { Statx } from '../linux/statx.ts'
 import { type InodeTable, KIND_ONCE, SLOT } from './inode-table.ts'
+import { ctimeIs, setCtime } from './slot-ctime.ts'
 
 export const SERVED = { UNDECIDED: 0, PRIVATE: 1, PRISTINE: 2, MAPPED: 3 } as const
 /** Ored to MAPPED: written through the daemon since it was opened first. Its readers see that, so it may differ from what was decided on. */
@@ -41,10 +42,9 @@ export class ServingState {
     const { words } = this.#inodes
     const at = this.#inodes.at(slot)
     return (
-      words[at + SLOT.CTIME_NSEC]! >>> 0 === stat.ctimeNsec &&
-      words[at + SLOT.CTIME_SEC]! >>> 0 === stat.words[24] &&
-      words[at + SLOT.SIZE_LOW]! >>> 0 === stat.words[10] &&
-      words[at + SLOT.SIZE_HIGH]! >>> 0 === stat.words[11]
+      ctimeIs(this.#inodes, slot, SLOT.CTIME_SEC, stat) &&
+      words[at + SLOT.SIZE_LOW]! >>> 0 === stat.sizeLow &&
+      words[at + SLOT.SIZE_HIGH]! >>> 0 === stat.sizeHigh
     )
   }
 
@@ -112,10 +112,9 @@ export class ServingState {
   #store(slot: number, stat: Statx): void {
     const { words } = this.#inodes
     const at = this.#inodes.at(slot)
-    words[at + SLOT.CTIME_SEC] = stat.words[24]!
-    words[at + SLOT.CTIME_NSEC] = stat.ctimeNsec
-    words[at + SLOT.SIZE_LOW] = stat.words[10]!
-    words[at + SLOT.SIZE_HIGH] = stat.words[11]!
+    setCtime(this.#inodes, slot, SLOT.CTIME_SEC, stat)
+    words[at + SLOT.SIZE_LOW] = stat.sizeLow
+    words[at + SLOT.SIZE_HIGH] = stat.sizeHigh
   }
 
   /** Stores a decision for the state `stat` of the file. `recheckSeconds`: epoch second from which it counts no more, 0: never. */

@@ -89,7 +89,7 @@ export interface HomeUsers {
 export type Clock = () => number
 
 /** Does `now` say that nobody began to change the file since `before` was taken? */
-export function isSameStamp(before: Stamp, now: Stamp): boolean {
+export function isSameStamp(before: Omit<Stamp, 'nlink'>, now: Omit<Stamp, 'nlink'>): boolean {
   const isSameCtime = before.ctimeSec === now.ctimeSec && before.ctimeNsec === now.ctimeNsec
   return isSameCtime && before.size === now.size
 }

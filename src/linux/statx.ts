@@ -84,9 +84,22 @@ export class Statx {
   get mode(): number {
     return this.#shorts[14]!
   }
-  /** For records that describe no file of the kernel's. */
+  /** For records that describe no file of the kernel's, or describe one otherwise: as are the other setters. */
   setMode(mode: number): void {
     this.#shorts[14] = mode
+  }
+  setMask(mask: number): void {
+    this.words[0] = mask
+  }
+  setNlink(nlink: number): void {
+    this.words[4] = nlink
+  }
+  setIno(low: number, high: number): void {
+    this.words[8] = low
+    this.words[9] = high
+  }
+  setEmpty(): void {
+    this.words.fill(0, 10, 14) // size, blocks
   }
   get inoLow(): number {
     return this.words[8]!
@@ -102,6 +115,12 @@ export class Statx {
   get size(): number {
     return this.words[11]! * TWO_32 + this.words[10]!
   }
+  get sizeLow(): number {
+    return this.words[10]!
+  }
+  get sizeHigh(): number {
+    return this.words[11]!
+  }
   /** Blocks of 512 bytes. */
   get blocks(): number {
     return this.words[13]! * TWO_32 + this.words[12]!
@@ -109,6 +128,10 @@ export class Statx {
   /** Seconds since the epoch, whole; with {@link ctimeNsec} the instant of the last change. */
   get ctimeSec(): number {
     return (this.words[25]! | 0) * TWO_32 + this.words[24]!
+  }
+  /** The lower half of {@link ctimeSec}, for records of 32 bits. */
+  get ctimeSecLow(): number {
+    return this.words[24]!
   }
   get ctimeNsec(): number {
     return this.words[26]!

@@ -13,6 +13,7 @@
  * Pure. Context: the keeper's thread.
  */
 import type { PageKeeper } from '../../cache/page-keeper.ts'
+import { isSameStamp } from '../../homes/home-storage.ts'
 import { isCtimeOver } from '../../util/ctime.ts'
 
 /** Which file, and how it is: equal states, equal bytes. */
@@ -125,12 +126,5 @@ export class ContentFiles {
 }
 
 export function isSameState(a: FileState, b: FileState): boolean {
-  return (
-    a.ino === b.ino &&
-    a.ctimeNsec === b.ctimeNsec &&
-    a.ctimeSec === b.ctimeSec &&
-    a.size === b.size &&
-    a.devMajor === b.devMajor &&
-    a.devMinor === b.devMinor
-  )
+  return a.ino === b.ino && a.devMajor === b.devMajor && a.devMinor === b.devMinor && isSameStamp(a, b)
 }

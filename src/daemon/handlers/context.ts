@@ -20,6 +20,7 @@ import type { RunMaps } from '../run-maps.ts'
 import type { ServingState } from '../serving.ts'
 import type { SharedHomes } from '../shared-homes.ts'
 import type { Invalidate, MountDaxMode, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
+import { setCtime } from '../slot-ctime.ts'
 import type { ToldStale } from '../told-stale.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
 import type { WarmFiles } from '../warm-files.ts'
@@ -65,8 +66,7 @@ export function setAttr(context: Context, slot: number, reply: Reply, offset: nu
   const { inodes, stat } = context
   const fs = inodes.get(slot, SLOT.FS)
   reply.setAttr(offset, stat, stat.inoLow, context.filesystems.shownInoHigh(fs, stat.inoHigh))
-  inodes.set(slot, SLOT.ATTR_SEC, stat.words[24]!)
-  inodes.set(slot, SLOT.ATTR_NSEC, stat.ctimeNsec)
+  setCtime(inodes, slot, SLOT.ATTR_SEC, stat)
 }
 
 /**

@@ -32,8 +32,8 @@ class Directory {
       ofFd: () => 0,
       attributesLow: this.isEncrypted ? STATX_ATTR.ENCRYPTED : 0,
       ctimeSec: seconds,
+      ctimeSecLow: seconds,
       ctimeNsec: Math.round((this.ctime % 1000) * 1e6),
-      words: Object.assign(new Uint32Array(64), { 24: seconds }),
     }
   }
 }
