@@ -19,23 +19,20 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_NONBLOCK, reopen } from '../linux/file.ts'
 import { backingClose, backingOpen, write } from '../linux/fuse-device.ts'
 import { STATX_ATTR, Statx } from '../linux/statx.ts'
-import { DroppedMemory } from '../util/dropped-memory.ts'
-import type { ContentCache } from './content/content-cache.ts'
 import type { ContentFile } from './content/content-files.ts'
-import type { MappedContent } from './content/handed-reads.ts'
 import type { DirectHome, DirectHomes } from './dax/direct-homes.ts'
 import { DecidedFiles } from './decided-files.ts'
 import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
-import { type InodeTable, SLOT } from './inode-table.ts'
-import { bitmapFor, type KnownMap, mapMessage, wholeIn } from './known-map.ts'
+import { SLOT } from './inode-table.ts'
+import { KnownMaps, type KnownMapsParts, wholeIn } from './known-maps.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
 import { Opening, UNDECIDED } from './opening.ts'
-import { SERVED, type ServingState } from './serving.ts'
+import { SERVED } from './serving.ts'
 import type { SharedHomes } from './shared-homes.ts'
-import type { HomeRef, ServingOptions, ToKeeper, ToWorker } from './shared-state.ts'
+import type { HomeRef, ToKeeper } from './shared-state.ts'
 import type { WarmFiles } from './warm-files.ts'
 
 type OpenRequest = Extract<ToKeeper, { type: 'open' }>
@@ -48,34 +45,23 @@ export interface HomeDescriptor {
   readonly isWriteProtected: boolean
 }
 
-export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescriptor> {
-  readonly inodes: InodeTable
-  readonly serving: ServingState
+export interface KeeperParts<File extends SourceFile, HomeFile extends HomeDescriptor> extends KnownMapsParts {
   readonly homes: SharedHomes
   readonly locks: LockCounts
   readonly warm: WarmFiles
   readonly granted: GrantedRanges
-  readonly options: ServingOptions
   readonly fuseFd: number
-  /** When there are so many run maps, those go that are of files which nobody has open. */
-  readonly mapsMax: number
-  /** Where files that share nothing by address are held; undefined where nothing is merged. */
-  readonly contents: ContentCache | undefined
   /** On which NUMA nodes files were opened; undefined where that does not matter. */
   readonly opened: OpenNodes | undefined
   /** Homes that are read where they lie; undefined where none is. */
   readonly direct: DirectHomes | undefined
   /** How families reach the file in a slot. */
   readonly fileOf: (slot: number) => File
-  readonly toWorkers: (message: ToWorker) => void
   readonly familiesFor: (users: HomeUsers, forget: (key: string) => void) => Families<File, HomeFile>
 }
 
 /** Times that an open is decided again because the file changed, or a home went, in between. */
 const ATTEMPTS = 4
-
-/** So many of the oldest run maps are looked at when some have to go. */
-const LOOKED_AT_ONCE = 256
 
 /** Between two looks at whether a lease is still there. */
 const LEASE_RETRY_MS = 5
@@ -84,31 +70,23 @@ const WHOLE: readonly ByteRange[] = [[0, Number.POSITIVE_INFINITY]]
 
 export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly families: Families<File, HomeFile>
+  readonly maps: KnownMaps
   readonly #parts: KeeperParts<File, HomeFile>
   readonly #opening: Opening
-  /** The oldest first; but those that were not to go when they were looked at come after those that were made before then. */
-  readonly #maps = new Map<number, KnownMap>()
   /** Opens that wait for a decision, by the request's number. */
   readonly #waiting = new Map<string, OpenRequest>()
   readonly #early = new EarlyInterrupts()
   readonly #decided: DecidedFiles
-  readonly #dropped = new DroppedMemory()
   readonly #takenBefore = new Map<number, number>()
   readonly #stat = new Statx()
   readonly #reply = new Reply(256)
-  #lastMap = 0
 
   constructor(parts: KeeperParts<File, HomeFile>) {
     this.#parts = parts
     this.#decided = new DecidedFiles(parts.inodes)
-    const maps = { homesOf: (map: number) => this.#refsOf(map), discard: (map: number) => this.#unmap(map) }
-    this.#opening = new Opening({ ...parts, maps })
+    this.maps = new KnownMaps(parts)
+    this.#opening = new Opening({ ...parts, maps: this.maps })
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
-  }
-
-  /** Run maps in use. */
-  get mapCount(): number {
-    return this.#maps.size
   }
 
   /** Files that wait for a decision now. */
@@ -116,26 +94,10 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     return this.#waiting.size
   }
 
-  runMap(map: number): RunMap | undefined {
-    return this.#maps.get(map)?.runs
-  }
-
-  /** The file of a run map that is read from the arena. */
-  contentOf(map: number): MappedContent | undefined {
-    const known = this.#maps.get(map)
-    if (known?.content === undefined || known.own === undefined) return undefined
-    return { content: known.content, runs: known.runs, own: new OwnPages(known.own) }
-  }
-
-  /** Tells a new worker of all run maps in use. */
-  postMaps(post: (message: ToWorker) => void): void {
-    for (const [map, known] of this.#maps) post(mapMessage(map, known))
-  }
-
   /** Takes a message from a worker. */
   receive(message: ToKeeper): void {
     if (message.type === 'open') void this.#open(message)
-    else if (message.type === 'unmap') this.#unmap(message.map)
+    else if (message.type === 'unmap') this.maps.discard(message.map)
     else if (message.type === 'interrupt') this.#interrupt(requestNumber(message.uniqueLow, message.uniqueHigh))
   }
 
@@ -203,7 +165,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       look: inodes.get(slot, SLOT.OPENS) > 0 ? this.#opening.dueLook(slot, fd, this.#stat) : 0,
       map: inodes.get(slot, SLOT.MAP),
     }))
-    const known = this.#maps.get(map)
+    const known = this.maps.get(map)
     if (look === 0 || known?.own === undefined) return false
     const { size } = this.#stat
     const own = new OwnPages(known.own)
@@ -309,7 +271,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         const content = remember || !options.sharing ? this.#contentFor(request, fd) : undefined
         if (content === undefined) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
         else {
-          const map = this.#postMap(slot, wholeIn(ARENA, this.#stat.size), [], content)
+          const map = this.maps.add(slot, wholeIn(ARENA, this.#stat.size), [], content)
           this.#decideMapped(slot, map, true, recheck)
         }
         return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
@@ -323,7 +285,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         inodes.set(slot, SLOT.HOME, decided.home.number)
         inodes.set(slot, SLOT.HOME_GENERATION, decided.home.generation)
       } else {
-        const map = this.#postMap(slot, mapped, refs, undefined, this.#directOf(decided))
+        const map = this.maps.add(slot, mapped!, refs, undefined, this.#directOf(decided))
         if (map === 0) for (const { number } of refs) homes.release(number)
         this.#decideMapped(slot, map, remember, recheck)
       }
@@ -351,7 +313,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     // Reads from the arena may be answered while the bytes are being published.
     if (this.#opening.isGranted(slot)) return undefined
     const { key, domain } = fileOf(slot)
-    return contents.take(key, domain, fd, this.#stat, this.#dropContents)
+    return contents.take(key, domain, fd, this.#stat, this.maps.dropContents)
   }
 
   #mapOf(decided: Serving<HomeFile> | undefined): RunMap | undefined {
@@ -371,76 +333,6 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
       if (home !== undefined) found.set(number, home)
     }
     return found.size > 0 ? found : undefined
-  }
-
-  /** Tells workers of a new map, which gets a number; 0 where there is no memory for its bitmap: then its content is released. */
-  #postMap(
-    slot: number,
-    runs: RunMap | undefined,
-    refs: readonly HomeRef[],
-    content?: ContentFile,
-    direct?: ReadonlyMap<number, DirectHome>,
-  ): number {
-    if (runs === undefined) throw new Error('a mapped file without a run map')
-    const { writable, watch } = this.#parts.options
-    const canBecomeOwn = writable || watch || content !== undefined
-    const own = canBecomeOwn ? bitmapFor(runs) : undefined
-    if (own === null) {
-      if (content !== undefined) this.#parts.contents?.release(content)
-      return 0
-    }
-    if (this.#maps.size >= this.#parts.mapsMax) this.#dropIdle(() => true)
-    const map = ++this.#lastMap
-    const known = { slot, refs, runs, content, direct, own }
-    this.#maps.set(map, known)
-    this.#parts.toWorkers(mapMessage(map, known))
-    return map
-  }
-
-  #unmap(map: number): void {
-    const known = this.#maps.get(map)
-    if (known === undefined) return
-    this.#maps.delete(map)
-    this.#parts.toWorkers({ type: 'unmap', map })
-    if (known.content !== undefined) this.#parts.contents?.release(known.content)
-    this.#dropped.add(known.runs.buffer.byteLength + (known.own?.byteLength ?? 0))
-  }
-
-  readonly #dropContents = (): boolean => this.#dropIdle(({ content }) => content !== undefined)
-
-  /**
-   * Drops those of the oldest run maps that `may` go and are of files which nobody has open: those are decided anew. Whether there were any. Waits for nobody, for
-   * the caller may hold the lock of a slot.
-   */
-  #dropIdle(may: (known: KnownMap) => boolean): boolean {
-    const { inodes, serving } = this.#parts
-    let dropped = false
-    let looks = 0
-    for (const [map, known] of this.#maps) {
-      if (looks++ === LOOKED_AT_ONCE) break
-      const lock = inodes.lockOf(known.slot)
-      if (may(known) && lock.tryLock()) {
-        try {
-          // The slot may be another inode's by now, and this map's message be on its way.
-          if (inodes.get(known.slot, SLOT.OPENS) === 0 && inodes.get(known.slot, SLOT.MAP) === map) {
-            this.#unmap(serving.reset(known.slot))
-            dropped = true
-            continue
-          }
-        } finally {
-          lock.unlock()
-        }
-      }
-      this.#maps.delete(map)
-      this.#maps.set(map, known)
-    }
-    return dropped
-  }
-
-  #refsOf(map: number): readonly HomeRef[] {
-    const known = this.#maps.get(map)
-    if (known === undefined) throw new Error(`run map ${map} is not known`)
-    return known.refs
   }
 
   #publish(home: Home<HomeFile>): void {

@@ -101,7 +101,7 @@ function handedReads(
     contents,
     inodes,
     serving,
-    contentOf: (map) => keeper.contentOf(map),
+    contentOf: (map) => keeper.maps.contentOf(map),
     failed(error) {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
       process.stderr.write(`samepage: reading into memory failed: ${why}\n`)

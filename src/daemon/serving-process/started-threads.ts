@@ -78,7 +78,7 @@ export function startThreads(
   }
   const threads = new Threads(start.fuseFd, watchFd, shared, monitor, placing, {
     message: receive,
-    started: (post) => keeper.postMaps(post),
+    started: (post) => keeper.maps.postAll(post),
     died(thread, error) {
       const why = error instanceof Error ? error.message : String(error)
       process.stderr.write(`samepage: ${thread} died and was replaced: ${why}\n`)

@@ -105,17 +105,17 @@ describe('run maps', () => {
     for (let slot = 1; slot <= 1000; slot++) {
       await open(slot)
       if (slot > 3) close(slot)
-      expect(keeper.mapCount).toBeLessThanOrEqual(MAPS_MAX)
-      expect(contents()).toBe(keeper.mapCount)
+      expect(keeper.maps.size).toBeLessThanOrEqual(MAPS_MAX)
+      expect(contents()).toBe(keeper.maps.size)
     }
     for (const slot of [1, 2, 3]) {
       expect(serving.kind(slot)).toBe(SERVED.MAPPED)
-      expect(keeper.runMap(inodes.get(slot, SLOT.MAP))).toBeDefined()
+      expect(keeper.maps.get(inodes.get(slot, SLOT.MAP))).toBeDefined()
     }
     // What workers have been told to know is what the keeper knows.
     const known = new Set<number>()
     for (const { type, map } of told) type === 'map' ? known.add(map) : known.delete(map)
-    expect(known.size).toBe(keeper.mapCount)
+    expect(known.size).toBe(keeper.maps.size)
     const gone = 4
     expect([serving.kind(gone), inodes.get(gone, SLOT.MAP)]).toEqual([SERVED.UNDECIDED, 0])
     await open(gone)
@@ -126,11 +126,11 @@ describe('run maps', () => {
   test('of files that are open stay, however many there are', async () => {
     const { keeper, open, close } = keeperOf(30)
     for (let slot = 1; slot <= 30; slot++) await open(slot)
-    expect(keeper.mapCount).toBe(30)
+    expect(keeper.maps.size).toBe(30)
     for (let slot = 1; slot <= 30; slot++) close(slot)
     // The next file that gets one finds too many.
     await open(1)
-    expect(keeper.mapCount).toBeLessThan(MAPS_MAX)
+    expect(keeper.maps.size).toBeLessThan(MAPS_MAX)
   })
 
   test('are not waited for where somebody looks at their file', async () => {
@@ -145,7 +145,7 @@ describe('run maps', () => {
     }
     lock.unlock()
     expect(inodes.get(1, SLOT.MAP)).not.toBe(0)
-    expect(keeper.mapCount).toBeLessThanOrEqual(MAPS_MAX)
+    expect(keeper.maps.size).toBeLessThanOrEqual(MAPS_MAX)
   })
 
   test('give back their content files where all are in use', async () => {
@@ -184,11 +184,11 @@ describe('a file for whose bitmap there is no memory', () => {
     await withoutMemory(() => open(1))
     expect(serving.kind(1)).toBe(SERVED.PRIVATE)
     expect([inodes.get(1, SLOT.OPENS), inodes.get(1, SLOT.MAP)]).toEqual([1, 0])
-    expect([homes.users(0), keeper.mapCount, contents()]).toEqual([0, 0, 0])
+    expect([homes.users(0), keeper.maps.size, contents()]).toEqual([0, 0, 0])
     close(1)
     await open(1)
     expect(serving.kind(1)).toBe(SERVED.MAPPED)
-    expect([homes.users(0), keeper.mapCount]).toEqual([serve ? 1 : 0, 1])
+    expect([homes.users(0), keeper.maps.size]).toEqual([serve ? 1 : 0, 1])
   })
 })
 
