@@ -8,7 +8,7 @@
  * file's own anyway and has no bits.
  *
  * ```
- *   word 0        EMPTY until anything was added: nobody has to look further; COMPLETE once all pages were at once
+ *   word 0        EMPTY until anything was added or noted: nobody has to look further; COMPLETE once all pages were added at once
  *   word 1        log2 of the pages in a unit; written before anybody else can know of the buffer
  *   word 2 …      a bit per unit of the map
  * ```
@@ -69,6 +69,16 @@ export class OwnPages {
     }
     if (start <= 0 && to === this.#units) Atomics.store(words, 0, COMPLETE)
     else Atomics.compareExchange(words, 0, EMPTY, SOME)
+  }
+
+  /** All pages become own. */
+  addAll(): void {
+    this.add(0, Number.POSITIVE_INFINITY)
+  }
+
+  /** No page becomes own by this, and {@link isEmpty} holds no more: what the run map says of the file as a whole is not so any longer. */
+  noteWritten(): void {
+    Atomics.compareExchange(this.#words, 0, EMPTY, SOME)
   }
 
   /** Whether page `page` is own by this bitmap. */

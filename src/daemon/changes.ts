@@ -87,7 +87,7 @@ export function becomeOwn({ inodes, serving, maps }: Parts, slot: number): void 
   inodes.lockOf(slot).locked(() => {
     const map = inodes.get(slot, SLOT.MAP)
     if (map === 0) return
-    maps.get(map).own?.add(0, Infinity)
+    maps.get(map).own?.addAll()
     if (inodes.get(slot, SLOT.OPENS) > 0) serving.markWritten(slot)
   })
 }

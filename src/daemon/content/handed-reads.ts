@@ -232,7 +232,8 @@ class OpenedForLoad implements PageSource {
     if (this.#stat.ofFd(this.#loadFd) === 0 && isSameState(content.state, this.#stat)) return true
     const { inodes, serving } = this.#parts
     const isOurs = inodes.get(this.#slot, SLOT.MAP) === this.#map && serving.isWritten(this.#slot)
-    own.add(0, isOurs ? 0 : Number.POSITIVE_INFINITY)
+    if (isOurs) own.noteWritten()
+    else own.addAll()
     return false
   }
 

@@ -47,11 +47,20 @@ test('once all are own, they are for good, however long the file was', () => {
   for (const size of [1, PAGE, 31 * PAGE, 32 * PAGE, PAGES * PAGE]) {
     const own = new OwnPages(OwnPages.allocate(size))
     own.add(0, PAGE / 2)
-    own.add(0, Infinity)
+    own.addAll()
     own.add(size, size + 1)
     for (let page = 0; page * PAGE < size; page++) expect(own.has(page)).toBe(true)
     expect([own.isEmpty, own.runLength(0, Math.ceil(size / PAGE))]).toEqual([false, Math.ceil(size / PAGE)])
   }
+})
+
+test('what is noted makes no page own, and takes none back', () => {
+  const own = new OwnPages(OwnPages.allocate(PAGES * PAGE))
+  own.noteWritten()
+  expect([own.isEmpty, own.runLength(0, PAGES), own.has(0)]).toEqual([false, PAGES, false])
+  own.addAll()
+  own.noteWritten()
+  expect([own.runLength(0, PAGES), own.has(PAGES - 1)]).toEqual([PAGES, true])
 })
 
 describe('of a file of many TiB', () => {
