@@ -7,7 +7,7 @@ import { IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
 import { ERRNO } from '../../linux/errors.ts'
 import { type GrantedRanges, TOUCHER, type Toucher } from './granted-ranges.ts'
-import { isOfMapping, TOUCHING, touched } from './touched.ts'
+import { isOfMapping, type Tell, TOUCHING, touched } from './touched.ts'
 
 /**
  * `handOver` gets a request whose memory is used again when it returns. While nothing is granted anywhere this costs a load and a call for each request
@@ -18,17 +18,20 @@ export function heldBack(
   granted: GrantedRanges,
   handOver: (request: Request) => void,
 ): Partial<Record<OpcodeName, Handler>> {
+  const concerns =
+    (who: Toucher): Tell =>
+    (slot, start, end, writes) =>
+      granted.concerns(slot, start, end, writes ? TOUCHER.WRITER : who)
+  const concernsMapping = concerns(TOUCHER.MAPPING)
+  const concernsReader = concerns(TOUCHER.READER)
   const wrapped = { ...handlers }
   for (const name of TOUCHING) {
     const handler = handlers[name]
     if (handler === undefined) continue
-    let who: Toucher = TOUCHER.WRITER
-    const concerns = (slot: number, start: number, end: number, writes: boolean) =>
-      granted.concerns(slot, start, end, writes ? TOUCHER.WRITER : who)
     wrapped[name] = (request, reply) => {
       if (granted.isEmpty) return handler(request, reply)
-      who = isOfMapping(request) ? TOUCHER.MAPPING : TOUCHER.READER
-      if (!touched(name, request, concerns)) return handler(request, reply)
+      if (!touched(name, request, isOfMapping(request) ? concernsMapping : concernsReader))
+        return handler(request, reply)
       handOver(request)
       return NO_REPLY
     }
