@@ -62,9 +62,9 @@ function changeAll(
 
 /** The kernel believes nothing that it has of the range: attributes at once, pages when the promise resolves. Those are waited for, so this is never done while some are kept waiting. */
 export async function forgetCopies(context: Context, file: ShownFile, start: number, length: number): Promise<void> {
-  const { inodes, fuseFd } = context
+  const { inodes, noticeFd } = context
   for (const slot of inodes.slotsOf(file.slot)) {
-    invalidateInode(fuseFd, nodeidOf(slot), -1, 0)
-    if (inodes.get(slot, SLOT.FILLED) !== 0) await invalidateInodeAsync(fuseFd, nodeidOf(slot), start, length)
+    invalidateInode(noticeFd, nodeidOf(slot), -1, 0)
+    if (inodes.get(slot, SLOT.FILLED) !== 0) await invalidateInodeAsync(noticeFd, nodeidOf(slot), start, length)
   }
 }

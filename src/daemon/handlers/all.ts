@@ -27,7 +27,7 @@ import { writingHandlers } from './writing.ts'
 import { xattrHandlers } from './xattrs.ts'
 
 export function allHandlers(context: Context, space: Space): Partial<Record<OpcodeName, Handler>> {
-  const near = context.arena?.near && new NearServing(context.arena.near, context.fuseFd)
+  const near = context.arena?.near && new NearServing(context.arena.near, context.answerFd)
   const handlers = {
     ...refusalHandlers(context),
     ...lookupHandlers(context),

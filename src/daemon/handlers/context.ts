@@ -27,8 +27,10 @@ import type { WarmFiles } from '../warm-files.ts'
 
 export interface Context {
   readonly worker: number
-  /** The worker's descriptor of the connection; where requests of several workers are answered, that of the request in hand. */
-  fuseFd: number
+  /** The thread's descriptor of the connection, for what any will do: notices to the kernel, backing ids. */
+  readonly noticeFd: number
+  /** The descriptor that the request in hand came by, and is answered by. Where those of several workers are answered it changes from request to request: so it is asked for anew with each. */
+  answerFd: number
   readonly inodes: InodeTable
   readonly files: InodeFiles
   readonly filesystems: FilesystemTable
@@ -42,7 +44,7 @@ export interface Context {
   readonly granted: GrantedRanges
   /** Tells the grants' thread something. */
   readonly grants: (message: ToGrants) => void
-  /** Whether large answers may be moved by reference: only to the descriptor that is `fuseFd`. */
+  /** Whether large answers may be moved by reference: only where `answerFd` never changes. */
   readonly splices: boolean
   readonly maps: RunMaps
   /** Undefined where this thread reads from none. */
@@ -149,9 +151,9 @@ export function setEntry(context: Context, slot: number, reply: Reply, offset: n
  * Has the kernel forget the ACL of an inode that has changed since it was told of it. It does so by itself where it asks for attributes, or whether a name still holds; not where an
  * inode that it knows turns up under a name that it does not.
  */
-function forgetAcl({ inodes, opening, stat, fuseFd }: Context, slot: number): void {
+function forgetAcl({ inodes, opening, stat, noticeFd }: Context, slot: number): void {
   const wasTold = inodes.get(slot, SLOT.ATTR_SEC) !== 0 || inodes.get(slot, SLOT.ATTR_NSEC) !== 0
-  if (wasTold && opening.attributesAreOld(slot, stat)) invalidateInode(fuseFd, nodeidOf(slot), -1, 0)
+  if (wasTold && opening.attributesAreOld(slot, stat)) invalidateInode(noticeFd, nodeidOf(slot), -1, 0)
 }
 
 /** A fresh record for one worker. */

@@ -40,7 +40,7 @@ const SETTING = {
 
 /** `credentials`: of a mount that can be written. */
 export function ioctlHandler(context: Context, credentials?: Credentials): Handler {
-  const { files, fuseFd } = context
+  const { files, noticeFd } = context
   const isChecked = !isKernelOlder(5, 13)
 
   function withFile(request: Request, call: (fd: number) => number): number {
@@ -68,7 +68,7 @@ export function ioctlHandler(context: Context, credentials?: Credentials): Handl
     const error = withFile(request, (fd) => credentials.as(request, 0, () => setting.write(fd, data)))
     if (error < 0) return error
     // The ctime has moved, and this request tells the kernel of no attributes.
-    invalidateInode(fuseFd, request.nodeid, -1, 0)
+    invalidateInode(noticeFd, request.nodeid, -1, 0)
     reply.zero(0, IOCTL_OUT_BYTES)
     return IOCTL_OUT_BYTES
   }

@@ -30,7 +30,7 @@ export function lockingHandlers(context: Context): Partial<Record<OpcodeName, Ha
     return NO_REPLY
   }
 
-  const asked = ({ uniqueLow, uniqueHigh }: Request): Asked => ({ fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
+  const asked = ({ uniqueLow, uniqueHigh }: Request): Asked => ({ fuseFd: context.answerFd, uniqueLow, uniqueHigh })
 
   return {
     GETLK: (request) => ask('findLock', request, false),

@@ -34,7 +34,7 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
       // Before the answer: the size that the client asks for next is to be the new one. It waits for no other request, as it drops no pages.
       // Also where stores through a mapping that is passed through are going to change them without a word.
       if (opening.attributesAreOld(slot, stat) || (flags & O_ACCMODE) === O_RDWR)
-        invalidateInode(context.fuseFd, request.nodeid, -1, 0)
+        invalidateInode(context.noticeFd, request.nodeid, -1, 0)
       const joined = inodes.lockOf(slot).locked(() => opening.join(slot, fd, stat, flags, reply))
       if (joined !== UNDECIDED) return joined
       if (isWriting(flags)) {
@@ -49,7 +49,7 @@ export function openingHandlers(context: Context, near: NearServing | undefined)
         near?.opened(fd, request.pid)
       }
       const { uniqueLow, uniqueHigh } = request
-      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.fuseFd, uniqueLow, uniqueHigh })
+      context.tellKeeper({ type: 'open', slot, fd, flags, fuseFd: context.answerFd, uniqueLow, uniqueHigh })
       return NO_REPLY
     },
 

@@ -22,7 +22,7 @@ const CHANGED: Partial<Record<OpcodeName, (request: Request) => number>> = {
 
 export function toldToOtherNodeid(
   handlers: Partial<Record<OpcodeName, Handler>>,
-  { inodes, fuseFd }: Context,
+  { inodes, noticeFd }: Context,
 ): Partial<Record<OpcodeName, Handler>> {
   const wrapped = { ...handlers }
   for (const [name, changed] of Object.entries(CHANGED) as [OpcodeName, (request: Request) => number][]) {
@@ -33,7 +33,7 @@ export function toldToOtherNodeid(
       const result = handler(request, reply)
       if (result < 0 || !inodes.isUnhashed(slot)) return result
       const other = inodes.successor(slot)
-      if (other >= 0) invalidateInode(fuseFd, nodeidOf(other), -1, 0)
+      if (other >= 0) invalidateInode(noticeFd, nodeidOf(other), -1, 0)
       return result
     }
   }

@@ -24,9 +24,12 @@ const { fh: FH, offset: OFFSET, size: SIZE, readFlags: READ_FLAGS } = IN.READ
 export function readingHandlers(context: Context, near: NearServing | undefined): Partial<Record<OpcodeName, Handler>> {
   const { inodes, maps, options, stats, worker } = context
   const readahead = new OwnReadahead(inodes)
-  const arena = context.arena && options.merge ? arenaReads(context.arena, near, { ...context, readPiece }) : undefined
+  // Only workers answer from the arena, or by reference: theirs is always the same.
+  const fuseFd = context.answerFd
+  const arena =
+    context.arena && options.merge ? arenaReads(context.arena, near, { ...context, fuseFd, readPiece }) : undefined
   const direct = context.dax && new DirectReading(context.dax, context.arena, near, context)
-  const pieces = new MappedReads(context, direct)
+  const pieces = new MappedReads({ ...context, fuseFd }, direct)
 
   function fromFile(fd: number, size: number, offset: number | bigint, fills: boolean, reply: Reply): number {
     const length = readPiece(fd, reply.payload, size, offset, fills)

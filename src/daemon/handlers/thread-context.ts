@@ -23,7 +23,9 @@ import { WarmFiles } from '../warm-files.ts'
 import { type Context, newStat } from './context.ts'
 
 /** In what one thread differs from others. */
-export type OwnContext = Pick<Context, 'worker' | 'fuseFd' | 'arena' | 'dax' | 'grants' | 'splices' | 'invalidate'>
+export interface OwnContext extends Pick<Context, 'worker' | 'arena' | 'dax' | 'grants' | 'splices' | 'invalidate'> {
+  readonly fuseFd: number
+}
 
 export interface ThreadContext {
   readonly context: Context
@@ -32,8 +34,7 @@ export interface ThreadContext {
 }
 
 /** `port`: to the keeper's thread. */
-export function threadContext(shared: SharedState, port: MessagePort, own: OwnContext): ThreadContext {
-  const { fuseFd } = own
+export function threadContext(shared: SharedState, port: MessagePort, { fuseFd, ...own }: OwnContext): ThreadContext {
   const { options } = shared
   countLocks(new Int32Array(shared.mutexes), own.worker)
   const inodes = new InodeTable(shared.inodes)
@@ -51,6 +52,8 @@ export function threadContext(shared: SharedState, port: MessagePort, own: OwnCo
   }
   const context: Context = {
     ...own,
+    noticeFd: fuseFd,
+    answerFd: fuseFd,
     inodes,
     filesystems,
     homes,

@@ -43,7 +43,7 @@ let isStillLeased = false
 const patient = waitingForLeases(allHandlers(context, space), () => {
   isStillLeased = true
 })
-const handlers = heldBack(patient, context.granted, (request) => handOver(grants, context.fuseFd, request))
+const handlers = heldBack(patient, context.granted, (request) => handOver(grants, context.answerFd, request))
 const requests = new HandedOverRequests({
   handlers: byOpcode(handlers),
   maxBytes: shared.options.maxReadBytes,
@@ -53,7 +53,7 @@ const requests = new HandedOverRequests({
 function attempt(handed: HandedOver): void {
   isStillLeased = false
   // Whoever answers has to do so by the descriptor that the request came from.
-  context.fuseFd = handed.fuseFd
+  context.answerFd = handed.fuseFd
   requests.run(handed)
   if (!isStillLeased) end(handed)
 }

@@ -38,7 +38,8 @@ function read(ownFd: number, fuseFd: number) {
   const runs = RunMap.build([{ filePage: 0, pageCount: 16, home: 0, homePage: 0 }], SIZE)
   const stats = new RequestStats(RequestStats.allocate(1))
   const context = {
-    fuseFd,
+    noticeFd: fuseFd,
+    answerFd: fuseFd,
     inodes,
     stats,
     worker: 0,
