@@ -5,7 +5,7 @@
 import { Statx } from '../linux/statx.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 import type { RunMaps } from './run-maps.ts'
-import type { ServingState } from './serving.ts'
+import type { ServingState } from './slot-serving.ts'
 
 interface Parts {
   readonly inodes: InodeTable

@@ -21,11 +21,11 @@
  *   @21 @22 domain  sharing domain, 64 bits           under the table's mutex
  *   @23 attrSec     @24 attrNsec: ctime of the attributes that the kernel was told last    any thread
  *   @25 opens       open files of the kernel          under the table's mutex
- *   @26 … @36       how the file is served            under the slot's lock, see serving.ts; but for KIND_ONCE, which any thread adds, and
+ *   @26 … @36       how the file is served            under the slot's lock, see slot-serving.ts; but for KIND_ONCE, which any thread adds, and
  *                                                     @35 copied (1: the kernel has a copy of what was read), which whoever answers such a read sets
  *   @37 @38         where a sequential reader is      any thread, without a lock, see readahead.ts
  *   @39 writers     open files that may write         under the slot's lock
- *   @40 … @42       changes of a written file, see serving.ts     under the slot's lock
+ *   @40 … @42       changes of a written file, see slot-serving.ts     under the slot's lock
  *   @43 storable    may be mapped for writing, see unheard-stores.ts     under the slot's lock
  *   @44 warm        a descriptor + 1, or 0, see warm-files.ts     under the slot's lock
  *   @45 filled      1: the kernel has read pages for itself       any thread

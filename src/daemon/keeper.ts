@@ -29,10 +29,10 @@ import { KnownMaps, type KnownMapsParts, wholeIn } from './known-maps.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
-import { Opening, UNDECIDED } from './opening.ts'
-import { SERVED } from './serving.ts'
+import { ServedOpens, UNDECIDED } from './served-opens.ts'
 import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ToKeeper } from './shared-state.ts'
+import { SERVED } from './slot-serving.ts'
 import type { WarmFiles } from './warm-files.ts'
 
 type OpenRequest = Extract<ToKeeper, { type: 'open' }>
@@ -72,7 +72,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   readonly families: Families<File, HomeFile>
   readonly maps: KnownMaps
   readonly #parts: KeeperParts<File, HomeFile>
-  readonly #opening: Opening
+  readonly #opening: ServedOpens
   /** Opens that wait for a decision, by the request's number. */
   readonly #waiting = new Map<string, OpenRequest>()
   readonly #early = new EarlyInterrupts()
@@ -85,7 +85,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     this.#parts = parts
     this.#decided = new DecidedFiles(parts.inodes)
     this.maps = new KnownMaps(parts)
-    this.#opening = new Opening({ ...parts, maps: this.maps })
+    this.#opening = new ServedOpens({ ...parts, maps: this.maps })
     this.families = parts.familiesFor(this.#users(), (key) => this.#forget(key))
   }
 
@@ -243,7 +243,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
   }
 
   /**
-   * Stores the decision (undefined: by itself, this once) and opens the file, or joins those who have it open (`looked`: see {@link Opening.join}); {@link UNDECIDED} where the file changed or a home went
+   * Stores the decision (undefined: by itself, this once) and opens the file, or joins those who have it open (`looked`: see {@link ServedOpens.join}); {@link UNDECIDED} where the file changed or a home went
    * meanwhile.
    */
   #apply(request: OpenRequest, fd: number, decided: Serving<HomeFile> | undefined, looked: boolean): number {

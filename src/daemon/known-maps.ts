@@ -8,9 +8,9 @@ import type { ContentFile } from './content/content-files.ts'
 import type { MappedContent } from './content/handed-reads.ts'
 import type { DirectHome } from './dax/direct-homes.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
-import type { Maps } from './opening.ts'
-import type { ServingState } from './serving.ts'
+import type { Maps } from './served-opens.ts'
 import type { HomeRef, ServingOptions, ToWorker } from './shared-state.ts'
+import type { ServingState } from './slot-serving.ts'
 
 /** So many of the oldest run maps are looked at when some have to go. */
 const LOOKED_AT_ONCE = 256

@@ -13,7 +13,7 @@ import type { HandleLookup } from './handle-lookup.ts'
 import type { InodeFiles } from './inode-files.ts'
 import { type InodeTable, nodeidOf, SLOT, SLOT_FLAG } from './inode-table.ts'
 import type { RunMaps } from './run-maps.ts'
-import { SERVED, type ServingState } from './serving.ts'
+import { SERVED, type ServingState } from './slot-serving.ts'
 import type { WatchStats } from './watch-stats.ts'
 
 const NAMES = FAN.CREATE | FAN.DELETE | FAN.MOVED_FROM | FAN.MOVED_TO

@@ -8,7 +8,7 @@ import { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
 import type { ContentRef } from './content/content-files.ts'
 import type { DirectHome } from './dax/direct-homes.ts'
-import type { Maps } from './opening.ts'
+import type { Maps } from './served-opens.ts'
 import type { HomeRef, ToKeeper, ToWorker } from './shared-state.ts'
 
 export interface MappedFile {

@@ -20,8 +20,8 @@ import { InodeTable } from './inode-table.ts'
 import { Noticing } from './noticing.ts'
 import { RunMaps } from './run-maps.ts'
 import { SecondLook } from './second-look.ts'
-import { ServingState } from './serving.ts'
 import type { SharedState } from './shared-state.ts'
+import { ServingState } from './slot-serving.ts'
 import { WatchStats } from './watch-stats.ts'
 
 export interface WatcherStart {

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isOpenElsewhere } from '../../linux/lease.ts'
 import type { Context } from '../handlers/context.ts'
 import { SLOT } from '../inode-table.ts'
-import { SERVED } from '../serving.ts'
+import { SERVED } from '../slot-serving.ts'
 import type { ShownFile } from './shown-file.ts'
 import { mappers, openers, type Users } from './who-has-it.ts'
 

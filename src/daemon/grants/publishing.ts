@@ -12,8 +12,8 @@ import type { Context } from '../handlers/context.ts'
 import { changeAndDropSetId } from '../handlers/set-id.ts'
 import { nodeidOf, SLOT } from '../inode-table.ts'
 import type { Space } from '../space.ts'
-import type { GrantedBytes } from './granted-bytes.ts'
 import type { ShownFile } from './shown-file.ts'
+import type { UndoableCopy } from './undoable-copy.ts'
 
 export interface Publisher {
   readonly context: Context
@@ -25,7 +25,7 @@ export interface Publisher {
 export function publish(
   { context, credentials, space }: Publisher,
   file: ShownFile,
-  bytes: GrantedBytes,
+  bytes: UndoableCopy,
   who: Identity,
   sync: boolean,
 ): number {

@@ -11,10 +11,10 @@ import { lockKeyOf } from '../handlers/locking.ts'
 import { freeSlot } from '../handlers/lookup.ts'
 import { SLOT } from '../inode-table.ts'
 import type { GrantBytes, GrantFile } from './grant-file.ts'
-import { GrantedBytes } from './granted-bytes.ts'
 import type { InodeNumber } from './granted-ranges.ts'
 import { whatIsInTheWay } from './in-the-way.ts'
 import { forgetCopies, type Publisher, publish } from './publishing.ts'
+import { UndoableCopy } from './undoable-copy.ts'
 
 const stat = new Statx()
 
@@ -87,7 +87,7 @@ export class ShownFile implements GrantFile {
   }
 
   copy(start: number, length: number): GrantBytes | number {
-    const bytes = GrantedBytes.copy(this.fd, start, length)
+    const bytes = UndoableCopy.copy(this.fd, start, length)
     if (typeof bytes === 'number') return bytes
     return {
       start,

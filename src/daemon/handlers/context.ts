@@ -14,13 +14,13 @@ import { type InodeTable, nodeidOf, SLOT, slotOf } from '../inode-table.ts'
 import type { Listings } from '../listings.ts'
 import type { LockCounts } from '../locks/lock-counts.ts'
 import type { LookupAdvice } from '../lookup-advice.ts'
-import type { Opening } from '../opening.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { RunMaps } from '../run-maps.ts'
-import type { ServingState } from '../serving.ts'
+import type { ServedOpens } from '../served-opens.ts'
 import type { SharedHomes } from '../shared-homes.ts'
 import type { Invalidate, MountDaxMode, ServingOptions, ToGrants, ToKeeper } from '../shared-state.ts'
 import { setCtime } from '../slot-ctime.ts'
+import type { ServingState } from '../slot-serving.ts'
 import type { ToldStale } from '../told-stale.ts'
 import { mayBeStoredTo } from '../unheard-stores.ts'
 import type { WarmFiles } from '../warm-files.ts'
@@ -37,7 +37,7 @@ export interface Context {
   readonly homes: SharedHomes
   readonly locks: LockCounts
   readonly serving: ServingState
-  readonly opening: Opening
+  readonly opening: ServedOpens
   readonly warm: WarmFiles
   readonly toldStale: ToldStale
   readonly listings: Listings

@@ -10,7 +10,7 @@ import type { Credentials } from '../credentials.ts'
 import { SLOT } from '../inode-table.ts'
 import { flagsBelow } from '../open-flags.ts'
 import { isTableNearlyFull } from '../pruning.ts'
-import { SERVED } from '../serving.ts'
+import { SERVED } from '../slot-serving.ts'
 import { type Context, setEntry, slotOf, withPinned } from './context.ts'
 import { freeSlot } from './lookup.ts'
 

@@ -1,4 +1,4 @@
-/** OPEN, RELEASE of regular files, by ../opening-below.ts and ../opening.ts. */
+/** OPEN, RELEASE of regular files, by ../opening-below.ts and ../served-opens.ts. */
 import { invalidateInode } from '../../fuse/notify.ts'
 import { IN, type OpcodeName } from '../../fuse/protocol.ts'
 import { type Handler, NO_REPLY } from '../../fuse/server.ts'
@@ -7,8 +7,8 @@ import { close, O_ACCMODE, O_NONBLOCK, O_RDWR } from '../../linux/file.ts'
 import { SLOT } from '../inode-table.ts'
 import type { NearServing } from '../near/near-serving.ts'
 import { isWriting } from '../open-flags.ts'
-import { RELEASED, UNDECIDED } from '../opening.ts'
 import { OpeningBelow } from '../opening-below.ts'
+import { RELEASED, UNDECIDED } from '../served-opens.ts'
 import { type Context, nodeidOf, slotOf } from './context.ts'
 import { lockKeyOf } from './locking.ts'
 import { freeSlot } from './lookup.ts'

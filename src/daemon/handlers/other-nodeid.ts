@@ -1,5 +1,5 @@
 /**
- * An inode can have two nodeids for a while: who has it open as it was keeps the old one, look-ups find the new one (see opening.ts). What is changed through the old one is then told
+ * An inode can have two nodeids for a while: who has it open as it was keeps the old one, look-ups find the new one (see served-opens.ts). What is changed through the old one is then told
  * to who goes by the new one, of which the kernel believes attributes; of the old one it believes none.
  */
 import type { Request } from '../../fuse/messages.ts'

@@ -8,7 +8,7 @@ import { SLOT } from '../inode-table.ts'
 import { ownHandle } from '../open-handle.ts'
 import { writtenOf } from '../run-maps.ts'
 import { seekMapped } from '../seeking.ts'
-import { SERVED } from '../serving.ts'
+import { SERVED } from '../slot-serving.ts'
 import { type Context, slotOf, withOpen } from './context.ts'
 
 export function seekingHandlers(context: Context): Partial<Record<OpcodeName, Handler>> {

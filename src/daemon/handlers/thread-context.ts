@@ -11,12 +11,12 @@ import { InodeTable } from '../inode-table.ts'
 import { Listings } from '../listings.ts'
 import { LockCounts } from '../locks/lock-counts.ts'
 import { LookupAdvice } from '../lookup-advice.ts'
-import { Opening } from '../opening.ts'
 import { RequestStats } from '../request-stats.ts'
 import { RunMaps } from '../run-maps.ts'
-import { ServingState } from '../serving.ts'
+import { ServedOpens } from '../served-opens.ts'
 import { SharedHomes } from '../shared-homes.ts'
 import type { SharedState, ToKeeper } from '../shared-state.ts'
+import { ServingState } from '../slot-serving.ts'
 import { Space } from '../space.ts'
 import { ToldStale } from '../told-stale.ts'
 import { WarmFiles } from '../warm-files.ts'
@@ -63,7 +63,7 @@ export function threadContext(shared: SharedState, port: MessagePort, { fuseFd, 
     stats: new RequestStats(shared.stats),
     tellKeeper,
     files: new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit),
-    opening: new Opening({
+    opening: new ServedOpens({
       inodes,
       serving,
       homes,

@@ -6,7 +6,7 @@ import { OwnPages } from '../../../src/cache/own-pages.ts'
 import { changeData } from '../../../src/daemon/changes.ts'
 import { InodeKey, InodeTable, SLOT } from '../../../src/daemon/inode-table.ts'
 import type { RunMaps } from '../../../src/daemon/run-maps.ts'
-import { SERVED, ServingState } from '../../../src/daemon/serving.ts'
+import { SERVED, ServingState } from '../../../src/daemon/slot-serving.ts'
 import { Statx } from '../../../src/linux/statx.ts'
 
 const PAGE = 4096

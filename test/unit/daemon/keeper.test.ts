@@ -10,10 +10,10 @@ import { GrantedRanges } from '../../../src/daemon/grants/granted-ranges.ts'
 import { InodeKey, InodeTable, SLOT } from '../../../src/daemon/inode-table.ts'
 import { Keeper, type KeeperParts } from '../../../src/daemon/keeper.ts'
 import { LockCounts } from '../../../src/daemon/locks/lock-counts.ts'
-import { Opening } from '../../../src/daemon/opening.ts'
-import { SERVED, ServingState } from '../../../src/daemon/serving.ts'
+import { ServedOpens } from '../../../src/daemon/served-opens.ts'
 import { SharedHomes } from '../../../src/daemon/shared-homes.ts'
 import type { ServingOptions, ToWorker } from '../../../src/daemon/shared-state.ts'
+import { SERVED, ServingState } from '../../../src/daemon/slot-serving.ts'
 import { WarmFiles } from '../../../src/daemon/warm-files.ts'
 
 type Parts = KeeperParts<never, never>
@@ -78,7 +78,7 @@ function keeperOf(files: number, contentsMax = files, serve?: () => Promise<unkn
     familiesFor: () => ({ serve }) as never,
   } satisfies Parts)
   const maps = { homesOf: () => [], discard: () => {} }
-  const opening = new Opening({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd })
+  const opening = new ServedOpens({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd })
   const descriptors = new Map<number, number>()
   let unique = 0
   return {

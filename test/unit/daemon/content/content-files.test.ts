@@ -183,7 +183,7 @@ class World {
   }
 
   beginWriteBelow(): void {
-    // What happens below while our own change stamps the file cannot be told from it, see serving.ts.
+    // What happens below while our own change stamps the file cannot be told from it, see slot-serving.ts.
     const isHidden = this.changing.length > 0 || (this.served?.isWritten && this.ctimeMs + TICK_MS > this.nowMs)
     if (this.isOpenBelow && !isHidden && this.random.below(2) === 0) this.begin(this.writing)
   }
@@ -192,7 +192,7 @@ class World {
     if (this.random.below(2) === 0) this.end(this.writing)
   }
 
-  /** As changes.ts and serving.ts do it. */
+  /** As changes.ts and slot-serving.ts do it. */
   beginChange(): void {
     const { served } = this
     if (served === undefined || served.readers === 0 || this.random.below(4) > 0) return

@@ -10,7 +10,7 @@ import type { ContentCache } from '../../../../src/daemon/content/content-cache.
 import type { ContentFile } from '../../../../src/daemon/content/content-files.ts'
 import { HandedReads } from '../../../../src/daemon/content/handed-reads.ts'
 import { InodeTable } from '../../../../src/daemon/inode-table.ts'
-import { ServingState } from '../../../../src/daemon/serving.ts'
+import { ServingState } from '../../../../src/daemon/slot-serving.ts'
 import { Arena } from '../../../../src/library/arena.ts'
 import { ERRNO, SystemError } from '../../../../src/linux/errors.ts'
 import { eventually } from '../../../support/eventually.ts'

@@ -1,7 +1,7 @@
 /** When a decision on how a file is served holds for the file as it is. */
 import { expect, test } from 'vitest'
 import { InodeKey, InodeTable } from '../../../src/daemon/inode-table.ts'
-import { SERVED, ServingState } from '../../../src/daemon/serving.ts'
+import { SERVED, ServingState } from '../../../src/daemon/slot-serving.ts'
 import { Statx } from '../../../src/linux/statx.ts'
 
 test.each([

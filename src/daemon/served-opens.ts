@@ -27,19 +27,19 @@ import { type InodeTable, nodeidOf, SLOT } from './inode-table.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import { isWriting, passesArena } from './open-flags.ts'
 import { marksOf, OPEN_APPEND_ONLY, openNumber, SYNC_ONLY, syncHandle } from './open-handle.ts'
-import { SERVED, type ServingState } from './serving.ts'
 import type { SharedHomes } from './shared-homes.ts'
 import type { HomeRef, ServingOptions } from './shared-state.ts'
 import { ctimeIs } from './slot-ctime.ts'
+import { SERVED, type ServingState } from './slot-serving.ts'
 import type { WarmFiles } from './warm-files.ts'
 
 // Constants of this module, see cache/lookup.ts.
 const { fh: FH, fhUpper: FH_UPPER, openFlags: OPEN_FLAGS, backingId: BACKING_ID } = OUT.OPEN
 
-/** What {@link Opening.join} could not answer: the file has to be decided on. */
+/** What {@link ServedOpens.join} could not answer: the file has to be decided on. */
 export const UNDECIDED = 1
 
-/** Set in what {@link Opening.release} returns. */
+/** Set in what {@link ServedOpens.release} returns. */
 export const RELEASED = { COPIED: 1, UNUSED: 2 } as const
 
 /** The run maps as the thread knows them. */
@@ -49,7 +49,7 @@ export interface Maps {
   discard(map: number): void
 }
 
-export interface OpeningParts {
+export interface ServedOpensParts {
   readonly inodes: InodeTable
   readonly serving: ServingState
   readonly homes: SharedHomes
@@ -62,7 +62,7 @@ export interface OpeningParts {
   readonly fuseFd: number
 }
 
-export class Opening {
+export class ServedOpens {
   readonly #inodes: InodeTable
   readonly #serving: ServingState
   readonly #homes: SharedHomes
@@ -75,7 +75,7 @@ export class Opening {
   /** The longest that a table of descriptors may get before none are kept of what is passed through: without them more can be open. */
   readonly #syncedMax: number
 
-  constructor({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd }: OpeningParts) {
+  constructor({ inodes, serving, homes, options, maps, locks, warm, granted, fuseFd }: ServedOpensParts) {
     this.#inodes = inodes
     this.#serving = serving
     this.#homes = homes

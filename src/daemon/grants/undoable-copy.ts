@@ -14,7 +14,7 @@ import { createFixedMemory, createMemory } from '../../linux/memory.ts'
 const CHUNK_BYTES = 1 << 20
 const chunk = new Uint8Array(new ArrayBuffer(CHUNK_BYTES))
 
-export class GrantedBytes {
+export class UndoableCopy {
   readonly start: number
   readonly length: number
   /** A descriptor of memory with the bytes, whose size nobody can change. */
@@ -27,10 +27,10 @@ export class GrantedBytes {
   }
 
   /** Copies bytes [start, start + length) of the file that `fd` is open on. Throws a SystemError, or returns -errno. */
-  static copy(fd: number, start: number, length: number): GrantedBytes | number {
+  static copy(fd: number, start: number, length: number): UndoableCopy | number {
     const memory = createFixedMemory('samepage-grant', length)
     const error = copy(fd, start, memory, 0, length)
-    if (error === 0) return new GrantedBytes(start, length, memory)
+    if (error === 0) return new UndoableCopy(start, length, memory)
     close(memory)
     return error
   }
