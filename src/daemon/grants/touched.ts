@@ -6,17 +6,21 @@ import { O_NONBLOCK } from '../../linux/file.ts'
 import { slotOf } from '../inode-table.ts'
 import { OPEN_IMPATIENT } from '../open-handle.ts'
 
+// Constants of this module, see cache/lookup.ts: while anything is granted, each read and write is looked at.
+const { offset: READ_OFFSET, size: READ_SIZE, readFlags: READ_FLAGS } = IN.READ
+const { offset: WRITE_OFFSET, size: WRITE_SIZE, writeFlags: WRITE_FLAGS } = IN.WRITE
+
 /** Is told of bytes [start, end) of the file in a slot; says whether it has heard enough. */
 export type Tell = (slot: number, start: number, end: number, writes: boolean) => boolean
 
 const touches = {
   READ: (request, tell) => {
-    const offset = request.u64(IN.READ.offset)
-    return tell(slotOf(request.nodeid), offset, offset + request.u32(IN.READ.size), false)
+    const offset = request.u64(READ_OFFSET)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(READ_SIZE), false)
   },
   WRITE: (request, tell) => {
-    const offset = request.u64(IN.WRITE.offset)
-    return tell(slotOf(request.nodeid), offset, offset + request.u32(IN.WRITE.size), true)
+    const offset = request.u64(WRITE_OFFSET)
+    return tell(slotOf(request.nodeid), offset, offset + request.u32(WRITE_SIZE), true)
   },
   SETATTR: (request, tell) =>
     (request.u32(IN.SETATTR.valid) & FATTR.SIZE) !== 0 &&
@@ -75,6 +79,6 @@ export function wouldNotWait(request: Request): boolean {
  */
 export function isOfMapping(request: Request): boolean {
   const name = nameOf.get(request.opcode)
-  if (name === 'READ') return (request.u32(IN.READ.readFlags) & READ_LOCKOWNER) === 0
-  return name === 'WRITE' && (request.u32(IN.WRITE.writeFlags) & WRITE_CACHE) !== 0
+  if (name === 'READ') return (request.u32(READ_FLAGS) & READ_LOCKOWNER) === 0
+  return name === 'WRITE' && (request.u32(WRITE_FLAGS) & WRITE_CACHE) !== 0
 }
