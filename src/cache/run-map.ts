@@ -98,6 +98,11 @@ export class RunMap {
     return map
   }
 
+  /** The map of a file, not an empty one, that lies in one home as a whole. */
+  static whole(home: number, sizeBytes: number): RunMap {
+    return RunMap.build([{ filePage: 0, pageCount: Math.ceil(sizeBytes / PAGE_BYTES), home, homePage: 0 }], sizeBytes)
+  }
+
   /** The map in a buffer that {@link build} filled, perhaps on another thread. */
   static attach(buffer: SharedArrayBuffer): RunMap {
     return new RunMap(buffer)

@@ -1,5 +1,4 @@
 /** The run maps of mapped files, as the keeper knows them, and as threads hear of them. */
-import { PAGE_BYTES } from '../cache/entry.ts'
 import { OwnPages } from '../cache/own-pages.ts'
 import { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
@@ -153,7 +152,7 @@ function mapMessage(map: number, { runs, refs, own, content, direct }: KnownMap)
 
 /** The map of a file that is in one home as a whole. */
 export function wholeIn(home: number, sizeBytes: number): RunMap {
-  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(sizeBytes / PAGE_BYTES), home, homePage: 0 }], sizeBytes)
+  return RunMap.whole(home, sizeBytes)
 }
 
 /** For the pages that become a file's own, see {@link OwnPages}; null where there is no memory. */

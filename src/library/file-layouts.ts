@@ -1,10 +1,10 @@
 /** How files are served: by themselves alone, or by homes, as is decided when they are opened. Context: the keeper's thread. */
 import type { PageKeeper } from '../cache/page-keeper.ts'
+import { RunMap } from '../cache/run-map.ts'
 import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { type CachedInode, type FileIdentity, type FileStamp, isSameFileStamp } from './cached-inode.ts'
 import type { DirectMemory } from './direct-memory.ts'
-import { wholeOf } from './file-pieces.ts'
 import type { HomeSources } from './home-sources.ts'
 import type { WindowHandle } from './windows.ts'
 
@@ -75,7 +75,7 @@ export class FileLayouts {
       mappings[home.number] = mapping
       windows[home.number] = this.#homes!.windowOf(home.number)
     }
-    const map = serving.kind === 'pristine' ? wholeOf(serving.home.number, serving.stamp.size) : serving.map
+    const map = serving.kind === 'pristine' ? RunMap.whole(serving.home.number, serving.stamp.size) : serving.map
     inode.serveByHomes(map, mappings, windows, this.#pages.mappings.changeLayout(inode.mapping))
   }
 }

@@ -3,7 +3,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { NO_FRAME } from '../cache/frames.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PieceWalk } from '../cache/resolve.ts'
-import { OWN, RunMap } from '../cache/run-map.ts'
+import { OWN } from '../cache/run-map.ts'
 import type { Arena } from './arena.ts'
 import type { CachedInode } from './cached-inode.ts'
 import type { HomeSources } from './home-sources.ts'
@@ -32,11 +32,6 @@ export function piecesOf(inode: CachedInode, homes: HomeSources | undefined, pag
       done: walk.done / PAGE_BYTES,
     })
   return pieces
-}
-
-/** A file that lies in one home as a whole. */
-export function wholeOf(home: number, size: number): RunMap {
-  return RunMap.build([{ filePage: 0, pageCount: Math.ceil(size / PAGE_BYTES), home, homePage: 0 }], size)
 }
 
 /** A write of more is not cached as it passes. */

@@ -120,7 +120,10 @@ export class SimDaemon {
           continue
         }
         this.opens[serving.kind]++
-        const map = serving.kind === 'pristine' ? wholeMap(serving.home) : RunMap.attach(serving.map.buffer)
+        const map =
+          serving.kind === 'pristine'
+            ? RunMap.whole(serving.home.number, serving.home.size)
+            : RunMap.attach(serving.map.buffer)
         this.#checkSnapshot(file.inode, map, openedAt)
         return { file, openedAt, homes, map, sizeBytes: map.sizeBytes }
       }
@@ -229,9 +232,4 @@ export class SimDaemon {
     inode.opens--
     this.#volume.reap(inode)
   }
-}
-
-function wholeMap(home: Home<SimFile>): RunMap {
-  const pageCount = Math.ceil(home.size / 4096)
-  return RunMap.build([{ filePage: 0, pageCount, home: home.number, homePage: 0 }], home.size)
 }

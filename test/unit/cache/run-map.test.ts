@@ -107,6 +107,13 @@ describe('RunMap', () => {
     expect(map.runBytes()).toBe(PAGE_BYTES + 10)
   })
 
+  it('is of one run where a file lies in one home as a whole', () => {
+    const map = RunMap.whole(4, 2 * PAGE_BYTES + 10)
+    expect(map.runCount).toBe(1)
+    expect(map.run(0)).toEqual({ filePage: 0, pageCount: 3, home: 4, homePage: 0 })
+    expect(map.runBytes()).toBe(2 * PAGE_BYTES + 10)
+  })
+
   it('merges runs that continue each other, and only those', () => {
     const map = RunMap.build(
       [
