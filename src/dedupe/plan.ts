@@ -55,16 +55,10 @@ export class Plan {
   }
 }
 
-/** Makes a plan with runs of `stride` pages and more. No I/O, and nothing else happens on this thread until it is made. */
-export function makePlan(uses: FileUses, pages: StoredPages, stride: number): Plan {
-  const steps = planSteps(uses, pages, stride)
-  for (;;) {
-    const { done, value } = steps.next()
-    if (done) return value
-  }
-}
-
-/** The same in steps of milliseconds, between which the caller may look at something else, or leave it. `onFile` is called after each file. */
+/**
+ * Makes a plan with runs of `stride` pages and more, without I/O, in steps of milliseconds: between them the caller may look at something else, or leave it. `onFile` is called
+ * after each file.
+ */
 export function planSteps(
   uses: FileUses,
   pages: StoredPages,

@@ -21,8 +21,6 @@ export const MINOR_VERSION_MAX = 45
 /** The oldest: Linux 5.4 (FUSE_INIT with 64-bit clean layouts, max_pages, READDIRPLUS, LSEEK). */
 export const MINOR_VERSION_MIN = 31
 
-export const ROOT_ID = 1
-
 export const IN_HEADER_BYTES = 40
 export const OUT_HEADER_BYTES = 16
 export const ATTR_BYTES = 88
@@ -83,7 +81,6 @@ export const INIT = {
   BIG_WRITES: 1 << 5,
   DONT_MASK: 1 << 6,
   FLOCK_LOCKS: 1 << 10,
-  AUTO_INVAL_DATA: 1 << 12,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
   ASYNC_DIO: 1 << 15,
@@ -103,14 +100,12 @@ export const INIT2 = {
   DIRECT_IO_ALLOW_MMAP: 1 << 4,
   PASSTHROUGH: 1 << 5,
   NO_EXPORT_SUPPORT: 1 << 6,
-  HAS_RESEND: 1 << 7,
 } as const
 
 export const FOPEN = {
   DIRECT_IO: 1 << 0,
   KEEP_CACHE: 1 << 1,
   CACHE_DIR: 1 << 3,
-  NOFLUSH: 1 << 5,
   /** Writes in place do not exclude each other: one that waits holds up no other. */
   PARALLEL_DIRECT_WRITES: 1 << 6,
   PASSTHROUGH: 1 << 7,
@@ -121,8 +116,6 @@ export const FOPEN = {
  * this bit tells which reads leave a kernel copy behind.
  */
 export const READ_LOCKOWNER = 1 << 1
-
-export const GETATTR_FH = 1 << 0
 
 /** Set on writes of pages that were stored to through a shared mapping: they go where they say, also with O_APPEND. */
 export const WRITE_CACHE = 1 << 0

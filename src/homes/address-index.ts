@@ -77,8 +77,7 @@ export class AddressIndex<Owner> {
       if (at < to) spans.push({ start: at, end: to, owner, offset: offset + (at - start) })
     }
     this.visit(start, end, (present, from, to, presentOffset) => {
-      if (present !== owner && mayReplace(present)) return
-      if (present === owner) return
+      if (present === owner || mayReplace(present)) return
       fill(from)
       spans.push({ start: from, end: to, owner: present, offset: presentOffset })
       at = to

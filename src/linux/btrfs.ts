@@ -2,22 +2,18 @@
  * What btrfs tells about itself.
  *
  * ```
- * struct btrfs_ioctl_fs_info_args   offset, 1024 bytes     struct btrfs_ioctl_ino_lookup_args   4096 bytes
- *   max_id u64  0   num_devices u64  8   fsid  16            treeid u64  0   objectid u64  8   name  16
+ * struct btrfs_ioctl_fs_info_args   offset, 1024 bytes
+ *   max_id u64  0   num_devices u64  8   fsid  16
  *   nodesize u32 32   sectorsize u32 36   flags u64 48   generation u64 56
  * ```
  */
 import { ioctl, ioctlRequest } from './ioctl.ts'
 
-const BTRFS_IOC_INO_LOOKUP = ioctlRequest('readWrite', 0x94, 18, 4096)
 const BTRFS_IOC_FS_INFO = ioctlRequest('read', 0x94, 31, 1024)
 const BTRFS_FS_INFO_FLAG_GENERATION = 2
-/** The inode number of every subvolume's root directory. */
-const BTRFS_FIRST_FREE_OBJECTID = 256
 const TWO_32 = 2 ** 32
 
 const info = new Uint32Array(256)
-const lookup = new Uint32Array(1024)
 
 /** The file system's UUID as 32 hex digits, or undefined if `fd` (not O_PATH) is not on btrfs. */
 export function btrfsUuid(fd: number): string | undefined {
@@ -38,17 +34,4 @@ export function btrfsGeneration(fd: number): number {
   // An older kernel leaves the flag unset in its answer.
   if ((info[12]! & BTRFS_FS_INFO_FLAG_GENERATION) === 0) return 0
   return info[15]! * TWO_32 + info[14]!
-}
-
-/**
- * Id of the subvolume that `fd` (a file or directory, not O_PATH) is in, or -errno (ENOTTY: no btrfs). It is never used again for
- * another subvolume and the same after a remount, unlike st_dev. No privilege needed.
- */
-export function btrfsSubvolume(fd: number): number {
-  lookup[0] = 0
-  lookup[1] = 0
-  lookup[2] = BTRFS_FIRST_FREE_OBJECTID
-  lookup[3] = 0
-  const error = ioctl(fd, BTRFS_IOC_INO_LOOKUP, lookup)
-  return error < 0 ? error : lookup[1]! * TWO_32 + lookup[0]!
 }

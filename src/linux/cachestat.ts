@@ -48,9 +48,6 @@ export class CacheStat {
   get evicted(): number {
     return this.#count(3)
   }
-  get recentlyEvicted(): number {
-    return this.#count(4)
-  }
 
   #count(field: number): number {
     return this.#counts[2 * field + 1]! * TWO_32 + this.#counts[2 * field]!

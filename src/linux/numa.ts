@@ -1,20 +1,19 @@
 /**
  * NUMA: which nodes have memory, how far they are from each other, on which one this thread runs, and where pages lie.
  *
- * Distances are the machine's own (ACPI SLIT): 10 is a node to itself, 20 twice as far. See numa(7), mbind(2), move_pages(2), sched_getcpu(3).
+ * Distances are the machine's own (ACPI SLIT): 10 is a node to itself, 20 twice as far. See numa(7), mbind(2), sched_getcpu(3).
  */
 import fs from 'node:fs'
 import koffi from 'koffi'
 import { close, O_RDONLY, openat, pread } from './file.ts'
 import { check, cString, libc } from './native.ts'
-import { mbind, movePages } from './numa-calls.ts'
+import { mbind } from './numa-calls.ts'
 
 const SYSFS = '/sys/devices/system/node'
 
 const schedGetcpuCall = libc<[]>('sched_getcpu', 'int', [])
 
 const MPOL_BIND = 2
-const PAGE_BYTES = 4096
 
 export interface NumaNode {
   /** As the system numbers it. */
@@ -91,17 +90,6 @@ const statusList = (name: string): number[] =>
 /** Pages of the memory are taken from that node alone from now on, whoever touches them first. Throws a SystemError: EINVAL where the node has no memory. */
 export function bindMemory(memory: Uint8Array, node: number): void {
   check(mbind(koffi.address(memory), memory.length, MPOL_BIND, node), 'mbind')
-}
-
-/** For each page of memory (4096 bytes; any part of it stands for it) the node that it lies on, or -errno: -ENOENT where it was not touched yet. */
-export function nodesOfPages(pages: readonly Uint8Array[]): Int32Array {
-  const addresses = BigUint64Array.from(pages, (page) => {
-    const address = BigInt(koffi.address(page))
-    return address - (address % BigInt(PAGE_BYTES))
-  })
-  const nodes = new Int32Array(pages.length)
-  check(movePages(addresses, null, nodes), 'move_pages')
-  return nodes
 }
 
 /** Pages that this process has of memory, by node: as /proc/self/numa_maps tells of the mappings that begin in it. */

@@ -1,7 +1,7 @@
 /** Files for caches to read, and where the pages lie that they were read into. */
 import fs from 'node:fs'
 import type { CachedFile } from '../../../src/library/cached-file.ts'
-import { nodesOfPages } from '../../../src/linux/numa.ts'
+import { nodesOfPages } from '../../support/nodes-of-pages.ts'
 import { SETTLED_MS } from '../../support/settled.ts'
 
 export const PAGE = 4096

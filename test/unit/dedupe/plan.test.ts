@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FileUses } from '../../../src/dedupe/file-uses.ts'
-import { leaveStored, makePlan, type Plan } from '../../../src/dedupe/plan.ts'
+import { leaveStored, type Plan, planSteps } from '../../../src/dedupe/plan.ts'
 import { planUnlessInterrupted } from '../../../src/dedupe/planning.ts'
 import { StoredPages } from '../../../src/dedupe/stored-pages.ts'
 
@@ -49,6 +49,14 @@ function planFor({ contents, files, domains, tails }: MadeUp, stride: number): P
     }
   }
   return { uses, stored, plan: makePlan(uses, stored, stride) }
+}
+
+function makePlan(uses: FileUses, stored: StoredPages, stride: number): Plan {
+  const steps = planSteps(uses, stored, stride)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
 }
 
 /** Follows the plan; returns the address of each page of each file then. Fails where unequal pages would share, or a page moves that others came to. */

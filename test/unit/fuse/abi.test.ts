@@ -157,9 +157,7 @@ const PLACES: [string, number][] = [
 /** Names of the header with a value here; flags2 stands in one number with flags there. */
 const CONSTANTS: Record<string, bigint> = Object.fromEntries([
   ['FUSE_KERNEL_VERSION', BigInt(protocol.KERNEL_VERSION)],
-  ['FUSE_ROOT_ID', BigInt(protocol.ROOT_ID)],
   ['FUSE_READ_LOCKOWNER', BigInt(protocol.READ_LOCKOWNER)],
-  ['FUSE_GETATTR_FH', BigInt(protocol.GETATTR_FH)],
   ['FUSE_COMPAT_SETXATTR_IN_SIZE', BigInt(protocol.SETXATTR_IN_BYTES.compat)],
   ...Object.entries(protocol.INIT).map(([name, value]) => [`FUSE_${name}`, BigInt(value)]),
   ...Object.entries(protocol.INIT2).map(([name, value]) => [`FUSE_${name}`, BigInt(value) << 32n]),

@@ -9,12 +9,12 @@ import {
   bindMemory,
   cpuOfThread,
   currentCpu,
-  nodesOfPages,
   pagesByNode,
   readCpuNodes,
   readNodes,
 } from '../../../src/linux/numa.ts'
 import { eventually } from '../../support/eventually.ts'
+import { nodesOfPages } from '../../support/nodes-of-pages.ts'
 import { describeWith, findProgram } from '../../support/requires.ts'
 
 test('nodes, and the nodes of CPUs, as sysfs shows them', () => {
