@@ -28,7 +28,7 @@ import type { XArray } from './xarray.ts'
  */
 const PAID_READS = 3
 
-export interface DirectCounts {
+interface DirectCounts {
   /** Direct entries now. */
   entries: number
   /** Promoted pages now. */

@@ -31,7 +31,7 @@ import { Replicas } from './replicas.ts'
 import { Shadows } from './shadows.ts'
 import { XArray } from './xarray.ts'
 
-export interface KeeperCounts {
+interface KeeperCounts {
   /** Frames that hold a page. */
   resident: number
   evicted: number

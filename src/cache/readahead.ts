@@ -13,7 +13,7 @@
  * Pure: one for each open file. Allocates nothing.
  */
 export const ADVICE = { NORMAL: 0, SEQUENTIAL: 1, RANDOM: 2 } as const
-export type Advice = (typeof ADVICE)[keyof typeof ADVICE]
+type Advice = (typeof ADVICE)[keyof typeof ADVICE]
 
 /** In pages: what the first window has at least. */
 const WINDOW_MIN = 4

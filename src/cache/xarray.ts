@@ -16,7 +16,7 @@ import { EntryKind } from './entry.ts'
 import { type CacheMemory, COUNTER } from './memory.ts'
 
 /** Called for an entry that is there. */
-export type Visit = (page: number, word: number, generation: number) => void
+type Visit = (page: number, word: number, generation: number) => void
 
 /** Context: the keeper's thread. */
 export class XArray {

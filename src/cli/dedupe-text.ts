@@ -15,7 +15,7 @@ export interface Refused {
   readonly why: string
 }
 
-export interface DedupeFacts {
+interface DedupeFacts {
   readonly paths: readonly string[]
   readonly flags: DedupeFlags
   readonly refused: readonly Refused[]

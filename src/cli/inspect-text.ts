@@ -5,7 +5,7 @@ import { printableName } from '../inspect/names.ts'
 import { type FileRow, groupName, type Report, shownSums } from '../inspect/report.ts'
 import { countOf, formatBytes, formatCount, formatSeconds, formatShare } from '../util/human.ts'
 
-export interface TextOptions {
+interface TextOptions {
   /** Use colours. */
   color: boolean
   /** Columns of the terminal: sentences are broken there. Infinity: not at all. */

@@ -8,12 +8,12 @@ import type { ServingStart } from './shared-state.ts'
 import type { Status } from './status.ts'
 
 /** The answer to `/processes`: process ids. */
-export interface Processes {
+interface Processes {
   readonly serving: number
   readonly supervisor: number
 }
 
-export interface Control {
+interface Control {
   close(): void
 }
 

@@ -12,7 +12,7 @@ import type { MappedFile } from './run-maps.ts'
 import type { SharedHomes } from './shared-homes.ts'
 import type { ServingOptions } from './shared-state.ts'
 
-export interface MappedReadsParts {
+interface MappedReadsParts {
   readonly worker: number
   /** Where spliced answers go. */
   readonly fuseFd: number

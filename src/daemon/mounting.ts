@@ -13,7 +13,7 @@ import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
 import { UserError } from '../util/user-error.ts'
 
-export interface MountOptions {
+interface MountOptions {
   /** Shown as the mount's source. */
   readonly source: string
   readonly target: string
@@ -24,7 +24,7 @@ export interface MountOptions {
   readonly maxReadBytes: number
 }
 
-export interface Mounted {
+interface Mounted {
   /** /dev/fuse of the connection. */
   readonly fuseFd: number
   readonly privileged: boolean

@@ -20,7 +20,7 @@ const NAMES = FAN.CREATE | FAN.DELETE | FAN.MOVED_FROM | FAN.MOVED_TO
 const CONTENT = FAN.MODIFY | FAN.CLOSE_WRITE
 const DOT = 0x2e
 
-export interface NoticingParts {
+interface NoticingParts {
   readonly fuseFd: number
   readonly inodes: InodeTable
   readonly files: InodeFiles

@@ -21,7 +21,7 @@ const NOTICED_SECONDS = 1
 const LEASE_TRIES = 50
 const GRANT_TRIES = 1000
 
-export interface OpeningBelowParts {
+interface OpeningBelowParts {
   readonly inodes: InodeTable
   readonly files: InodeFiles
   readonly granted: GrantedRanges

@@ -9,7 +9,7 @@ import type { Crew } from './crew.ts'
 const EVENTS_MAX = 4096
 
 /** Who is told: see {@link Noticing}. */
-export interface Notices {
+interface Notices {
   notice(event: FileEvent): void
   noticeAll(): void
 }

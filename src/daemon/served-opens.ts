@@ -49,7 +49,7 @@ export interface Maps {
   discard(map: number): void
 }
 
-export interface ServedOpensParts {
+interface ServedOpensParts {
   readonly inodes: InodeTable
   readonly serving: ServingState
   readonly homes: SharedHomes

@@ -160,7 +160,7 @@ export interface Asked {
 }
 
 /** A file to load from into the arena. */
-export interface Loadable {
+interface Loadable {
   readonly slot: number
   readonly map: number
   /** The NUMA node that asks. */

@@ -29,7 +29,7 @@ import type { WarmFiles } from './warm-files.ts'
 const MAPS_MAX = 50_000
 
 /** How a file can be reached again at any time: by its handle, or, without handles, through its slot as long as that is its own. */
-export interface ReachableFile extends SourceFile {
+interface ReachableFile extends SourceFile {
   readonly slot: number
   readonly generation: number
   readonly ino: number
@@ -37,7 +37,7 @@ export interface ReachableFile extends SourceFile {
   readonly handle: Uint8Array
 }
 
-export interface SharingParts {
+interface SharingParts {
   readonly inodes: InodeTable
   readonly filesystems: FilesystemTable
   readonly serving: ServingState

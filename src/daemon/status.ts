@@ -94,7 +94,7 @@ export interface StatusReport {
   readonly workers: { readonly count: number; readonly restarts: number; readonly failures: number }
 }
 
-export type NumaReport = NumaStats & {
+type NumaReport = NumaStats & {
   readonly mode: NumaMode
   /** Of what workers have read from the arena: from memory of another node than they were on. */
   readonly bytesReadFar: number
@@ -105,7 +105,7 @@ export type DaxReport = DirectStatistics & {
   readonly directHits: number
 }
 
-export interface RequestSummary {
+interface RequestSummary {
   readonly count: number
   readonly errors: number
   readonly meanSeconds: number
@@ -113,7 +113,7 @@ export interface RequestSummary {
   readonly p99Seconds: number
 }
 
-export interface StatusParts {
+interface StatusParts {
   readonly start: ServingStart
   readonly source: OpenedSource
   readonly session: Session
@@ -267,7 +267,7 @@ function quantile({ count, histogram }: OpcodeStats, q: number): number {
 }
 
 /** Memory of this process that is not shared with others: what it costs. Told also when no descriptor is left. */
-export class ResidentMemory {
+class ResidentMemory {
   readonly #fd = fs.openSync('/proc/self/smaps_rollup', 'r')
   readonly #text = Buffer.alloc(4096)
 

@@ -20,7 +20,7 @@ import type { NotifierStart } from './notifier.ts'
 import type { SharedState, ToKeeper, ToWorker, WorkerStart } from './shared-state.ts'
 import type { WatcherStart } from './watcher.ts'
 
-export interface ThreadEvents {
+interface ThreadEvents {
   /** A message for the keeper. */
   message(message: ToKeeper): void
   /** A thread that replaces another one starts: it has to be told what the others know. */

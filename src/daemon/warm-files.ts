@@ -18,7 +18,7 @@ import { backingClose } from '../linux/fuse-device.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
 
 /** For so long a file is warm at the most when nobody opens it. */
-export const WARM_MS = 1000
+const WARM_MS = 1000
 /** The keeper sweeps that often: what was not opened since the last sweep but one goes. */
 export const WARM_SWEEP_MS = WARM_MS / 2
 

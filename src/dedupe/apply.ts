@@ -41,7 +41,7 @@ export interface Applied {
   isInterrupted: boolean
 }
 
-export interface ApplyOptions {
+interface ApplyOptions {
   readonly best: ResidencySource
   /** Asked between two calls: is it to end now? */
   readonly isInterrupted: () => boolean

@@ -13,7 +13,7 @@ import { planUnlessInterrupted } from './planning.ts'
 import { readPages } from './read-pages.ts'
 import { BYTES_PER_STORED_PAGE, StoredPages } from './stored-pages.ts'
 
-export interface DedupeOptions extends CollectOptions {
+interface DedupeOptions extends CollectOptions {
   /** Share, and do not only say what would be. */
   isApplied: boolean
   /** Bytes for what is known of pages, at most. */

@@ -19,7 +19,7 @@ const CAPACITY_MIN = 64
 const TAIL_SPACE = 2 ** 40
 
 /** What is known about a file. */
-export interface FileFacts {
+interface FileFacts {
   /** Index in {@link FileUses.directories}. */
   directory: number
   name: string

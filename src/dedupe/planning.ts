@@ -4,7 +4,7 @@ import type { FileUses } from './file-uses.ts'
 import { type Plan, planSteps } from './plan.ts'
 import type { StoredPages } from './stored-pages.ts'
 
-export interface PlanningOptions {
+interface PlanningOptions {
   /** Asked many times a second, after events were handled: is it to end now? */
   readonly isInterrupted: () => boolean
   /** Called after each file. */

@@ -10,7 +10,7 @@ import { openCandidate } from './candidate-file.ts'
 import type { FileUses } from './file-uses.ts'
 import type { StoredPages } from './stored-pages.ts'
 
-export interface ReadResult {
+interface ReadResult {
   bytes: number
   /** Pages of zeros among them. */
   zeroBytes: number
@@ -19,7 +19,7 @@ export interface ReadResult {
   isInterrupted: boolean
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** See QuietReader. */
   readonly best: ResidencySource
   /** Asked many times a second, after events were handled: is it to end now? */

@@ -23,7 +23,7 @@ const MEMORY_PART = 0.75
 /** The set where clones are full copies. */
 const COPIES = { size: 64 * MEBIBYTE, clones: 4 } as const
 
-export interface DemoOptions {
+interface DemoOptions {
   /** A directory to work in, instead of a file system of its own. */
   readonly on?: string
   /** Bytes of the image; undefined: 512 MiB, or less where natively read clones would not fit into memory. */
@@ -57,7 +57,7 @@ export interface Mounted {
 }
 
 /** Memory in bytes; all of it was free or used by others when the files were cold. */
-export interface Held {
+interface Held {
   /** What the kernel holds of files. */
   readonly pageCache: number
   readonly daemon: number

@@ -13,7 +13,7 @@ const CHUNK_BYTES = 1 << 20
 const TURN_BYTES = 32 << 20
 
 /** Called with the bytes done since the last time; not part of what is timed. */
-export type Tick = (bytes: number) => void
+type Tick = (bytes: number) => void
 
 export class Reader {
   readonly #buffer = Buffer.alloc(CHUNK_BYTES)

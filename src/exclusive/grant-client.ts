@@ -48,7 +48,7 @@ export interface CacheEvents {
   readonly onEnded: () => void
 }
 
-export interface WantOptions {
+interface WantOptions {
   /** The file that was shown last, if not given. */
   readonly file?: FileInMount
   readonly range: Range

@@ -66,7 +66,7 @@ export type ToMount =
   | { readonly type: 'recalled'; readonly id: number; readonly turn: number }
 
 /** Errors of grants, by name as in errno(3). */
-export type GrantCode = string
+type GrantCode = string
 
 export type FromMount =
   | { readonly type: 'hello'; readonly key: string }
@@ -100,7 +100,7 @@ export interface RecallMessage {
 }
 
 /** Longer lines are nobody's who means well. */
-export const LINE_BYTES_MAX = 4096
+const LINE_BYTES_MAX = 4096
 
 /** Cuts what arrives into lines. */
 export class Lines {
@@ -115,7 +115,7 @@ export class Lines {
 }
 
 /** Asks for something, with a number that is none of the protocol's: not whole, below 0, or too large. */
-export interface WrongNumber {
+interface WrongNumber {
   readonly type: 'wrong number'
   readonly id: number
 }

@@ -152,7 +152,7 @@ export const EXPIRE_ONLY = 1
 export const MINOR_VERSION_EPOCH = 44
 
 /** One row per opcode: its name in traces and metrics, and the least bytes that must follow the header. */
-export interface Opcode {
+interface Opcode {
   readonly code: number
   readonly name: string
   readonly bytesMin: number

@@ -18,7 +18,7 @@ export const NO_REPLY = 0x7fff_ffff
 export type Handler = (request: Request, reply: Reply) => number
 
 /** Watches the loop: which request is in hand, what became of it. All called on the worker's thread. */
-export interface Observer {
+interface Observer {
   /** A request was taken from the channel. */
   began(uniqueLow: number, uniqueHigh: number): void
   /** It was answered (or handed on). `error` is 0 or a positive errno. */

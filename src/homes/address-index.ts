@@ -6,7 +6,7 @@
  * The spans lie in chunks of bounded size (a B+ tree of two levels), so that a change moves hundreds of spans, not all.
  */
 
-export interface Span<Owner> {
+interface Span<Owner> {
   /** Physical addresses [start, end), in bytes. */
   readonly start: number
   readonly end: number

@@ -21,7 +21,7 @@ import { type Member, Members } from './members.ts'
 import type { Window } from './proof.ts'
 import { PrivateReason } from './serving.ts'
 
-export interface LifeRules {
+interface LifeRules {
   readonly minShareBytes: number
   readonly maxExtents: number
   readonly maxHomes: number
@@ -32,7 +32,7 @@ export interface LifeRules {
 }
 
 /** What a new home is to be. */
-export interface HomePlan<File, HomeFile> {
+interface HomePlan<File, HomeFile> {
   readonly file: File
   /** Inside which the file is at rest: a home that was cloned while the file changed is thrown away. */
   readonly window: Window<File & SourceFile, HomeFile>

@@ -9,7 +9,7 @@ import type { Member } from './members.ts'
  *
  * making → live → superseded → retired; a state may be skipped, none is entered twice.
  */
-export type HomeState = 'making' | 'live' | 'superseded' | 'retired'
+type HomeState = 'making' | 'live' | 'superseded' | 'retired'
 
 export function isServing(home: { readonly state: HomeState }): boolean {
   return home.state === 'live' || home.state === 'superseded'

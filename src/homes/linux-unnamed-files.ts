@@ -10,7 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 
-export interface UnnamedFilesParts {
+interface UnnamedFilesParts {
   /** Makes one, by one or two calls in the pool: a descriptor. */
   readonly open: () => Promise<number>
   readonly close: (fd: number) => Promise<unknown>

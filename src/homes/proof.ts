@@ -51,7 +51,7 @@ export interface Hint<Home> {
   readonly physical: number
 }
 
-export interface WindowRules {
+interface WindowRules {
   /** Two changes within so many milliseconds may get the same ctime. */
   readonly ctimeGranularityMs: number
   /** Where writers cannot be seen: no write takes longer than so many milliseconds. */
@@ -104,7 +104,7 @@ export async function openWindow<File extends SourceFile, HomeFile>(
 export type ProvedRun<Home> = Omit<Run, 'home'> & { readonly home: Home }
 
 /** What {@link proveByAddresses} found. */
-export interface AddressProof<Home> {
+interface AddressProof<Home> {
   /** In file order, disjoint. */
   readonly runs: readonly ProvedRun<Home>[]
   /** Homes that are no longer where the hints said. */

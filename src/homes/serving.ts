@@ -47,7 +47,7 @@ interface Decision {
 }
 
 /** Served by itself, whatever it is opened for. Always correct. */
-export interface PrivateServing extends Decision {
+interface PrivateServing extends Decision {
   readonly kind: 'private'
   readonly reason: PrivateReason
 }

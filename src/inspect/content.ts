@@ -38,7 +38,7 @@ export interface ContentReport {
   failedFiles: number
 }
 
-export interface ContentOptions {
+interface ContentOptions {
   /** Part of the contents to remember, > 0 to 1. */
   sampleShare: number
   /** Called a few times a second with the bytes read, and those that there may be in all. */

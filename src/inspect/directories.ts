@@ -14,7 +14,7 @@ import { MinHeap } from './heap.ts'
 
 const CAPACITY_MIN = 64
 /** Directories without sharing that are remembered for the report. */
-export const PRIVATE_KEPT = 4096
+const PRIVATE_KEPT = 4096
 /** The parent of a directory that was given as an argument. */
 export const NO_DIRECTORY = 0xffffffff
 

@@ -9,7 +9,7 @@ import { InodeSet } from './inode-set.ts'
 import { RangeTable } from './ranges.ts'
 import type { ResidencySource } from './residency.ts'
 
-export type SharingSource =
+type SharingSource =
   /** FIEMAP's addresses can be compared. */
   | 'extents'
   /** No two files share blocks, by the file system's nature. */
@@ -60,7 +60,7 @@ export function isRemote(kind: string): boolean {
 }
 
 /** A file system as inspect sees it. */
-export function describeFilesystem(identified: Filesystem): WalkedFilesystem {
+function describeFilesystem(identified: Filesystem): WalkedFilesystem {
   const { kind } = identified
   const leftOut = SHOWS_THE_KERNEL.has(kind)
     ? 'it shows the kernel, not a disk'

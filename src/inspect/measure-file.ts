@@ -34,7 +34,7 @@ const ATTEMPTS = 3
 const NOT_COMPARABLE = ExtentFlag.ENCODED | ExtentFlag.INLINE
 
 /** What became of a file. */
-export type Outcome =
+type Outcome =
   /** Counted; it shares nothing. */
   | 'private'
   /** It shares storage: {@link FileProbe.extents} says where. */

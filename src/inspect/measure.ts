@@ -17,7 +17,7 @@ import { type Handler, type PathError, Selection, type SelectionOptions, type Wa
 import { noSums, type SweepSums, sweep } from './sweep.ts'
 import { changedAt, type Entry, modifiedAt } from './walk.ts'
 
-export interface MeasureOptions extends SelectionOptions {
+interface MeasureOptions extends SelectionOptions {
   /** Write dirty pages to the device first, so that every block has its place. */
   sync: boolean
   /** Called a few times a second with the number of files done and the directory at hand. */

@@ -18,7 +18,7 @@ const CAPACITY_MIN = 1024
 const LOAD_MAX = 0.6
 const TWO_32 = 2 ** 32
 
-export interface Estimate {
+interface Estimate {
   /** Pages added. */
   pages: number
   zeroPages: number

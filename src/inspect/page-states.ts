@@ -33,7 +33,7 @@ export interface PageProbe {
 }
 
 /** The kernel's answers. */
-export class KernelProbe implements PageProbe {
+class KernelProbe implements PageProbe {
   readonly #stat = new CacheStat()
 
   count(fd: number, first: number, count: number): number {

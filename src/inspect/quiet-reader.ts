@@ -40,7 +40,7 @@ export function openQuietly(directoryFd: number, pointer: Pointer): number {
 }
 
 /** Called with pieces of a file, in order. `bytes` is used again for the next piece; `offset` is that of its first byte. */
-export type PieceVisitor = (bytes: Uint8Array, offset: number) => void
+type PieceVisitor = (bytes: Uint8Array, offset: number) => void
 
 /** One file at a time, blocking the thread. */
 export class QuietReader {

@@ -14,8 +14,8 @@ import { printableName } from './names.ts'
 import { notesOn } from './notes.ts'
 import type { PathError } from './selection.ts'
 
-export const FORMAT = 'samepage-inspect'
-export const FORMAT_VERSION = 1
+const FORMAT = 'samepage-inspect'
+const FORMAT_VERSION = 1
 
 /** What every row has, whether of a file, a group or a directory. Whole bytes. */
 export interface Figures {
@@ -29,13 +29,13 @@ export interface Figures {
   rereadBytes: number
 }
 
-export interface DirectoryRow extends Figures {
+interface DirectoryRow extends Figures {
   path: string
   files: number
   sharingFiles: number
 }
 
-export interface GroupRow extends Figures {
+interface GroupRow extends Figures {
   /** The member with most in memory. */
   path: string
   /** The directory that all members are in or below. */
@@ -50,7 +50,7 @@ export interface FileRow extends Figures {
   cachedAgainBytes: number
 }
 
-export interface NamedError {
+interface NamedError {
   path: string
   /** Name of the errno. */
   error: string
@@ -213,7 +213,7 @@ export function groupName({ path, directory, files }: GroupRow): string {
 }
 
 /** Path of a file that shares storage. */
-export function pathOfFile({ files, directories }: Measurement, file: number): string {
+function pathOfFile({ files, directories }: Measurement, file: number): string {
   return joinPath([directories.path(files.directory[file]!), files.name[file]!])
 }
 

@@ -51,7 +51,7 @@ export interface Handler {
 }
 
 /** Unreadable paths whose names are kept; the others are counted. */
-export const UNREADABLE_LISTED = 1000
+const UNREADABLE_LISTED = 1000
 
 export class Selection implements Visitor {
   /** Of the file at hand. */

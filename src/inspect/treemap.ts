@@ -4,7 +4,7 @@ import { joinPath, NO_DIRECTORY } from './directories.ts'
 import type { Measurement } from './measure.ts'
 
 /** What the areas stand for. */
-export interface View {
+interface View {
   /** Bytes of a directory that make its area. */
   area: Float64Array
   /** Bytes of these that are one copy too many. */
@@ -42,8 +42,8 @@ interface Node {
 const PART_MIN = 1 / 2000
 const DEPTH_MAX = 12
 /** Nominal size: text in the tiles is laid out for it. */
-export const MAP_WIDTH = 1200
-export const MAP_HEIGHT = 660
+const MAP_WIDTH = 1200
+const MAP_HEIGHT = 660
 const HEADING = 19
 
 /** The tiles of all directories that were measured; none if nothing has an area. */

@@ -21,7 +21,7 @@ const IDLE_MAX = 8192
 const IDLE_WITH_HOMES_MAX = 1024
 
 /** What inodes are served with. */
-export interface InodeSources {
+interface InodeSources {
   readonly native: Native | undefined
   /** Undefined: nothing is shared by address. */
   readonly homes: HomeSources | undefined

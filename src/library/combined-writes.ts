@@ -27,14 +27,14 @@ const writeMany = promisify(fs.writev)
 const CALLS_MAX = 2
 
 /** Bytes [start, end) of a file, and what they become. */
-export interface Write {
+interface Write {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
 }
 
 /** What one call writes: `buffers` one after the other from `start` on, for `writes` in the order in which they came. */
-export interface Run<W extends Write> {
+interface Run<W extends Write> {
   readonly start: number
   end: number
   readonly buffers: Uint8Array[]
@@ -54,7 +54,7 @@ interface Alone {
 }
 
 /** Writes buffers one after the other from `position` on: pwritev(2). Resolves with the number of bytes written, perhaps not all, but some. */
-export type WriteCall = (buffers: readonly Uint8Array[], position: number) => Promise<number>
+type WriteCall = (buffers: readonly Uint8Array[], position: number) => Promise<number>
 
 export class CombinedWrites {
   readonly #call: WriteCall

@@ -45,7 +45,7 @@ const HOMES_IDLE_MS = 5 * 60_000
 /** A write that finds no space waits so long for loads from homes. Some may never end: storage can be gone. */
 const HOMES_WAIT_MS = 1000
 
-export interface FileKeeperOptions {
+interface FileKeeperOptions {
   /** Whether to read past the kernel's own cache where that can be done. */
   readonly direct: boolean
   /** Undefined: nothing is read where it lies. */

@@ -9,7 +9,7 @@ import type { HomeSources } from './home-sources.ts'
 import type { WindowHandle } from './windows.ts'
 
 /** What is asked of those who know the inodes. */
-export interface LayoutsOwner {
+interface LayoutsOwner {
   /** Whether the inode has not been forgotten. */
   isKnown(inode: CachedInode): boolean
   /** A mapping for a home of the inode, which is not forgotten for it; -1 where there are too many. */

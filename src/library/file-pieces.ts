@@ -9,7 +9,7 @@ import type { CachedInode } from './cached-inode.ts'
 import type { HomeSources } from './home-sources.ts'
 import type { PageSource } from './page-source.ts'
 
-export interface Piece {
+interface Piece {
   readonly source: PageSource
   readonly page: number
   readonly count: number

@@ -24,7 +24,7 @@ import type { Loader } from './loader.ts'
 
 const truncateFile = promisify(fs.ftruncate)
 
-export interface FileWriterParts {
+interface FileWriterParts {
   readonly pages: PageKeeper
   readonly arena: Arena
   readonly loader: Loader

@@ -32,7 +32,7 @@ interface Batch {
 /** Bytes that were read, or why none were. */
 type Outcome = number | { readonly error: unknown }
 
-export interface LoaderCounts {
+interface LoaderCounts {
   /** Read into frames. */
   bytesLoaded: number
   reads: number

@@ -19,7 +19,7 @@ export interface NumaSystem {
 }
 
 /** Places in the address space that show files or devices: see linux/windows.ts. */
-export interface WindowSystem {
+interface WindowSystem {
   open(
     fd: number,
     bytes: number,

@@ -9,7 +9,7 @@ import type { FileLayout } from './layout.ts'
 import { PageReader } from './page-reader.ts'
 
 /** What {@link NearReader} needs; replica mappings are by node. */
-export interface Nearness {
+interface Nearness {
   readonly near: () => number
   readonly replicaMappings: readonly number[]
   readonly send: (node: number, samples: Int32Array) => void

@@ -17,7 +17,7 @@ import type { NumaMode } from './numa.ts'
 
 const MAPPINGS_MAX = 16_384
 
-export interface PageMemoryOptions {
+interface PageMemoryOptions {
   readonly numa: NumaMode
   /** As {@link CacheSizes} has them. */
   readonly threads: number

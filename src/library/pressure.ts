@@ -18,7 +18,7 @@ const ROOMY = 0.85
 const SHARE_MIN = 1 / 8
 
 /** Reads the signs; undefined where there is none. For tests another can be given. */
-export interface PressureSigns {
+interface PressureSigns {
   /** Percent of the last ten seconds in which somebody waited for memory. */
   some(): number | undefined
   /** Memory of the cgroup in use, as a share of what it may use. */

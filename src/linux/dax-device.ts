@@ -5,7 +5,7 @@ import { Statx } from './statx.ts'
 /** What the kernel takes where it does not tell. */
 const ALIGN_BYTES = 2 ** 21
 
-export interface DaxDevice {
+interface DaxDevice {
   readonly bytes: number
   /** Mappings begin and end at multiples of this. */
   readonly alignBytes: number

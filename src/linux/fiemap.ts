@@ -30,7 +30,7 @@ const FIEMAP_FLAG_SYNC = 1
 export const FIEMAP_EXTENT_LAST = 1
 
 /** Extents that one request asks for at most: 112 KiB of answer, some 10 ms of work for the file system. */
-export const EXTENTS_PER_REQUEST = 2048
+const EXTENTS_PER_REQUEST = 2048
 
 /** A request and its answer. One user at a time; nothing is allocated after construction. */
 export class FiemapBuffer {

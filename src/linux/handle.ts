@@ -22,7 +22,7 @@ const MAX_HANDLE_SZ = 128
 export const HANDLE_ROOM = HEADER_BYTES + MAX_HANDLE_SZ
 
 /** handle_type of btrfs: without parent, with parent, with a parent in another subvolume. */
-export const BTRFS_HANDLE_TYPES: ReadonlySet<number> = new Set([0x4d, 0x4e, 0x4f])
+const BTRFS_HANDLE_TYPES: ReadonlySet<number> = new Set([0x4d, 0x4e, 0x4f])
 /** What open_by_handle_at takes for the top of a btrfs, which every one has: subvolume 5, inode 256, of whatever generation. */
 export const BTRFS_TOP_HANDLE: Uint8Array = new Uint8Array(Uint32Array.of(20, 0x4d, 256, 0, 5, 0, 0).buffer)
 const INO32_TYPES: ReadonlySet<number> = new Set([0x01, 0x02])

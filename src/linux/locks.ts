@@ -24,7 +24,7 @@ const LOCK_UN = 8
 export const OFFSET_MAX = 2n ** 63n - 1n
 
 /** A lock on bytes `start` to `end`, both included. */
-export interface RangeLock {
+interface RangeLock {
   type: number
   start: bigint
   end: bigint

@@ -15,7 +15,7 @@ const schedGetcpuCall = libc<[]>('sched_getcpu', 'int', [])
 
 const MPOL_BIND = 2
 
-export interface NumaNode {
+interface NumaNode {
   /** As the system numbers it. */
   readonly number: number
   /** Of its own memory, as far as this process may have it (cpusets(7)); 0: none. */

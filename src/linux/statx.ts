@@ -14,7 +14,7 @@
 import { check, cString, errnoOf, libc, type Pointer } from './native.ts'
 
 export const AT_FDCWD = -100
-export const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_SYMLINK_NOFOLLOW = 0x100
 export const AT_EMPTY_PATH = 0x1000
 
 export const STATX_BASIC_STATS = 0x7ff
@@ -32,10 +32,10 @@ export const STATX_ATTR = {
   DAX: 0x200000,
 } as const
 
-export const S_IFMT = 0o170000
-export const S_IFREG = 0o100000
+const S_IFMT = 0o170000
+const S_IFREG = 0o100000
 export const S_IFDIR = 0o040000
-export const S_IFLNK = 0o120000
+const S_IFLNK = 0o120000
 export const S_ISUID = 0o4000
 export const S_ISGID = 0o2000
 export const S_IXGRP = 0o010

@@ -13,7 +13,7 @@ import { HUGE_PAGE_BYTES, viewMemory } from './memory.ts'
 
 const ALIGN_BYTES_MIN = HUGE_PAGE_BYTES
 
-export interface Window {
+interface Window {
   readonly address: number
   /** Of the place; what is mapped there may be shorter. */
   readonly capacity: number

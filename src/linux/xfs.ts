@@ -16,7 +16,7 @@ const XFS_FSOP_GEOM_FLAGS_REFLINK = 1 << 20
 const FS_IOC_FSGETXATTR = ioctlRequest('read', 'X', 31, 28)
 const FS_XFLAG_DAX = 0x8000
 
-export interface XfsGeometry {
+interface XfsGeometry {
   /** Bytes. */
   readonly blockSize: number
   /** Hex digits. */

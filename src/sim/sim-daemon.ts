@@ -14,7 +14,7 @@ import type { SimHomeStorage, SimSourceFile } from './sim-home-storage.ts'
 import type { SimFile, Volume } from './volume.ts'
 
 /** What a reader was given is not what its file held. */
-export class WrongBytes extends Error {}
+class WrongBytes extends Error {}
 
 interface HomeSlot {
   readonly generation: number
@@ -24,7 +24,7 @@ interface HomeSlot {
 }
 
 /** Users of homes by number, as workers have them in shared memory. */
-export class SimUsers implements HomeUsers {
+class SimUsers implements HomeUsers {
   readonly #slots = new Map<number, HomeSlot>()
 
   isUsed(number: number, generation: number): boolean {
@@ -67,7 +67,7 @@ export class SimUsers implements HomeUsers {
   }
 }
 
-export interface OpenFile {
+interface OpenFile {
   readonly file: SimSourceFile
   /** The step at which the open began. */
   readonly openedAt: number

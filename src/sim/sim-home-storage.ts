@@ -18,7 +18,7 @@ export interface Faults {
   readonly writersUnknown: boolean
 }
 
-export class SimError extends Error {
+class SimError extends Error {
   readonly code: string
 
   constructor(code: string) {

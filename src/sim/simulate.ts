@@ -57,7 +57,7 @@ export interface Outcome {
 }
 
 /** A property that did not hold, with how to see it again. */
-export class SimulationFailure extends Error {
+class SimulationFailure extends Error {
   constructor(seed: number, world: World, cause: unknown) {
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
     super(

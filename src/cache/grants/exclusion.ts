@@ -19,7 +19,7 @@ import type { OwnPages } from '../own-pages.ts'
 import type { PageKeeper } from '../page-keeper.ts'
 
 /** A file whose pages are granted. */
-export interface ExclusiveFile {
+interface ExclusiveFile {
   readonly mapping: number
   /** Of a file that lies in homes. */
   readonly own: OwnPages | undefined

@@ -33,7 +33,7 @@ export interface GrantTableOptions {
 
 const REVOKE_MS = 5000
 
-export interface GrantCounts {
+interface GrantCounts {
   granted: number
   /** Wishes, of grants and passages, that had to wait. */
   waited: number

@@ -42,7 +42,7 @@ export interface PageBytes {
 }
 
 /** As KSM has them, in pages. */
-export interface MergeCounts {
+interface MergeCounts {
   /** Content pages. */
   readonly shared: number
   /** Pages that have been merged into one of those: so many frames are saved. */

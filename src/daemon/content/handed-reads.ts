@@ -42,7 +42,7 @@ export interface MappedContent {
   readonly own: OwnPages
 }
 
-export interface HandedReadsParts {
+interface HandedReadsParts {
   readonly arena: ArenaMemory
   readonly contents: ContentCache
   readonly inodes: InodeTable

@@ -9,7 +9,7 @@ import type { MountDaxMode, ToKeeper } from '../shared-state.ts'
 import type { DirectHome } from './direct-homes.ts'
 import { DirectReads, PromotedReads } from './direct-reads.ts'
 
-export interface DirectReadingParts {
+interface DirectReadingParts {
   readonly worker: number
   readonly stats: RequestStats
   readonly tellKeeper: (message: ToKeeper) => void

@@ -16,7 +16,7 @@ const ATTENDED_MAX = 8192
 const FILES_OF_USER_MAX = 65_536
 
 /** A cache has a file open. */
-export interface Attendant {
+interface Attendant {
   readonly connection: GrantPeer
   /** The connection's name for it. */
   readonly id: number

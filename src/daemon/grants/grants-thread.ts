@@ -30,7 +30,7 @@ export interface GrantsStart {
 }
 
 /** From the keeper's thread. */
-export type ToControl = { readonly type: 'report' } | { readonly type: 'worker'; readonly port: MessagePort }
+type ToControl = { readonly type: 'report' } | { readonly type: 'worker'; readonly port: MessagePort }
 /** To the keeper's thread: the answer to a question for the report. */
 export interface FromGrants {
   readonly report: GrantsReport

@@ -19,7 +19,7 @@ export interface HandedOver {
   readonly number: string
 }
 
-export interface HandedOverParts {
+interface HandedOverParts {
   /** By opcode. */
   readonly handlers: readonly (Handler | undefined)[]
   readonly maxBytes: number

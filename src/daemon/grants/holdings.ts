@@ -39,7 +39,7 @@ interface Shown {
   readonly isWritable: boolean
 }
 
-export interface HoldingsParts {
+interface HoldingsParts {
   readonly table: GrantTable
   readonly timers: Timers
   readonly granted: GrantedRanges

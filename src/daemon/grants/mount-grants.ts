@@ -30,7 +30,7 @@ export interface GrantsReport extends HoldingsReport {
   readonly waiting: number
 }
 
-export interface MountGrantsParts extends ShownFileParts {
+interface MountGrantsParts extends ShownFileParts {
   readonly crew: Crew
   readonly requests: HandedOverRequests
 }

@@ -8,7 +8,7 @@ import { ERRNO } from '../../linux/errors.ts'
 import type { Holdings, Touch } from './holdings.ts'
 
 /** A request, as far as its turn is concerned. */
-export interface Asking {
+interface Asking {
   /** Two where it copies: it waits for one after the other, until both are free. */
   readonly touches: readonly Touch[]
   /** Whose grants are not in its way. */

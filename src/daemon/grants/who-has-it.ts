@@ -8,7 +8,7 @@ import { promises as fs } from 'node:fs'
 /** So long one process may take to tell what it has mapped. */
 const PATIENCE_MS = 1000
 
-export interface File {
+interface File {
   /** `major:minor` of the mount. */
   readonly device: string
   /** As the mount shows it. */

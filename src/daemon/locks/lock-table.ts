@@ -52,7 +52,7 @@ export interface LocksBelow {
   drop(key: string, owner: string): void
 }
 
-export interface LockTableParts {
+interface LockTableParts {
   readonly below: LocksBelow
   /** The inode has got its first lock, or lost its last. */
   readonly counted: (inoLow: number, inodes: 1 | -1) => void

@@ -6,7 +6,7 @@ import type { ServingStart, ToKeeper } from '../shared-state.ts'
 import { Threads } from '../threads.ts'
 import { type KeeperContext, makeSpace } from './keeper-context.ts'
 
-export interface StartedThreads {
+interface StartedThreads {
   readonly threads: Threads
   /** The first worker takes requests. */
   readonly areServing: Promise<void>
@@ -14,7 +14,7 @@ export interface StartedThreads {
   readonly unmounted: Promise<void>
 }
 
-export interface ThreadsStart {
+interface ThreadsStart {
   readonly start: ServingStart
   /** What changes below are read from, or -1: nobody asks. */
   readonly watchFd: number

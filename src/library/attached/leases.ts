@@ -17,7 +17,7 @@
 import type { Grant, GrantAuthority, GrantReaders, PassageWish, TakeBack } from '../../cache/grants/grant-authority.ts'
 
 /** A range of pages to be given up. */
-export interface LeaseRecall {
+interface LeaseRecall {
   readonly id: number
   readonly file: string
   readonly from: number

@@ -33,7 +33,7 @@ interface Granted {
 }
 
 /** What is needed of the keeper of files. */
-export interface FileGrantsParts {
+interface FileGrantsParts {
   readonly authority: GrantAuthority
   readonly exclusion: Exclusion
   readonly pages: PageKeeper

@@ -7,7 +7,7 @@
 import { TIMERS } from '../../util/timers.ts'
 
 /** A change of bytes [start, end) that waits, or has waited, for a grant; or may have to yet. */
-export class WriteTurn {
+class WriteTurn {
   readonly start: number
   readonly end: number
   /** For a grant, itself or through others. */

@@ -29,7 +29,7 @@ export interface CacheOutcome extends Counts {
 }
 
 /** A promise that did not hold, with how to see it again. */
-export class CacheSimulationFailure extends Error {
+class CacheSimulationFailure extends Error {
   constructor(seed: number, world: World | undefined, cause: unknown) {
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
     super(

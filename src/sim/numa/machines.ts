@@ -4,7 +4,7 @@
  *
  * Sources: info/cascadelake_mlc.txt and info/icelake_mlc.txt of github.com/gjbex/Code-optimization (MLC 3.10).
  */
-export interface Machine {
+interface Machine {
   readonly name: string
   readonly localNs: number
   readonly remoteNs: number

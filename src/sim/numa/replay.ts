@@ -28,7 +28,7 @@ const NODE_INDEX_BYTES = 512
 const NO_REPLICAS = { made: 0, collapsed: 0, dropped: 0 }
 
 /** What happened, over all nodes. */
-export interface Counts {
+interface Counts {
   readonly reads: number
   /** Of pages that lay on another node. */
   readonly remote: number

@@ -27,7 +27,7 @@ export interface Wanted {
   readonly isImpatient: boolean
 }
 
-export type Answer = { readonly pages: readonly Halves[] } | { readonly errno: number }
+type Answer = { readonly pages: readonly Halves[] } | { readonly errno: number }
 
 class Request {
   readonly wanted: Wanted

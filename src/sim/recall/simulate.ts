@@ -11,7 +11,7 @@ export interface RecallOutcome extends Counts {
 }
 
 /** A promise that did not hold, with how to see it again. */
-export class RecallSimulationFailure extends Error {
+class RecallSimulationFailure extends Error {
   constructor(seed: number, world: World, cause: unknown) {
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
     super(

@@ -10,7 +10,7 @@ interface Published {
 }
 
 /** What a reader that began at a moment may not miss, by page. */
-export type Least = readonly number[]
+type Least = readonly number[]
 
 export class Truth {
   readonly #pages: number

@@ -29,7 +29,7 @@ const msr: Reader = (line, trace) => {
 const READERS: Readonly<Record<string, Reader>> = { '.trc': blocks, '.trace': blocks, '.lis': runs, '.csv': msr }
 
 /** For people: what {@link readTrace} takes. */
-export const TRACE_FORMATS = Object.keys(READERS).join(', ')
+const TRACE_FORMATS = Object.keys(READERS).join(', ')
 
 /** The trace in `text`, whose format the end of `fileName` says. Throws where it is none of {@link TRACE_FORMATS}. */
 export function readTrace(fileName: string, text: string): Trace {

@@ -67,7 +67,7 @@ export function loop(pages = 4000, rounds = 25): Trace {
 }
 
 /** A loop beside popular pages. */
-export function zipfAndLoop(pages = 4000, accesses = 150_000): Trace {
+function zipfAndLoop(pages = 4000, accesses = 150_000): Trace {
   const trace = new TraceBuilder()
   const random = new Random(SEED)
   const popular = new Zipf(random, 0, pages, 0.9)
@@ -83,7 +83,7 @@ export function zipfAndLoop(pages = 4000, accesses = 150_000): Trace {
 }
 
 /** What is popular changes all at once, several times: who holds on to old favourites loses. */
-export function phases(pages = 4000, accesses = 25_000, count = 6): Trace {
+function phases(pages = 4000, accesses = 25_000, count = 6): Trace {
   const trace = new TraceBuilder()
   for (let phase = 0; phase < count; phase++) {
     const popular = new Zipf(new Random(SEED + phase), (phase % 4) * pages, pages, 0.8)
@@ -104,7 +104,7 @@ export function drift(pages = 20_000, window = 1500, accesses = 150_000): Trace 
 }
 
 /** Drifting, then a loop, then popular pages: who has adapted to the one must find back for the next. */
-export function driftThenLoop(pages = 3000, accesses = 50_000): Trace {
+function driftThenLoop(pages = 3000, accesses = 50_000): Trace {
   const trace = new TraceBuilder()
   const random = new Random(SEED)
   for (let i = 0; i < accesses; i++) trace.add(Math.floor((i / accesses) * pages) + random.below(1500))
@@ -118,7 +118,7 @@ export function driftThenLoop(pages = 3000, accesses = 50_000): Trace {
  * Clones of one image: each guest boots (reads the same start of it), then has favourites of its own among the shared pages, and some
  * pages that only it has; now and then one is scanned as a whole.
  */
-export function cloneFarm(clones = 24, image = 6000, own = 300, accesses = 150_000): Trace {
+function cloneFarm(clones = 24, image = 6000, own = 300, accesses = 150_000): Trace {
   const trace = new TraceBuilder()
   const random = new Random(SEED)
   const guests = Array.from({ length: clones }, (_, clone) => ({
