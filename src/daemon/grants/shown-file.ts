@@ -1,6 +1,6 @@
 /**
- * A file that a client has shown to be open to him for reading and writing. It is kept: the kernel may forget the inode meanwhile, and the file may lose
- * its name. Context: the grants' thread.
+ * A file that a client has shown to be open to him, in whatever way: holdings.ts asks whether he may write to it. It is kept: the kernel may forget the inode meanwhile, and
+ * the file may lose its name. Context: the grants' thread.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -48,7 +48,7 @@ export class ShownFile implements GrantFile {
     }
   }
 
-  /** Of a slot that the client has open now, `gone` is called when nobody uses it any more; -errno where it cannot be opened, or is no regular file. */
+  /** Of a slot that the client has open now; -errno where it cannot be opened. `gone` is called when nobody uses it any more. */
   static of(parts: ShownFileParts, slot: number, gone: () => void): ShownFile | number {
     const { context } = parts
     const fd = context.files.open(slot, O_NONBLOCK)
