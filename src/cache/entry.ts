@@ -8,8 +8,8 @@
 
 import { entryKind } from '../layout/entry-word.ts'
 
-/** A page's size in bytes: the unit of every index. */
-export const PAGE_BYTES = 4096
+/** The unit of every index. */
+export { PAGE_BYTES } from '../util/page.ts'
 
 export const EntryKind = {
   /** Empty. The page is the file's own and is read from the file itself. */

@@ -1,10 +1,9 @@
 /** `samepage dedupe`: makes equal content share storage, for good. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseBytes } from '../util/human.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { givenGlobs, givenPaths } from './arguments.ts'
 import type { DedupeFlags } from './dedupe-run.ts'
-
-const PAGE_BYTES = 4096
 
 export function dedupeCommand(): Command {
   return new Command('dedupe')

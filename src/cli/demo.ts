@@ -8,6 +8,7 @@ import { withCleanup } from '../demo/cleanup.ts'
 import { type DemoReport, type FileTimes, type Progress, runDemo, type WayReport } from '../demo/demo.ts'
 import { CannotError } from '../demo/scratch.ts'
 import { formatCount, parseBytes } from '../util/human.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { shellWord } from '../util/shell.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
@@ -23,7 +24,6 @@ interface DemoFlags {
   keep?: true
 }
 
-const PAGE_BYTES = 4096
 const SIZE_MIN = 2 ** 20
 /** Which pages are rewritten is kept in memory. */
 const SIZE_MAX = 2 ** 40

@@ -4,7 +4,6 @@
  * Content, size, times and permissions of files stay as they are. Whatever was true when the plan was made, nothing but equal bytes comes to share.
  */
 import { setImmediate as breathe } from 'node:timers/promises'
-import { PAGE_BYTES } from '../inspect/page-states.ts'
 import { QuietReader } from '../inspect/quiet-reader.ts'
 import type { ResidencySource } from '../inspect/residency.ts'
 import { isGone } from '../inspect/walk.ts'
@@ -13,6 +12,7 @@ import { ERRNO, errnoName } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
 import { Statx } from '../linux/statx.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { openCandidate } from './candidate-file.ts'
 import type { FileUses } from './file-uses.ts'
 import { leaveStored, type Plan } from './plan.ts'

@@ -4,8 +4,8 @@
  * Memory: about 12 bytes for each page of 4096 bytes that is stored (3 MiB for 1 GiB), 29 for each extent of each file, 100 for each file, 28 for each run that is shared.
  */
 import { setImmediate as breathe } from 'node:timers/promises'
-import { PAGE_BYTES } from '../inspect/page-states.ts'
 import type { PathError, WalkCounts } from '../inspect/selection.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { type Applied, applyPlan } from './apply.ts'
 import { type Collected, type CollectOptions, Collector, type FileCounts } from './collect.ts'
 import { leaveStored } from './plan.ts'

@@ -12,7 +12,7 @@
 import { withRoom } from '../inspect/columns.ts'
 import { joinPath } from '../inspect/directories.ts'
 import { ascendingOrder } from '../inspect/order.ts'
-import { PAGE_BYTES } from '../inspect/page-states.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 
 const CAPACITY_MIN = 64
 /** Keeps the addresses, in pages, of files' last pages apart from others: no device is that large. */

@@ -1,10 +1,11 @@
 /** Reads each stored page once, through the first file that has it, and notes the hash of its content. */
 import { createXXHash64 } from 'hash-wasm'
-import { PAGE_BYTES, WINDOW_PAGES } from '../inspect/page-states.ts'
+import { WINDOW_PAGES } from '../inspect/page-states.ts'
 import { QuietReader } from '../inspect/quiet-reader.ts'
 import type { ResidencySource } from '../inspect/residency.ts'
 import { close } from '../linux/file.ts'
 import { Statx } from '../linux/statx.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { breathing } from './breaths.ts'
 import { openCandidate } from './candidate-file.ts'
 import type { FileUses } from './file-uses.ts'

@@ -6,10 +6,10 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { cloneFile } from '../linux/clone.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { type Cleanup, openUntil } from './cleanup.ts'
 import { Content } from './content.ts'
 
-const PAGE_BYTES = 4096
 const CHUNK_BYTES = 1 << 20
 
 export interface FileSetOptions {

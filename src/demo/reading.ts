@@ -4,10 +4,10 @@ import path from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { cachedPages } from '../linux/cachestat.ts'
 import { fadvise, POSIX_FADV_DONTNEED } from '../linux/file.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { type Cleanup, openUntil } from './cleanup.ts'
 import type { FileSet, SetFile } from './file-set.ts'
 
-const PAGE_BYTES = 4096
 const CHUNK_BYTES = 1 << 20
 /** Bytes between two turns of the event loop, which moves the progress bar and hears signals. */
 const TURN_BYTES = 32 << 20

@@ -7,9 +7,8 @@ import { ERRNO } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { write } from '../linux/fuse-device.ts'
 import { openPipe, setPipeSize, spliceFromFile, spliceToDevice } from '../linux/pipe.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { OUT_HEADER_BYTES } from './protocol.ts'
-
-const PAGE_BYTES = 4096
 
 export class SplicedReply {
   /** Payload bytes that fit, which depends on how large a pipe this process may have; larger answers have to be copied. */

@@ -10,9 +10,9 @@
  */
 import { CacheStat } from '../linux/cachestat.ts'
 import { residentPages } from '../linux/mincore.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 import { PageState } from './ranges.ts'
 
-export const PAGE_BYTES = 4096
 /** Pages asked about at once: 16 MiB of a file. */
 export const WINDOW_PAGES = 4096
 

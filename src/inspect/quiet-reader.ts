@@ -18,7 +18,8 @@ import {
 } from '../linux/file.ts'
 import type { Pointer } from '../linux/native.ts'
 import type { Statx } from '../linux/statx.ts'
-import { PAGE_BYTES, PageStates, WINDOW_PAGES } from './page-states.ts'
+import { PAGE_BYTES } from '../util/page.ts'
+import { PageStates, WINDOW_PAGES } from './page-states.ts'
 import { PageState } from './ranges.ts'
 import { type ResidencySource, residencySource } from './residency.ts'
 

@@ -2,7 +2,7 @@
 import type { CacheStat } from '../linux/cachestat.ts'
 import { ERRNO } from '../linux/errors.ts'
 import type { Statx } from '../linux/statx.ts'
-import { PAGE_BYTES } from './page-states.ts'
+import { PAGE_BYTES } from '../util/page.ts'
 
 export type ResidencySource =
   /** cachestat, with mincore for the details. */

@@ -4,6 +4,8 @@
  *
  * The kernel keeps the answer from those who neither own the file nor may write it: for them every page looks resident.
  */
+
+import { PAGE_BYTES } from '../util/page.ts'
 import { mapFile, PROT, unmapFile } from './mapping.ts'
 import { errnoOf, libc, type Pointer } from './native.ts'
 
@@ -13,7 +15,6 @@ const mincoreCall = libc<[address: number, length: number, vector: Pointer]>('mi
   'void*',
 ])
 
-const PAGE_BYTES = 4096
 /** Bytes of a file mapped at once: bounds the time for which the address space is locked. */
 const CHUNK_BYTES = 2 ** 30
 

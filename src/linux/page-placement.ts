@@ -3,6 +3,8 @@
  *
  * See set_mempolicy(2), sched_setaffinity(2), move_pages(2). The node of a page can be asked for through a mapping only.
  */
+
+import { PAGE_BYTES } from '../util/page.ts'
 import { mapFile, PROT, unmapFile } from './mapping.ts'
 import { check, libc, type Pointer } from './native.ts'
 import { bitmap, movePages, setMempolicy } from './numa-calls.ts'
@@ -22,7 +24,6 @@ const MPOL_PREFERRED = 1
 const MPOL_MF_MOVE = 2
 const MPOL_MF_MOVE_ALL = 4
 const MADV_POPULATE_READ = 22
-const PAGE_BYTES = 4096
 
 /**
  * Memory that this thread takes from now on comes from `node`, and from others where that has none left. So it is for the threads and processes that it starts. Throws a

@@ -8,9 +8,8 @@ import { readMountInfo } from '../../linux/mountinfo.ts'
 import { Statfs } from '../../linux/statfs.ts'
 import { Statx } from '../../linux/statx.ts'
 import { hasDaxFlag } from '../../linux/xfs.ts'
+import { PAGE_BYTES } from '../../util/page.ts'
 import { about, type Finding } from './finding.ts'
-
-const PAGE_BYTES = 4096
 
 /** What is known of a directory. */
 export interface DaxFacts {

@@ -4,6 +4,8 @@
  *
  * Sources: info/cascadelake_mlc.txt and info/icelake_mlc.txt of github.com/gjbex/Code-optimization (MLC 3.10).
  */
+import { PAGE_BYTES } from '../../util/page.ts'
+
 interface Machine {
   readonly name: string
   readonly localNs: number
@@ -24,7 +26,6 @@ export const MACHINES: readonly Machine[] = [
   { name: 'two sockets, Ice Lake', localNs: 89.2, remoteNs: 142.7, localBandwidth: 175.7, remoteBandwidth: 55.7 },
 ]
 
-const PAGE_BYTES = 4096
 const LINES = 64
 /** Cache lines that one core waits for at a time: an assumption, ten line fill buffers. */
 const IN_FLIGHT = 10
