@@ -12,7 +12,7 @@
 import fs from 'node:fs'
 import { btrfsGeneration } from '../linux/btrfs.ts'
 import { cloneFileAsync, openUnnamedAsync } from '../linux/clone.ts'
-import { ERRNO, SystemError } from '../linux/errors.ts'
+import { ERRNO, SystemError, throwIfNegative } from '../linux/errors.ts'
 import { closeAsync, O_RDONLY, reopen } from '../linux/file.ts'
 import { addXflagsAsync, FS_XFLAG } from '../linux/file-attributes.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../linux/handle.ts'
@@ -174,9 +174,4 @@ function openFrozen(fd: number, place: HomePlace): LinuxHome {
   // It may have been remounted for writing since.
   if (!identifyFilesystem(place.directoryFd).isFrozen) throw new SystemError(ERRNO.EAGAIN, 'open')
   return openProtected(fd, place)
-}
-
-function throwIfNegative(result: number, syscall: string): number {
-  if (result < 0) throw new SystemError(-result, syscall)
-  return result
 }

@@ -1,7 +1,7 @@
 /** {@link Native} on Linux. Importing this fails where koffi or the C library cannot be loaded. */
 import { clonesKeepDax, isDax } from '../linux/dax.ts'
 import { daxDevice } from '../linux/dax-device.ts'
-import { SystemError } from '../linux/errors.ts'
+import { throwIfNegative } from '../linux/errors.ts'
 import { close, O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { kindOf, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { isOpenForWriting } from '../linux/lease.ts'
@@ -41,8 +41,7 @@ export const linuxNative: Native = {
   clonesKeepDax,
   daxDevice,
   readExtents: (fd, start, length) => {
-    const result = readExtents(fd, start, length, extents, Number.POSITIVE_INFINITY, false)
-    if (result < 0) throw new SystemError(-result, 'ioctl FS_IOC_FIEMAP')
+    throwIfNegative(readExtents(fd, start, length, extents, Number.POSITIVE_INFINITY, false), 'ioctl FS_IOC_FIEMAP')
     return extents
   },
   createHomes: (minShareBytes, events) => new Homes(minShareBytes, events),

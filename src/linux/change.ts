@@ -4,9 +4,7 @@
  */
 import os from 'node:os'
 import { addressOf, cString, errnoOf, libc, type Pointer } from './native.ts'
-import { AT_EMPTY_PATH } from './statx.ts'
-
-const AT_FDCWD = -100
+import { AT_EMPTY_PATH, AT_FDCWD } from './statx.ts'
 
 const pwriteCall = libc<[fd: number, buffer: Pointer, length: number, offset: number | bigint]>('pwrite', 'long', [
   'int',

@@ -1,5 +1,5 @@
 /** Files that lie in memory which the processor addresses itself (persistent memory): the kernel reads and writes them there, without its page cache. */
-import { SystemError } from './errors.ts'
+import { throwIfNegative } from './errors.ts'
 import { isKernelOlder } from './kernel-version.ts'
 import { Statx } from './statx.ts'
 
@@ -16,7 +16,6 @@ export function clonesKeepDax(): boolean {
  * and says so in its log only. Throws a SystemError where `fd` is none. Kernels before 5.8 do not tell: false.
  */
 export function isDax(fd: number): boolean {
-  const result = stat.ofFd(fd, 0)
-  if (result < 0) throw new SystemError(-result, 'statx')
+  throwIfNegative(stat.ofFd(fd, 0), 'statx')
   return stat.isDax
 }

@@ -51,3 +51,9 @@ export class SystemError extends Error {
     if (path !== undefined) this.path = path
   }
 }
+
+/** A result of "value or -errno": the value, or a thrown {@link SystemError} that names the call. */
+export function throwIfNegative(result: number, syscall: string): number {
+  if (result < 0) throw new SystemError(-result, syscall)
+  return result
+}

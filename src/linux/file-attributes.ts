@@ -1,5 +1,5 @@
 /** The attributes of a file that chattr(1) and xfs_io(8) set: its flags, and struct fsxattr, with the project id. */
-import { SystemError } from './errors.ts'
+import { throwIfNegative } from './errors.ts'
 import { ioctl, ioctlPointerCall, ioctlRequest } from './ioctl.ts'
 import { callAsync, type Pointer } from './native.ts'
 
@@ -64,8 +64,7 @@ export function getXflags(fd: number): number {
 /** Sets FS_XFLAG bits beside those that are set, on the libuv pool: it waits for the file system's journal. Rejects with a SystemError. `fd` must be open for writing. */
 export async function addXflagsAsync(fd: number, flags: number): Promise<void> {
   const attributes = new Uint32Array(FSXATTR_BYTES / 4)
-  const result = readFsxattr(fd, attributes)
-  if (result < 0) throw new SystemError(-result, 'ioctl FSGETXATTR')
+  throwIfNegative(readFsxattr(fd, attributes), 'ioctl FSGETXATTR')
   attributes[0] = attributes[0]! | flags
   await callAsync(ioctlPointerCall, 'ioctl FSSETXATTR', undefined, fd, FS_IOC_FSSETXATTR, attributes)
 }

@@ -1,6 +1,8 @@
 /** open, read and close by descriptor: the calls that the daemon makes on every request. All return -errno on failure. */
 import fs from 'node:fs'
+import { fcntl } from './fcntl.ts'
 import { callAsync, check, cString, errnoOf, libc, type Pointer } from './native.ts'
+import { AT_FDCWD } from './statx.ts'
 
 export const O_RDONLY = 0
 export const O_WRONLY = 0o1
@@ -53,7 +55,6 @@ const lseekCall = libc<[fd: number, offset: number | bigint, whence: number], nu
   'int',
 ])
 
-const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'long'])
 const F_SETFL = 4
 
 export const POSIX_FADV_RANDOM = 1
@@ -67,12 +68,12 @@ export function openat(dirFd: number, path: Pointer, flags: number, mode = 0): n
 
 /** open(2) by name: a descriptor, or a thrown SystemError. */
 export function open(path: string, flags: number, mode = 0): number {
-  return check(openatCall(-100, cString(path), flags | O_CLOEXEC, mode), 'open', path)
+  return check(openatCall(AT_FDCWD, cString(path), flags | O_CLOEXEC, mode), 'open', path)
 }
 
 /** A new descriptor for what `fd` (which may be O_PATH) is open on, with other flags; or -errno. Needs /proc. */
 export function reopen(fd: number, flags: number): number {
-  return errnoOf(openatCall(-100, cString(`/proc/self/fd/${fd}`), flags | O_CLOEXEC, 0))
+  return errnoOf(openatCall(AT_FDCWD, cString(`/proc/self/fd/${fd}`), flags | O_CLOEXEC, 0))
 }
 
 export function close(fd: number): number {
@@ -103,7 +104,7 @@ export function fadvise(fd: number, offset: number, length: number, advice: numb
 
 /** Sets which of O_APPEND, O_NONBLOCK, O_DIRECT and O_NOATIME the open file has: 0, or -errno. */
 export function setStatusFlags(fd: number, flags: number): number {
-  return errnoOf(fcntlCall(fd, F_SETFL, flags))
+  return fcntl(fd, F_SETFL, flags)
 }
 
 export const SEEK_SET = 0

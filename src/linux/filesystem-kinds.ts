@@ -1,5 +1,5 @@
 /** File systems by their names, and what is so on all of a kind. */
-import { SystemError } from './errors.ts'
+import { throwIfNegative } from './errors.ts'
 import { Statfs } from './statfs.ts'
 
 /** By the magic number of statfs(2). */
@@ -47,8 +47,7 @@ export function kindByMagic(magic: number): string | undefined {
 
 /** The kind of the file system that `fd` (O_PATH will do) is on, by its magic number; hex digits where that is not known. Throws a SystemError where `fd` is none. */
 export function kindOf(fd: number): string {
-  const result = statfs.ofFd(fd)
-  if (result < 0) throw new SystemError(-result, 'fstatfs')
+  throwIfNegative(statfs.ofFd(fd), 'fstatfs')
   return kindByMagic(statfs.type) ?? statfs.type.toString(16)
 }
 

@@ -6,9 +6,7 @@
  * so does a write whose descriptor was closed after it began: the kernel counts open files, not descriptors.
  */
 import { ERRNO } from './errors.ts'
-import { errnoOf, libc } from './native.ts'
-
-const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'long'])
+import { fcntl } from './fcntl.ts'
 
 const F_SETSIG = 10
 const F_SETLEASE = 1024
@@ -37,10 +35,10 @@ export function isOpenElsewhere(fd: number): boolean | undefined {
 }
 
 function isLeaseRefused(fd: number, type: number): boolean | undefined {
-  if (fcntlCall(fd, F_SETSIG, SIGURG) === -1) return undefined
-  const error = errnoOf(fcntlCall(fd, F_SETLEASE, type))
+  if (fcntl(fd, F_SETSIG, SIGURG) < 0) return undefined
+  const error = fcntl(fd, F_SETLEASE, type)
   if (error === 0) {
-    fcntlCall(fd, F_SETLEASE, F_UNLCK)
+    fcntl(fd, F_SETLEASE, F_UNLCK)
     return false
   }
   return error === -ERRNO.EAGAIN ? true : undefined

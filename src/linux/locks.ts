@@ -2,9 +2,9 @@
  * Locks on open files: of ranges (fcntl(2), those of open file descriptions) and of whole files (flock(2)). Both belong to what `fd` is
  * open on, not to this process, so one process can hold them for many owners. Nothing here waits. Any thread.
  */
-import { errnoOf, libc, type Pointer } from './native.ts'
+import { fcntlPointer } from './fcntl.ts'
+import { errnoOf, libc } from './native.ts'
 
-const fcntlCall = libc<[fd: number, command: number, lock: Pointer]>('fcntl', 'int', ['int', 'int', 'void*'])
 const flockCall = libc<[fd: number, operation: number]>('flock', 'int', ['int', 'int'])
 
 const F_OFD_GETLK = 36
@@ -34,13 +34,13 @@ interface RangeLock {
 
 /** Sets or removes a lock: 0, or -errno (EAGAIN: somebody else's is in the way). `fd` must be open for writing where the lock is F_WRLCK. */
 export function setRangeLock(fd: number, type: number, start: bigint, end: bigint): number {
-  return errnoOf(fcntlCall(fd, F_OFD_SETLK, struct(type, start, end)))
+  return fcntlPointer(fd, F_OFD_SETLK, struct(type, start, end))
 }
 
 /** The lock that would be in the way of such a one, undefined where none is; or -errno. */
 export function findRangeLock(fd: number, type: number, start: bigint, end: bigint): RangeLock | undefined | number {
   const lock = struct(type, start, end)
-  const error = errnoOf(fcntlCall(fd, F_OFD_GETLK, lock))
+  const error = fcntlPointer(fd, F_OFD_GETLK, lock)
   if (error < 0) return error
   const found = lock.readInt16LE(0)
   if (found === F_UNLCK) return undefined

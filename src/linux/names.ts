@@ -1,7 +1,7 @@
 /** Calls that change names in a directory. Names are NUL-terminated bytes; all return 0 or -errno. */
 import { cString, errnoOf, libc, type Pointer } from './native.ts'
+import { AT_FDCWD } from './statx.ts'
 
-const AT_FDCWD = -100
 const AT_SYMLINK_FOLLOW = 0x400
 const AT_REMOVEDIR = 0x200
 

@@ -8,6 +8,7 @@ import koffi from 'koffi'
 import { close, O_RDONLY, openat, pread } from './file.ts'
 import { check, cString, libc } from './native.ts'
 import { mbind } from './numa-calls.ts'
+import { AT_FDCWD } from './statx.ts'
 
 const SYSFS = '/sys/devices/system/node'
 
@@ -61,7 +62,6 @@ export function currentCpu(): number {
 /** In /proc/PID/task/TID/stat: `processor`, and what comes first behind the name, which may have anything in it. */
 const PROCESSOR_FIELD = 39
 const STATE_FIELD = 3
-const AT_FDCWD = -100
 const taskStat = Buffer.alloc(1024)
 
 /** The CPU that thread `tid` runs on, or ran on last; -1 where that cannot be seen. Three system calls, some 10 µs. */

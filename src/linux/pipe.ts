@@ -1,8 +1,8 @@
 /** Pipes and splice(2): moving pages of the page cache from one descriptor to another without copying them. */
+import { fcntl } from './fcntl.ts'
 import { check, errnoOf, libc, type Pointer } from './native.ts'
 
 const pipe2Call = libc<[out: Pointer, flags: number]>('pipe2', 'int', ['void*', 'int'])
-const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'long'])
 const spliceCall = libc<
   [from: number, fromOffset: Pointer, to: number, toOffset: Pointer, length: number, flags: number]
 >('splice', 'long', ['int', 'void*', 'int', 'void*', 'size_t', 'uint'])
@@ -21,7 +21,7 @@ export function openPipe(): [number, number] {
 
 /** Asks for room in a pipe; bytes it has now (4 KiB of it per page that it refers to), or -errno (EPERM: over the user's limit). */
 export function setPipeSize(fd: number, bytes: number): number {
-  return errnoOf(fcntlCall(fd, F_SETPIPE_SZ, bytes))
+  return fcntl(fd, F_SETPIPE_SZ, bytes)
 }
 
 const fileOffset = new Uint32Array(2)

@@ -6,7 +6,7 @@
  */
 import fs from 'node:fs'
 import { btrfsGeneration, btrfsUuid } from '../linux/btrfs.ts'
-import { ERRNO, SystemError } from '../linux/errors.ts'
+import { ERRNO, SystemError, throwIfNegative } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { FS_XFLAG, getXflags } from '../linux/file-attributes.ts'
 import { kindByMagic, livesInMemory } from '../linux/filesystem-kinds.ts'
@@ -149,8 +149,4 @@ function devicesOf(kind: string | undefined, uuid: string | undefined, device: s
 
 function findMount(id: number): MountInfo | undefined {
   return readMountInfo().find((mount) => mount.id === id)
-}
-
-function throwIfNegative(result: number, syscall: string): void {
-  if (result < 0) throw new SystemError(-result, syscall)
 }
