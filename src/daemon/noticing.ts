@@ -46,7 +46,7 @@ export class Noticing {
       if (slot < 0) return
       // The directory itself first: the kernel stops where it does not know the name.
       this.#inodeChanged(slot, false)
-      if (expireName(fuseFd, nodeidOf(slot), name) === 0) stats.addNotice()
+      if (expireName(fuseFd, nodeidOf(slot), name) === 0) stats.notices++
       return
     }
     const changed = inode ?? (name?.length === 1 && name[0] === DOT ? directory : undefined)
@@ -70,7 +70,7 @@ export class Noticing {
     const isCopied = content && Atomics.load(inodes.words, inodes.at(slot) + SLOT.COPIED) > 0
     // Pages of a directory are a list of it: who opens it does not believe that anyway, but who rewinds it would.
     const isDirectory = (inodes.get(slot, SLOT.FLAGS) & SLOT_FLAG.DIRECTORY) !== 0
-    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied || isDirectory ? 0 : -1, 0) === 0) stats.addNotice()
+    if (invalidateInode(fuseFd, nodeidOf(slot), isCopied || isDirectory ? 0 : -1, 0) === 0) stats.notices++
   }
 
   /**

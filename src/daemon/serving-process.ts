@@ -8,7 +8,7 @@ import { raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { startControl } from './control.ts'
 import { GrantsDoor } from './grants/grants-door.ts'
 import { deviceOf } from './mounting.ts'
-import { PlacementStats } from './near/placement-stats.ts'
+import { PLACEMENT_COUNTERS } from './near/placement-stats.ts'
 import type { PlacerStart } from './near/placer.ts'
 import { RequestStats } from './request-stats.ts'
 import { allocateShared } from './serving-process/allocate-shared.ts'
@@ -17,11 +17,12 @@ import { closeOwnMemory, makeOwnMemory } from './serving-process/own-memory.ts'
 import { startPeriodicWork } from './serving-process/periodic-work.ts'
 import { agreeWithKernel } from './serving-process/session.ts'
 import { startThreads } from './serving-process/started-threads.ts'
+import { allocateCounters, attachCounters } from './shared-counters.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
 import { openSource } from './source.ts'
 import { Status } from './status.ts'
 import { watchSource } from './watch.ts'
-import { WatchStats } from './watch-stats.ts'
+import { WATCH_COUNTERS } from './watch-stats.ts'
 
 /** Between two looks at where the pages of homes lie. */
 const PLACING_MS = 2000
@@ -58,8 +59,8 @@ async function main(): Promise<void> {
     threads,
     grants,
     stats: new RequestStats(shared.stats),
-    watch: start.watch ? new WatchStats(shared.watch) : undefined,
-    placement: placing && new PlacementStats(placing.stats),
+    watch: start.watch ? attachCounters(WATCH_COUNTERS, shared.watch) : undefined,
+    placement: placing && attachCounters(PLACEMENT_COUNTERS, placing.stats),
   })
   const control = await startControl(status, start)
   const endPeriodicWork = startPeriodicWork(context, start, source, threads)
@@ -78,7 +79,7 @@ async function main(): Promise<void> {
 }
 
 function placerStart(near: NonNullable<ServingStart['near']>, homes: SharedArrayBuffer): PlacerStart {
-  return { ...near, homes, stats: PlacementStats.allocate(), intervalMs: PLACING_MS }
+  return { ...near, homes, stats: allocateCounters(PLACEMENT_COUNTERS), intervalMs: PLACING_MS }
 }
 
 function tell(message: FromServing, then?: () => void): void {

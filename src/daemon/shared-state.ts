@@ -126,7 +126,7 @@ export interface SharedState {
   readonly warm: SharedArrayBuffer
   /** See {@link GrantedRanges}. */
   readonly granted: SharedArrayBuffer
-  /** What {@link WatchStats} takes. */
+  /** Of {@link WATCH_COUNTERS}. */
   readonly watch: SharedArrayBuffer
   /** Absent where there is none. */
   readonly arena?: ArenaMemory

@@ -121,8 +121,8 @@ interface StatusParts {
   readonly homes: SharedHomes
   readonly keeper: MountKeeper
   readonly stats: RequestStats
-  readonly watch: WatchStats | undefined
-  readonly placement: PlacementStats | undefined
+  readonly watch: Readonly<WatchStats> | undefined
+  readonly placement: Readonly<PlacementStats> | undefined
   /** Undefined where there is none. */
   readonly arena: MountArena | undefined
   /** Undefined where nothing is merged, as {@link reads}. */

@@ -1,44 +1,13 @@
-/** What the watcher has seen and said: counters that only it writes, and anybody reads. */
-const EVENTS = 0
-const OVERFLOWS = 1
-const NOTICES = 2
-const VALUES = 3
+/** What the watcher has seen and said; only it counts. */
+import type { SharedCounters } from './shared-counters.ts'
 
-export class WatchStats {
-  readonly #values: Float64Array
-
-  static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(VALUES * 8)
-  }
-
-  constructor(buffer: SharedArrayBuffer) {
-    this.#values = new Float64Array(buffer)
-  }
-
-  addEvents(count: number): void {
-    this.#values[EVENTS]! += count
-  }
-
-  addOverflow(): void {
-    this.#values[OVERFLOWS]!++
-  }
-
-  addNotice(): void {
-    this.#values[NOTICES]!++
-  }
-
+export const WATCH_COUNTERS = [
   /** Events by others than the daemon itself, anywhere on the source's file system. */
-  get events(): number {
-    return this.#values[EVENTS]!
-  }
-
+  'events',
   /** Times that events were lost and everything was looked at anew. */
-  get overflows(): number {
-    return this.#values[OVERFLOWS]!
-  }
-
+  'overflows',
   /** Messages to the kernel about what it knew. */
-  get notices(): number {
-    return this.#values[NOTICES]!
-  }
-}
+  'notices',
+] as const
+
+export type WatchStats = SharedCounters<typeof WATCH_COUNTERS>

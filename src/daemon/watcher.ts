@@ -20,9 +20,10 @@ import { InodeTable } from './inode-table.ts'
 import { Noticing } from './noticing.ts'
 import { RunMaps } from './run-maps.ts'
 import { SecondLook } from './second-look.ts'
+import { attachCounters } from './shared-counters.ts'
 import type { SharedState } from './shared-state.ts'
 import { ServingState } from './slot-serving.ts'
-import { WatchStats } from './watch-stats.ts'
+import { WATCH_COUNTERS } from './watch-stats.ts'
 
 export interface WatcherStart {
   readonly fuseFd: number
@@ -50,7 +51,7 @@ const mutexes = new Int32Array(shared.mutexes)
 countLocks(mutexes, mutexes.length - 1)
 const inodes = new InodeTable(shared.inodes)
 const filesystems = new FilesystemTable(shared.filesystems)
-const stats = new WatchStats(shared.watch)
+const stats = attachCounters(WATCH_COUNTERS, shared.watch)
 const maps = new RunMaps(parentPort)
 const noticing = new Noticing({
   fuseFd,
@@ -83,13 +84,13 @@ function takeEvents(): void {
   // A copy: some of it waits for a second look.
   const events = parseEvents(buffer.slice(0, length), length)
   if (events.some(({ mask }) => mask & FAN.Q_OVERFLOW)) {
-    stats.addOverflow()
+    stats.overflows++
     lookAtAll()
     return
   }
   // What clients do through the daemon the kernel knows already.
   const others = events.filter(({ pid }) => pid !== process.pid)
-  stats.addEvents(others.length)
+  stats.events += others.length
   for (const event of others) noticing.notice(event)
   secondLook.add(others)
 }

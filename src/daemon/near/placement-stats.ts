@@ -1,50 +1,15 @@
-/** What the placer has found and done: counters that only it writes, and anybody reads. */
-import type { Placement } from '../../linux/page-placement.ts'
+/** What the placer has found and done, in pages; only it counts. */
+import type { SharedCounters } from '../shared-counters.ts'
 
-const LOOKED = 0
-const ELSEWHERE = 1
-const MOVED = 2
-const READ = 3
-const VALUES = 4
-
-export class PlacementStats {
-  readonly #values: Float64Array
-
-  static allocate(): SharedArrayBuffer {
-    return new SharedArrayBuffer(VALUES * 8)
-  }
-
-  constructor(buffer: SharedArrayBuffer) {
-    this.#values = new Float64Array(buffer)
-  }
-
-  add({ looked, elsewhere, moved }: Placement): void {
-    this.#values[LOOKED]! += looked
-    this.#values[ELSEWHERE]! += elsewhere
-    this.#values[MOVED]! += moved
-  }
-
-  addRead(pages: number): void {
-    this.#values[READ]! += pages
-  }
-
-  /** Pages of which the kernel was asked where they lie. */
-  get looked(): number {
-    return this.#values[LOOKED]!
-  }
-
+export const PLACEMENT_COUNTERS = [
+  /** Of which the kernel was asked where they lie. */
+  'looked',
   /** Of them, those that lay on another node. */
-  get elsewhere(): number {
-    return this.#values[ELSEWHERE]!
-  }
-
+  'elsewhere',
   /** Of those, the ones that were moved. */
-  get moved(): number {
-    return this.#values[MOVED]!
-  }
+  'moved',
+  /** That were read before anybody asked for them. */
+  'read',
+] as const
 
-  /** Pages that were read before anybody asked for them. */
-  get read(): number {
-    return this.#values[READ]!
-  }
-}
+export type PlacementStats = SharedCounters<typeof PLACEMENT_COUNTERS>

@@ -9,17 +9,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { workerData } from 'node:worker_threads'
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import { SystemError } from '../../linux/errors.ts'
-import { lseek } from '../../linux/file.ts'
+import { lseek, SEEK_DATA, SEEK_HOLE } from '../../linux/file.ts'
 import { residentPages } from '../../linux/mincore.ts'
 import { type Placement, placePages } from '../../linux/page-placement.ts'
 import { Statx } from '../../linux/statx.ts'
+import { attachCounters } from '../shared-counters.ts'
 import { SharedHomes } from '../shared-homes.ts'
-import { PlacementStats } from './placement-stats.ts'
+import { PLACEMENT_COUNTERS } from './placement-stats.ts'
 
 export interface PlacerStart {
   readonly node: number
   readonly homes: SharedArrayBuffer
-  /** What {@link PlacementStats} takes. */
+  /** Of {@link PLACEMENT_COUNTERS}. */
   readonly stats: SharedArrayBuffer
   /** Of each home so many bytes are read before anybody asks for them. */
   readonly aheadBytes: number
@@ -29,12 +30,10 @@ export interface PlacerStart {
 /** Pages that are looked at between two pauses: 16 MiB. */
 const WINDOW_PAGES = 4096
 const STRIDE = 64
-const SEEK_DATA = 3
-const SEEK_HOLE = 4
 
 const start = workerData as PlacerStart
 const homes = new SharedHomes(start.homes)
-const stats = new PlacementStats(start.stats)
+const stats = attachCounters(PLACEMENT_COUNTERS, start.stats)
 const stat = new Statx()
 /** By number: which of those that had the number has been read ahead. */
 const readAhead = new Map<number, number>()
@@ -94,7 +93,7 @@ function readWindow(fd: number, page: number, count: number): void {
     const first = Math.floor(data / PAGE_BYTES)
     if (first >= end) return
     at = Math.min(end, Math.ceil(lseek(fd, data, SEEK_HOLE) / PAGE_BYTES))
-    stats.addRead(at - first)
+    stats.read += at - first
     place(fd, first, new Uint8Array(at - first).fill(1))
   }
 }
@@ -115,6 +114,8 @@ function checkWindow(fd: number, page: number, count: number, phase: number): vo
 
 function place(fd: number, page: number, isWanted: Uint8Array): Placement {
   const placement = placePages(fd, page * PAGE_BYTES, isWanted, start.node)
-  stats.add(placement)
+  stats.looked += placement.looked
+  stats.elsewhere += placement.elsewhere
+  stats.moved += placement.moved
   return placement
 }

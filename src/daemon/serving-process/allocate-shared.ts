@@ -7,13 +7,14 @@ import { GrantedRanges } from '../grants/granted-ranges.ts'
 import { InodeTable } from '../inode-table.ts'
 import { LockCounts } from '../locks/lock-counts.ts'
 import { RequestStats } from '../request-stats.ts'
+import { allocateCounters } from '../shared-counters.ts'
 import { SharedHomes } from '../shared-homes.ts'
 import type { ServingOptions, ServingStart, SharedState } from '../shared-state.ts'
 import type { OpenedSource } from '../source.ts'
 import { Space } from '../space.ts'
 import { ToldStale } from '../told-stale.ts'
 import { WarmFiles } from '../warm-files.ts'
-import { WatchStats } from '../watch-stats.ts'
+import { WATCH_COUNTERS } from '../watch-stats.ts'
 import type { OwnMemory } from './own-memory.ts'
 import { believableSeconds } from './session.ts'
 
@@ -45,7 +46,7 @@ export function allocateShared(parts: MountParts): SharedState {
     space: Space.allocate(),
     warm: WarmFiles.allocate(descriptorsLimit),
     granted: GrantedRanges.allocate(),
-    watch: WatchStats.allocate(),
+    watch: allocateCounters(WATCH_COUNTERS),
     ...(memory.arena === undefined ? {} : { arena: memory.arena.shared }),
     source: source.source,
     options: servingOptions(parts),
