@@ -4,8 +4,7 @@ import http from 'node:http'
 import { controlSocket, makeRuntimeDirectory, removeDeadSockets } from './control-socket.ts'
 import { removeAllDeadSockets } from './dead-sockets.ts'
 import { Metrics } from './metrics.ts'
-import type { ServingStart } from './shared-state.ts'
-import type { Status } from './status.ts'
+import { Status, type StatusParts } from './status.ts'
 
 /** The answer to `/processes`: process ids. */
 interface Processes {
@@ -18,7 +17,9 @@ interface Control {
 }
 
 /** Starts listening. Rejects where the metrics address can't be had. */
-export async function startControl(status: Status, start: ServingStart): Promise<Control> {
+export async function startControl(parts: StatusParts): Promise<Control> {
+  const { start } = parts
+  const status = new Status(parts)
   makeRuntimeDirectory()
   removeDeadSockets(start.mountpoint)
   await removeAllDeadSockets()
@@ -45,7 +46,7 @@ export async function startControl(status: Status, start: ServingStart): Promise
   servers.push(control)
 
   if (start.metrics !== undefined) {
-    const metrics = new Metrics(status)
+    const metrics = new Metrics(status, parts)
     const server = http.createServer((request, response) => {
       if (request.url?.split('?', 1)[0] !== '/metrics') {
         response.writeHead(404, { 'content-type': 'text/plain' }).end('metrics are at /metrics\n')

@@ -5,13 +5,13 @@ import type { MountArena } from './content/mount-arena.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { RequestStats } from './request-stats.ts'
-import type { DaxReport, Status } from './status.ts'
+import type { DaxReport, Status, StatusParts } from './status.ts'
 
 export class Metrics {
   readonly #registry = new Registry()
 
-  constructor(status: Status) {
-    const { keeper, stats, watch, placement, arena, contents, threads, grants } = status.parts
+  constructor(status: Status, parts: StatusParts) {
+    const { inodes, keeper, stats, watch, placement, arena, contents, direct, threads, grants } = parts
     const registers = [this.#registry]
     const gauge = this.#gauge.bind(this)
     const counter = this.#counter.bind(this)
@@ -25,7 +25,7 @@ export class Metrics {
       'What the same pages would take without sharing',
       () => status.homeMemory().nativeBytes,
     )
-    gauge('known_inodes', 'Inodes that the kernel knows', () => status.parts.inodes.count)
+    gauge('known_inodes', 'Inodes that the kernel knows', () => inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', () => status.resident.bytes)
     counter('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)
     if (watch !== undefined) {
@@ -61,7 +61,7 @@ export class Metrics {
       counter('arena_evicted_pages', 'Pages that had to go to make room', () => merge().evicted)
       counter('arena_loaded_bytes', 'Bytes read into the arena', () => merge().bytesLoaded)
     }
-    if (status.parts.direct !== undefined) this.#addDax(() => status.dax()!)
+    if (direct !== undefined) this.#addDax(() => status.dax()!)
     if (arena?.replicaStatistics() !== undefined) this.#addNuma(arena, stats)
 
     new Gauge({

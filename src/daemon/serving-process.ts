@@ -20,7 +20,6 @@ import { startThreads } from './serving-process/started-threads.ts'
 import { allocateCounters, attachCounters } from './shared-counters.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
 import { openSource } from './source.ts'
-import { Status } from './status.ts'
 import { watchSource } from './watch.ts'
 import { WATCH_COUNTERS } from './watch-stats.ts'
 
@@ -47,7 +46,7 @@ async function main(): Promise<void> {
 
   const grants = start.writable && device !== undefined ? new GrantsDoor(threads, device) : undefined
   const { inodes, homes, keeper, reads } = context
-  const status = new Status({
+  const control = await startControl({
     start,
     source,
     session,
@@ -62,7 +61,6 @@ async function main(): Promise<void> {
     watch: start.watch ? attachCounters(WATCH_COUNTERS, shared.watch) : undefined,
     placement: placing && attachCounters(PLACEMENT_COUNTERS, placing.stats),
   })
-  const control = await startControl(status, start)
   const endPeriodicWork = startPeriodicWork(context, start, source, threads)
 
   // Whoever waits for the ready line means that it answers.

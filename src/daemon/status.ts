@@ -113,7 +113,7 @@ interface RequestSummary {
   readonly p99Seconds: number
 }
 
-interface StatusParts {
+export interface StatusParts {
   readonly start: ServingStart
   readonly source: OpenedSource
   readonly session: Session
@@ -136,17 +136,17 @@ interface StatusParts {
 }
 
 export class Status {
-  readonly parts: StatusParts
+  readonly #parts: StatusParts
   readonly resident = new ResidentMemory()
   readonly #cacheStat = new CacheStat()
 
   constructor(parts: StatusParts) {
-    this.parts = parts
+    this.#parts = parts
   }
 
   /** Everything, exact as of now; reads the extents of all homes. */
   async report(): Promise<StatusReport> {
-    const { start, source, session, keeper, watch, contents, threads, stats, grants } = this.parts
+    const { start, source, session, keeper, watch, contents, threads, stats, grants } = this.#parts
     const near = this.near()
     const numa = this.numa()
     const dax = this.dax()
@@ -179,24 +179,24 @@ export class Status {
   }
 
   near(): StatusReport['near'] {
-    const { start, placement } = this.parts
+    const { start, placement } = this.#parts
     if (start.near === undefined || placement === undefined) return undefined
     const { looked, elsewhere, moved, read } = placement
     return { node: start.near.node, looked, elsewhere, moved, readAhead: read }
   }
 
   numa(): NumaReport | undefined {
-    const numa = this.parts.arena?.numaStatistics()
-    return numa && { ...numa, bytesReadFar: this.parts.stats.bytesFromAfar }
+    const numa = this.#parts.arena?.numaStatistics()
+    return numa && { ...numa, bytesReadFar: this.#parts.stats.bytesFromAfar }
   }
 
   dax(): DaxReport | undefined {
-    const { direct, stats } = this.parts
+    const { direct, stats } = this.#parts
     return direct && { ...direct.statistics(), directHits: stats.pagesDirect }
   }
 
   files(): StatusReport['files'] {
-    const { inodes } = this.parts
+    const { inodes } = this.#parts
     const serving = new ServingState(inodes)
     const counts = { known: 0, open: 0, private: 0, pristine: 0, mapped: 0, copied: 0 }
     for (let slot = 0; slot < inodes.highWater; slot++) {
@@ -214,7 +214,7 @@ export class Status {
   }
 
   bytesRead(): StatusReport['bytesRead'] {
-    const { stats, reads, arena } = this.parts
+    const { stats, reads, arena } = this.#parts
     const handed = reads?.bytes ?? { fromFiles: 0, fromArena: 0 }
     return {
       fromHomes: stats.bytesFromHomes,
@@ -226,7 +226,7 @@ export class Status {
 
   /** Residency of homes now, and what it stands for. */
   homeMemory(): { inUse: number; cachedBytes: number; nativeBytes: number } {
-    const { homes, keeper } = this.parts
+    const { homes, keeper } = this.#parts
     let inUse = 0
     let cachedBytes = 0
     let nativeBytes = 0
@@ -240,7 +240,7 @@ export class Status {
   }
 
   requests(): (RequestSummary & { name: string })[] {
-    return OPCODE_ROWS.map(({ code, name }) => ({ name, ...summary(this.parts.stats.opcode(code)) })).filter(
+    return OPCODE_ROWS.map(({ code, name }) => ({ name, ...summary(this.#parts.stats.opcode(code)) })).filter(
       ({ count }) => count > 0,
     )
   }

@@ -10,7 +10,8 @@ import { close } from '../../linux/file.ts'
 import { listenUnix, readable } from '../../linux/unix-socket.ts'
 import { makeRuntimeDirectory } from '../control-socket.ts'
 import type { Threads } from '../threads.ts'
-import type { FromGrants, GrantsReport } from './grants-thread.ts'
+import type { FromGrants } from './grants-thread.ts'
+import type { GrantsReport } from './mount-grants.ts'
 
 export class GrantsDoor {
   readonly #socket: string

@@ -13,8 +13,6 @@ import { Connections } from './connections.ts'
 import { HandedOverRequests } from './handed-over.ts'
 import { type GrantsReport, MountGrants } from './mount-grants.ts'
 
-export type { GrantsReport } from './mount-grants.ts'
-
 export interface GrantsStart {
   /** Where its figures stand, behind those of the workers. */
   readonly worker: number

@@ -7,7 +7,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
-import type { Status, StatusReport } from '../../../src/daemon/status.ts'
+import type { Status, StatusParts, StatusReport } from '../../../src/daemon/status.ts'
 import { ROOT } from '../../support/sources.ts'
 import { fieldsDocumented, metricLine, metricsDocumented } from './figures.ts'
 
@@ -48,7 +48,7 @@ const OPEN_LABELS = ['node', 'operation']
 async function metricsRegistered(): Promise<string[]> {
   const { Metrics } = await import('../../../src/daemon/metrics.ts')
   registered.length = 0
-  new Metrics(ANYTHING as Status)
+  new Metrics(ANYTHING as Status, ANYTHING as StatusParts)
   return Promise.all(
     registered.map(async ({ type, configuration }) => {
       const { name, labelNames = [] } = configuration
