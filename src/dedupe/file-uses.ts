@@ -9,7 +9,7 @@
  *
  * Invariants: files come one after the other, the uses of a file in file order; they do not overlap in the file.
  */
-import { withRoom } from '../inspect/columns.ts'
+import { makeRoom, withRoom } from '../inspect/columns.ts'
 import { joinPath } from '../inspect/directories.ts'
 import { ascendingOrder } from '../inspect/order.ts'
 import { PAGE_BYTES } from '../util/page.ts'
@@ -157,22 +157,11 @@ export class FileUses {
   }
 
   #growFiles(index: number): void {
-    this.directory = withRoom(this.directory, index)
-    this.device = withRoom(this.device, index)
-    this.ino = withRoom(this.ino, index)
-    this.size = withRoom(this.size, index)
-    this.domain = withRoom(this.domain, index)
-    this.firstUse = withRoom(this.firstUse, index)
-    this.endUse = withRoom(this.endUse, index)
-    this.sharedPages = withRoom(this.sharedPages, index)
+    makeRoom(this, index, 'directory', 'device', 'ino', 'size', 'domain', 'firstUse', 'endUse', 'sharedPages')
   }
 
   #growUses(index: number): void {
-    this.file = withRoom(this.file, index)
-    this.page = withRoom(this.page, index)
-    this.pages = withRoom(this.pages, index)
-    this.stored = withRoom(this.stored, index)
-    this.isShared = withRoom(this.isShared, index)
+    makeRoom(this, index, 'file', 'page', 'pages', 'stored', 'isShared')
     this.#address = withRoom(this.#address, index)
   }
 }

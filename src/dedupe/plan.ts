@@ -9,7 +9,7 @@
  * - the runs of a file come in file order and do not overlap: no page moves twice;
  * - where a run comes from was gone through before, so it does not move any more after it: a plan that is followed in its order ends where it says.
  */
-import { withRoom } from '../inspect/columns.ts'
+import { makeRoom } from '../inspect/columns.ts'
 import { Anchors } from './anchors.ts'
 import { type FileUses, Position } from './file-uses.ts'
 import type { StoredPages } from './stored-pages.ts'
@@ -41,11 +41,7 @@ export class Plan {
     }
     const at = this.count++
     if (at === this.pages.length) {
-      this.source = withRoom(this.source, at)
-      this.sourcePage = withRoom(this.sourcePage, at)
-      this.target = withRoom(this.target, at)
-      this.targetPage = withRoom(this.targetPage, at)
-      this.pages = withRoom(this.pages, at)
+      makeRoom(this, at, 'source', 'sourcePage', 'target', 'targetPage', 'pages')
     }
     this.source[at] = source
     this.sourcePage[at] = sourcePage

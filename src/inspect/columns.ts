@@ -12,3 +12,12 @@ export function withRoom<T extends Column>(column: T, index: number): T {
   larger.set(column)
   return larger
 }
+
+/** The same for some columns of a table: where they are too short they are replaced. */
+export function makeRoom<Name extends string>(
+  table: Record<NoInfer<Name>, Column>,
+  index: number,
+  ...names: readonly Name[]
+): void {
+  for (const name of names) table[name] = withRoom(table[name], index)
+}

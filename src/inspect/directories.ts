@@ -8,7 +8,7 @@
  * - the walk's figures of a directory are complete when it is left, and are then added to its parent's;
  * - a directory is forgotten only after all that is below it: in the heap's order nothing below a directory comes after it.
  */
-import { withRoom } from './columns.ts'
+import { makeRoom, withRoom } from './columns.ts'
 import type { FileTable } from './files.ts'
 import { MinHeap } from './heap.ts'
 
@@ -138,18 +138,22 @@ export class DirectoryTable {
   #append(): number {
     const at = this.#count++
     if (at === this.parent.length) {
-      this.parent = withRoom(this.parent, at)
-      this.depth = withRoom(this.depth, at)
-      this.stamp = withRoom(this.stamp, at)
-      this.files = withRoom(this.files, at)
-      this.size = withRoom(this.size, at)
-      this.allocated = withRoom(this.allocated, at)
-      this.cached = withRoom(this.cached, at)
-      this.sharing = withRoom(this.sharing, at)
-      this.shared = withRoom(this.shared, at)
-      this.duplicate = withRoom(this.duplicate, at)
-      this.potential = withRoom(this.potential, at)
-      this.reread = withRoom(this.reread, at)
+      makeRoom(
+        this,
+        at,
+        'parent',
+        'depth',
+        'stamp',
+        'files',
+        'size',
+        'allocated',
+        'cached',
+        'sharing',
+        'shared',
+        'duplicate',
+        'potential',
+        'reread',
+      )
       this.#state = withRoom(this.#state, at)
       this.#left = withRoom(this.#left, at)
     }

@@ -4,7 +4,7 @@
  * Invariants: a file's group (union-find over `group`) is the set of files that are connected by shared blocks; the
  * `group…` columns are sums over the blocks of the group, kept at any member until {@link FileTable.groupOf} gathers them.
  */
-import { withRoom } from './columns.ts'
+import { makeRoom } from './columns.ts'
 
 const CAPACITY_MIN = 64
 
@@ -94,23 +94,27 @@ export class FileTable {
   }
 
   #grow(index: number): void {
-    this.directory = withRoom(this.directory, index)
-    this.device = withRoom(this.device, index)
-    this.ino = withRoom(this.ino, index)
-    this.stamp = withRoom(this.stamp, index)
-    this.pieces = withRoom(this.pieces, index)
-    this.size = withRoom(this.size, index)
-    this.allocated = withRoom(this.allocated, index)
-    this.cached = withRoom(this.cached, index)
-    this.shared = withRoom(this.shared, index)
-    this.cachedAgain = withRoom(this.cachedAgain, index)
-    this.duplicate = withRoom(this.duplicate, index)
-    this.potential = withRoom(this.potential, index)
-    this.reread = withRoom(this.reread, index)
-    this.group = withRoom(this.group, index)
-    this.groupShared = withRoom(this.groupShared, index)
-    this.groupDuplicate = withRoom(this.groupDuplicate, index)
-    this.groupPotential = withRoom(this.groupPotential, index)
-    this.groupReread = withRoom(this.groupReread, index)
+    makeRoom(
+      this,
+      index,
+      'directory',
+      'device',
+      'ino',
+      'stamp',
+      'pieces',
+      'size',
+      'allocated',
+      'cached',
+      'shared',
+      'cachedAgain',
+      'duplicate',
+      'potential',
+      'reread',
+      'group',
+      'groupShared',
+      'groupDuplicate',
+      'groupPotential',
+      'groupReread',
+    )
   }
 }

@@ -2,7 +2,7 @@
  * The shared ranges of files: which bytes of the device back which bytes of which file, and whether the file's page cache
  * holds them. One record per (extent, run of pages in one state).
  */
-import { withRoom } from './columns.ts'
+import { makeRoom, withRoom } from './columns.ts'
 
 /** What a file's page cache knows about a range. The order matters: a larger state includes the smaller. */
 export const PageState = {
@@ -48,10 +48,7 @@ export class FileRanges {
     }
     const at = this.count++
     if (at === this.state.length) {
-      this.start = withRoom(this.start, at)
-      this.end = withRoom(this.end, at)
-      this.offset = withRoom(this.offset, at)
-      this.state = withRoom(this.state, at)
+      makeRoom(this, at, 'start', 'end', 'offset', 'state')
     }
     this.start[at] = start
     this.end[at] = end
@@ -117,9 +114,7 @@ export class RangeTable {
     }
     const hasTwin = twin >= 0 && this.#hasUses(twin, first, count)
     if (!hasTwin) this.#usesTaken += count
-    this.file = withRoom(this.file, row)
-    this.firstUse = withRoom(this.firstUse, row)
-    this.useCount = withRoom(this.useCount, row)
+    if (row === this.file.length) makeRoom(this, row, 'file', 'firstUse', 'useCount')
     this.file[row] = file
     this.firstUse[row] = hasTwin ? this.firstUse[twin]! : first
     this.useCount[row] = count
@@ -169,12 +164,7 @@ export class RangeTable {
   }
 
   #grow(index: number): void {
-    this.start = withRoom(this.start, index)
-    this.end = withRoom(this.end, index)
-    this.state = withRoom(this.state, index)
-    this.users = withRoom(this.users, index)
-    this.row = withRoom(this.row, index)
-    this.offset = withRoom(this.offset, index)
+    makeRoom(this, index, 'start', 'end', 'state', 'users', 'row', 'offset')
   }
 }
 
