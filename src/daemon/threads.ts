@@ -29,6 +29,17 @@ interface ThreadEvents {
   died(thread: string, error: unknown): void
 }
 
+interface ThreadsOptions {
+  readonly fuseFd: number
+  /** What `watchSource` gave, or -1 where changes below are not watched for. */
+  readonly watchFd: number
+  readonly shared: SharedState
+  readonly monitor: Omit<MonitorStart, 'crew'>
+  /** Undefined where it does not matter on which NUMA node pages lie. */
+  readonly placing: PlacerStart | undefined
+  readonly events: ThreadEvents
+}
+
 /** Few: a worker's heap is small, its buffers are outside of it. */
 const WORKER_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4, stackSizeMb: 2 }
 
@@ -62,15 +73,7 @@ export class Threads {
   readonly #deaths: number[] = []
   #restarts = 0
 
-  /** `watchFd`: what `watchSource` gave, or -1 where changes below are not watched for. `placing`: undefined where it does not matter on which NUMA node pages lie. */
-  constructor(
-    fuseFd: number,
-    watchFd: number,
-    shared: SharedState,
-    monitor: Omit<MonitorStart, 'crew'>,
-    placing: PlacerStart | undefined,
-    events: ThreadEvents,
-  ) {
+  constructor({ fuseFd, watchFd, shared, monitor, placing, events }: ThreadsOptions) {
     this.#fuseFd = fuseFd
     this.#watchFd = watchFd
     this.#shared = shared

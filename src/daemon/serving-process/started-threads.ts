@@ -76,12 +76,19 @@ export function startThreads(
     mountpoint: start.mountpoint,
     device,
   }
-  const threads = new Threads(start.fuseFd, watchFd, shared, monitor, placing, {
-    message: receive,
-    started: (post) => keeper.maps.postAll(post),
-    died(thread, error) {
-      const why = error instanceof Error ? error.message : String(error)
-      process.stderr.write(`samepage: ${thread} died and was replaced: ${why}\n`)
+  const threads = new Threads({
+    fuseFd: start.fuseFd,
+    watchFd,
+    shared,
+    monitor,
+    placing,
+    events: {
+      message: receive,
+      started: (post) => keeper.maps.postAll(post),
+      died(thread, error) {
+        const why = error instanceof Error ? error.message : String(error)
+        process.stderr.write(`samepage: ${thread} died and was replaced: ${why}\n`)
+      },
     },
   })
   return { threads, areServing, unmounted }
