@@ -55,6 +55,34 @@ export class WrongUse extends Error {}
 
 /** Throws a {@link WrongUse}. */
 export function parseOptions(args: readonly string[]): Options {
+  const options = optionsOf(args)
+  refuseContradictions(options)
+  return options
+}
+
+/** Of what contradicts itself one half would be left out without a word, and what was found, or not, would say something else than it seems to. */
+function refuseContradictions({ native, strict, byDaemon, readOnly, below, mountArgs, only, failures }: Options): void {
+  const refuse = (one: string, other: string, why: string): never => {
+    throw new WrongUse(`${one} and ${other}: ${why}; leave one of them out`)
+  }
+  // Who works below a mount works natively, so --read-only and --below go with --native: they try out the test's own ways.
+  const ofTheMount = { '--strict': strict, '--by-daemon': byDaemon, '--mount-args': mountArgs !== '' }
+  for (const [name, isGiven] of Object.entries(ofTheMount))
+    if (native && isGiven) refuse('--native', name, 'there is no mount')
+  const saysToMount = (name: string) =>
+    mountArgs.split(' ').some((word) => word === name || word.startsWith(`${name}=`))
+  if (strict && saysToMount('--consistency'))
+    refuse('--strict', '--consistency in --mount-args', 'both say how consistent the mount is')
+  if ((readOnly || below) && saysToMount('--timeout'))
+    refuse(
+      readOnly ? '--read-only' : '--below',
+      '--timeout in --mount-args',
+      'what changes below is to be seen at once',
+    )
+  if (only !== undefined && failures > 1) refuse('--only', `--failures ${failures}`, 'only one round is played')
+}
+
+function optionsOf(args: readonly string[]): Options {
   const values = read(args)
   const ops = wholeNumber('ops', values.ops)
   const round = wholeNumber('round', values.round)

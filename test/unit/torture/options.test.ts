@@ -51,6 +51,35 @@ test.each([
   expect(mistake(...args.split(' '))).toBe(message)
 })
 
+test.each([
+  [['--native', '--strict'], '--native and --strict: there is no mount; leave one of them out'],
+  [['--by-daemon', '--native'], '--native and --by-daemon: there is no mount; leave one of them out'],
+  [['--native', '--mount-args=--no-homes'], '--native and --mount-args: there is no mount; leave one of them out'],
+  [
+    ['--strict', '--mount-args=--no-homes --consistency=close-to-open'],
+    '--strict and --consistency in --mount-args: both say how consistent the mount is; leave one of them out',
+  ],
+  [
+    ['--below', '--mount-args=--timeout 5'],
+    '--below and --timeout in --mount-args: what changes below is to be seen at once; leave one of them out',
+  ],
+  [
+    ['--read-only', '--mount-args=--timeout 5'],
+    '--read-only and --timeout in --mount-args: what changes below is to be seen at once; leave one of them out',
+  ],
+  [['--only', '3', '--failures', '2'], '--only and --failures 2: only one round is played; leave one of them out'],
+])('%j contradict each other', (args, message) => {
+  expect(mistake(...args)).toBe(message)
+})
+
+test.each([
+  ['--native', '--below', '--read-only'],
+  ['--strict', '--by-daemon', '--below', '--mount-args=--consistently --hang-timeout 9'],
+  ['--only', '3', '--failures', '1', '--mount-args=--timeout 5 --consistency strict'],
+])('%s %s %s do not', (...args) => {
+  expect(() => parseOptions(args)).not.toThrow()
+})
+
 test.each(['--fsx xfs', '--native=yes', '--seed', 'xfs'])(
   '%s: says what is wrong, and where the options are',
   (args) => {
