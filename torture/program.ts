@@ -52,10 +52,11 @@ export interface Recipe {
 export const SLOTS = 5
 export const MAPPINGS = 2
 
-/** User 0 is root. The others have a group of their own, and share one. */
+/** User 0 is root. The others have a group of their own; those with odd numbers share another one, the rest have no supplementary groups at all. */
 export const userId = (user: number) => (user === 0 ? 0 : 20_000 + user)
 export const SHARED_GROUP = 20_100
-export const groupsOf = (user: number): number[] => (user === 0 ? [0] : [userId(user), SHARED_GROUP])
+export const groupsOf = (user: number): number[] =>
+  user === 0 ? [0] : user % 2 === 1 ? [userId(user), SHARED_GROUP] : []
 
 /** Which user a process is: the first is root, for it also looks through the trees. */
 export const userOf = (process: number, users: number) => process % users

@@ -75,6 +75,11 @@ function groupsOf(pid: number): Uint32Array {
   } catch {
     return NONE
   }
-  const groups = /^Groups:\s*(.*)$/m.exec(status)?.[1]?.trim()
+  return groupsIn(status)
+}
+
+/** The supplementary groups in the text of a /proc/PID/status: the numbers on that one line, which has none for who has none. */
+export function groupsIn(status: string): Uint32Array {
+  const groups = /^Groups:(.*)$/m.exec(status)?.[1]?.trim()
   return groups ? Uint32Array.from(groups.split(/\s+/), Number) : NONE
 }

@@ -1,0 +1,16 @@
+import { expect, test } from 'vitest'
+import { groupsIn } from '../../../src/daemon/credentials.ts'
+
+/** What Linux writes, with a blank behind each group. */
+const status = (groups: string) => `Name:\tcat\nFDSize:\t64\nGroups:\t${groups} \nNStgid:\t4711\nNSpid:\t4711\n`
+
+test('the supplementary groups of a process are those on their line of its status', () => {
+  expect([...groupsIn(status('0'))]).toEqual([0])
+  expect([...groupsIn(status('100 4294967294'))]).toEqual([100, 4_294_967_294])
+})
+
+test('who has none is in none: neither in root’s nor in that with the number of his process', () => {
+  expect([...groupsIn(status(''))]).toEqual([])
+  expect([...groupsIn('Groups:\t\nNStgid:\t4711\n')]).toEqual([])
+  expect([...groupsIn('Name:\tcat\n')]).toEqual([])
+})
