@@ -4,7 +4,8 @@
  */
 import { giveUpResources } from '../linux/identity.ts'
 import { exitNow } from '../linux/native.ts'
-import { raiseDescriptorLimit } from '../linux/rlimit.ts'
+import { liftFileSizeLimit, raiseDescriptorLimit } from '../linux/rlimit.ts'
+import { formatBytes } from '../util/human.ts'
 import { startControl } from './control.ts'
 import { GrantsDoor } from './grants/grants-door.ts'
 import { deviceOf } from './mounting.ts'
@@ -30,6 +31,12 @@ const PLACING_MS = 2000
 async function main(): Promise<void> {
   const start = JSON.parse(process.argv[2] ?? '{}') as ServingStart
   const descriptorsLimit = raiseDescriptorLimit()
+  // The kernel holds each client to his own limit before it asks; the one of whoever mounted is none of theirs.
+  const sizeLimit = liftFileSizeLimit()
+  if (sizeLimit !== undefined && start.writable)
+    process.stderr.write(
+      `samepage: no file can be written beyond ${formatBytes(Number(sizeLimit))} through the mount: the hard limit of file sizes (ulimit -Hf) here\n`,
+    )
   // Before any thread starts: what clients write is written by them, and within the limits that are the clients'.
   giveUpResources()
   const source = openSource(start)

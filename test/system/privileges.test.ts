@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
-import { MEBIBYTE, run } from '../support/files.ts'
+import { clone, MEBIBYTE, noise, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
@@ -78,3 +78,40 @@ fill(path)`
     }
   })
 })
+
+describeWith(
+  ['root', 'loop', 'xfs', 'fuse', 'program:python3', 'program:prlimit'],
+  'how long a file may become',
+  () => {
+    test.each([
+      ['with passthrough', {}],
+      ['through the daemon', { passthrough: false as const }],
+    ])('is limited to each client’s own limit, not by that of who mounted: %s', async (_, flags) => {
+      await using xfs = await loopFilesystem('xfs')
+      writeSynced(`${xfs.path}/original`, noise(8 * MEBIBYTE, 1))
+      clone(`${xfs.path}/original`, `${xfs.path}/clone`)
+      await using mount = await mounted(xfs.path, { flags, wrapper: ['prlimit', '--fsize=100000:unlimited'] })
+      await using unlimited = startClient()
+      await using limited = startClient(['prlimit', `--fsize=${9 * MEBIBYTE}`])
+      const calls = [
+        'os.pwrite(f, bytes(65536), size)',
+        'os.ftruncate(f, size + 65536)',
+        'os.posix_fallocate(f, size, 65536)',
+        'os.copy_file_range(f, f, 65536, 0, size)',
+      ]
+      for (const name of ['clone', 'new'])
+        for (const call of calls) {
+          const setUp = 'f = os.open(path, os.O_RDWR | os.O_CREAT)'
+          for (const client of [unlimited, limited]) {
+            await client.run(setUp, { path: `${mount.path}/${name}` })
+            await client.run(call, { size: 8 * MEBIBYTE })
+          }
+          await expect(limited.run(call, { size: 9 * MEBIBYTE }), `${name}: ${call}`).rejects.toThrow('EFBIG')
+          await unlimited.run(call, { size: 9 * MEBIBYTE })
+          expect(fs.statSync(`${xfs.path}/${name}`).size, `${name}: ${call}`).toBe(9 * MEBIBYTE + 65_536)
+          for (const client of [unlimited, limited]) await client.run('os.close(f)')
+          fs.truncateSync(`${mount.path}/${name}`, 8 * MEBIBYTE)
+        }
+    })
+  },
+)

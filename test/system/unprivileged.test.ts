@@ -220,4 +220,15 @@ except PermissionError: print("refused")`,
     }
     expect(addresses()).toEqual(before)
   })
+
+  test('with a hard limit of how long files may become is told that it holds for what is written through the mount', async () => {
+    await using ground = await usersClones()
+    const { source, mountpoint, env } = ground
+    const wrapper = ['prlimit', '--fsize=100000:200000']
+    await using mount = await mounted(source, { ...USER, env, at: mountpoint, wrapper, maySuffer: true })
+    const write = (bytes: number) => () => as(USER, 'truncate', `--size=${bytes}`, `${mountpoint}/new`)
+    expect(write(200_000)).not.toThrow()
+    expect(write(200_001)).toThrow('File too large')
+    expect(mount.stderr).toMatch(/no file can be written beyond 195 KiB through the mount: .*ulimit -Hf/)
+  })
 })
