@@ -3,14 +3,24 @@
  * directories, default ACLs, quotas, his umask. So the thread takes on his identity for the length of the creating call; the file system then
  * does what it does natively.
  *
- * The kernel has checked permissions already (default_permissions); below they are checked again, as his. Privileges that a
- * client has without being root are not passed on.
+ * The kernel has checked permissions already (default_permissions), by attributes that may be old by `--timeout`; below they are checked again, as his. Of privileges that a
+ * client has without being root, those count that creating takes: see {@link Credentials.creating}.
  *
  * Context: one per worker thread; its identity is that thread's alone.
  */
 import fs from 'node:fs'
 import type { Request } from '../fuse/messages.ts'
-import { ownUmask, setFsGid, setFsUid, setThreadGroups, setUmask, threadGroups } from '../linux/identity.ts'
+import { ERRNO } from '../linux/errors.ts'
+import {
+  CAPS_CREATING,
+  ownUmask,
+  raiseCapabilities,
+  setFsGid,
+  setFsUid,
+  setThreadGroups,
+  setUmask,
+  threadGroups,
+} from '../linux/identity.ts'
 import type { ServingOptions } from './shared-state.ts'
 
 export class Credentials {
@@ -44,6 +54,22 @@ export class Credentials {
     }
   }
 
+  /**
+   * Runs `call`, which creates something and which the kernel has allowed the client, as him; returns its result or -errno. Where that is refused, he may have been allowed it by a capability: as a privileged
+   * user, or as root of a user name space, over what is mapped there. The kernel alone knows what is, so he has what it has allowed if he has a capability at all: without one he is refused by
+   * what holds below at this moment.
+   */
+  creating(request: Identity, umask: number, call: () => number): number {
+    return this.as(request, umask, () => {
+      const result = call()
+      if (!this.#privileged || (result !== -ERRNO.EACCES && result !== -ERRNO.EPERM)) return result
+      const capabilities = capabilitiesIn(statusOf(request.pid)) & CAPS_CREATING
+      if (capabilities === 0) return result
+      raiseCapabilities(capabilities)
+      return call()
+    })
+  }
+
   /** Runs `call`, which writes to an open file, as the client of `request` where the file system may keep room for root: he is not to have it. */
   writing({ uid }: Identity, call: () => number): number {
     if (!this.#keepsForRoot || uid === 0) return call()
@@ -67,19 +93,26 @@ export type Identity = Pick<Request, 'uid' | 'gid' | 'pid'>
 const NONE = new Uint32Array(0)
 
 /** The supplementary groups of thread `pid`; none where it is gone, or in a name space that cannot be seen from here. */
-function groupsOf(pid: number): Uint32Array {
-  if (pid === 0) return NONE
-  let status: string
+const groupsOf = (pid: number): Uint32Array => groupsIn(statusOf(pid))
+
+/** The text of /proc/PID/status; empty where there is none to be seen from here. */
+function statusOf(pid: number): string {
+  if (pid === 0) return ''
   try {
-    status = fs.readFileSync(`/proc/${pid}/status`, 'latin1')
+    return fs.readFileSync(`/proc/${pid}/status`, 'latin1')
   } catch {
-    return NONE
+    return ''
   }
-  return groupsIn(status)
 }
 
-/** The supplementary groups in the text of a /proc/PID/status: the numbers on that one line, which has none for who has none. */
+/** The supplementary groups in such a text: the numbers on that one line, which has none for who has none. */
 export function groupsIn(status: string): Uint32Array {
   const groups = /^Groups:(.*)$/m.exec(status)?.[1]?.trim()
   return groups ? Uint32Array.from(groups.split(/\s+/), Number) : NONE
+}
+
+/** The effective capabilities below 32 in such a text, as a mask. */
+export function capabilitiesIn(status: string): number {
+  const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'
+  return Number.parseInt(digits.slice(-8), 16) | 0
 }

@@ -24,7 +24,11 @@ const GROUPS_MAX = 65_536
 /** Who owns nothing. */
 const NOBODY = 65_534
 
+const CAP_DAC_OVERRIDE = 1
 const CAP_SYS_RESOURCE = 24
+const CAP_MKNOD = 27
+/** By which somebody may create what, and where, he otherwise may not. */
+export const CAPS_CREATING = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_MKNOD)
 /** A struct __user_cap_header_struct: version 3, this thread. */
 const capHeader = Uint32Array.of(0x20080522, 0)
 /** Two of struct __user_cap_data_struct, for capabilities below 32 and from there on: effective, permitted, inheritable. */
@@ -69,6 +73,13 @@ export function ownUmask(): void {
 export function giveUpResources(): void {
   const data = capabilities()
   for (const word of [0, 1, 2]) data[word]! &= ~(1 << CAP_SYS_RESOURCE)
+  capsetCall(capHeader, data)
+}
+
+/** Gives this thread `capabilities` (a mask of those below 32) back that it lost with its user; it loses them again when it is root. */
+export function raiseCapabilities(mask: number): void {
+  const data = capabilities()
+  data[0]! |= mask
   capsetCall(capHeader, data)
 }
 

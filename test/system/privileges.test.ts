@@ -5,6 +5,7 @@ import { startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
+import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 
 const USER = 65_534
@@ -115,3 +116,14 @@ describeWith(
     })
   },
 )
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'what clients create in directories of others', () => {
+  test('they may by a capability, or as root of a user name space, as natively', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    for (const directory of ['source', 'twin']) fs.mkdirSync(`${xfs.path}/${directory}`)
+    await using mount = await mounted(`${xfs.path}/source`)
+    const natively = runPython(USERS[0]!, 'privileged_creating.py', `${xfs.path}/twin`)
+    expect(natively).toContain('root of a name space 100005 mkdir 0')
+    expect(runPython(USERS[0]!, 'privileged_creating.py', mount.path)).toBe(natively)
+  })
+})

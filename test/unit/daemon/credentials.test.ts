@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { groupsIn } from '../../../src/daemon/credentials.ts'
+import { capabilitiesIn, groupsIn } from '../../../src/daemon/credentials.ts'
 
 /** What Linux writes, with a blank behind each group. */
 const status = (groups: string) => `Name:\tcat\nFDSize:\t64\nGroups:\t${groups} \nNStgid:\t4711\nNSpid:\t4711\n`
@@ -13,4 +13,10 @@ test('who has none is in none: neither in root’s nor in that with the number o
   expect([...groupsIn(status(''))]).toEqual([])
   expect([...groupsIn('Groups:\t\nNStgid:\t4711\n')]).toEqual([])
   expect([...groupsIn('Name:\tcat\n')]).toEqual([])
+})
+
+test('the capabilities of a process are the lowest 32 of its effective ones', () => {
+  expect(capabilitiesIn('CapPrm:\tffffffffffffffff\nCapEff:\t0000000100000002\nCapBnd:\tffffffffffffffff\n')).toBe(2)
+  expect(capabilitiesIn('CapEff:\t000001ffffffffff\n') & (1 << 27)).toBe(1 << 27)
+  expect(capabilitiesIn('Name:\tcat\n')).toBe(0)
 })
