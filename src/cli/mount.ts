@@ -45,6 +45,8 @@ interface MountFlags {
   spin: number
   hangTimeout: number
   allowOther?: boolean
+  suid?: true
+  dev?: true
   metrics?: { host: string; port: number }
   quiet?: true
 }
@@ -162,6 +164,17 @@ Runs in the foreground until Ctrl-C, SIGTERM or "samepage umount"; --daemon retu
       300,
     )
     .option('--allow-other', 'let other users in (always so as root; others need user_allow_other in /etc/fuse.conf)')
+    .addOption(
+      new Option(
+        '--suid',
+        'let set-id bits and capabilities of programs count that are run from the mount, where they do in the source (root)',
+      ).conflicts('cross'),
+    )
+    .addOption(
+      new Option('--dev', 'let devices be opened in the mount, where they can be in the source (root)').conflicts(
+        'cross',
+      ),
+    )
     .option('--metrics <address>', 'serve Prometheus metrics at http://ADDRESS/metrics, e.g. 127.0.0.1:9177', address)
     .option('-q, --quiet', 'no ready line')
     .addHelpText(
@@ -198,10 +211,17 @@ async function mountHere(
   const writable = flags.readOnly !== true && !isReadOnly(sourceFd)
   const isRoot = process.geteuid?.() === 0
   if (flags.watch && !isRoot) throw new UserError(`--watch cannot be had: ${whyNotWatched(-ERRNO.EPERM)}`)
+  for (const [option, isGiven] of [
+    ['--suid', flags.suid],
+    ['--dev', flags.dev],
+  ] as const)
+    if (isGiven && !isRoot) throw new UserError(`${option} cannot be had: only root can mount so`)
   if (isBackground) endWithParent()
   return supervise({
     sourceFd,
     allowOther: flags.allowOther ?? isRoot,
+    suid: flags.suid === true,
+    dev: flags.dev === true,
     start: {
       sourcePath: source,
       mountpoint,

@@ -19,6 +19,10 @@ interface MountOptions {
   readonly target: string
   readonly allowOther: boolean
   readonly writable: boolean
+  /** Set-id bits and capabilities of what is run there count for nothing. */
+  readonly nosuid: boolean
+  /** Devices there are not opened. */
+  readonly nodev: boolean
   /** Nothing there is run. */
   readonly noexec: boolean
   readonly maxReadBytes: number
@@ -63,7 +67,11 @@ function mountAsRoot(options: MountOptions): number {
     `max_read=${options.maxReadBytes}`,
   ].join(',')
   try {
-    const flags = MS_NOSUID | MS_NODEV | (options.writable ? 0 : MS_RDONLY) | (options.noexec ? MS_NOEXEC : 0)
+    const flags =
+      (options.writable ? 0 : MS_RDONLY) |
+      (options.nosuid ? MS_NOSUID : 0) |
+      (options.nodev ? MS_NODEV : 0) |
+      (options.noexec ? MS_NOEXEC : 0)
     mount(options.source, options.target, FS_TYPE, flags, data)
   } catch (error) {
     close(fuseFd)
@@ -97,8 +105,8 @@ async function mountAsUser(options: MountOptions): Promise<number> {
   const [ours, theirs] = socketPair()
   const flags = [
     options.writable ? 'rw' : 'ro',
-    'nosuid',
-    'nodev',
+    ...(options.nosuid ? ['nosuid'] : []),
+    ...(options.nodev ? ['nodev'] : []),
     ...(options.noexec ? ['noexec'] : []),
     'default_permissions',
     `fsname=${escapeOption(options.source)}`,

@@ -14,10 +14,10 @@ import { fileURLToPath } from 'node:url'
 import { grantSocket, samepageMount } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
-import { ST_NOEXEC, Statfs } from '../linux/statfs.ts'
+import { ST_NODEV, ST_NOEXEC, ST_NOSUID, Statfs } from '../linux/statfs.ts'
 import { UserError } from '../util/user-error.ts'
 import { controlSocket } from './control-socket.ts'
-import { mountFuse, unmountFuse, unmountPatiently } from './mounting.ts'
+import { type MountOptions, mountFuse, unmountFuse, unmountPatiently } from './mounting.ts'
 import { bindToNode } from './near/node.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
 
@@ -29,6 +29,9 @@ export interface SuperviseOptions {
   /** The source directory, open for reading. */
   readonly sourceFd: number
   readonly allowOther: boolean
+  /** Set-id bits, and devices, are what they are in the source. */
+  readonly suid: boolean
+  readonly dev: boolean
   readonly ready: (ready: Ready) => void
   /** Takes a line about what went wrong, of the serving process's too. */
   readonly log: (line: string) => void
@@ -70,7 +73,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     target: start.mountpoint,
     allowOther: options.allowOther,
     writable: start.writable,
-    noexec: isNoexec(options.sourceFd),
+    ...withheld(options),
     maxReadBytes: start.maxReadBytes,
   })
   device = mounted.device
@@ -128,10 +131,15 @@ function endMount(mountpoint: string, device: string): 'unmounted' | 'detached' 
   return 'gone'
 }
 
-/** What is not run natively is not run through the mount. */
-function isNoexec(sourceFd: number): boolean {
+/** What is not run or opened natively is not run or opened through the mount; nor are programs as somebody else, nor devices at all, unless somebody asked for it. */
+function withheld({ sourceFd, suid, dev }: SuperviseOptions): Pick<MountOptions, 'nosuid' | 'nodev' | 'noexec'> {
   const statfs = new Statfs()
-  return statfs.ofFd(sourceFd) === 0 && (statfs.flags & ST_NOEXEC) !== 0
+  const flags = statfs.ofFd(sourceFd) === 0 ? statfs.flags : ST_NOSUID | ST_NODEV
+  return {
+    nosuid: !suid || (flags & ST_NOSUID) !== 0,
+    nodev: !dev || (flags & ST_NODEV) !== 0,
+    noexec: (flags & ST_NOEXEC) !== 0,
+  }
 }
 
 function spawnServing(start: ServingStart, fuseFd: number, sourceFd: number): ChildProcess {

@@ -25,6 +25,10 @@ const WORD = {
 
 /** Mount flag in `flags`: read-only. */
 export const ST_RDONLY = 1
+/** And: set-id bits count for nothing. */
+export const ST_NOSUID = 2
+/** And: devices there are not opened. */
+export const ST_NODEV = 4
 /** And: nothing there is run. */
 export const ST_NOEXEC = 8
 

@@ -143,6 +143,8 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     const without = { ...nobody, env: { ...nobody.env, PATH: xfs.directory } }
     expectRefusal(samepage(['mount', xfs.path, xfs.mountpoint], without), 'fusermount3 is needed')
     expectRefusal(samepage(['mount', '--allow-other', xfs.path, xfs.mountpoint], nobody), 'user_allow_other')
+    for (const option of ['--suid', '--dev'])
+      expectRefusal(samepage(['mount', option, xfs.path, xfs.mountpoint], nobody), `${option} cannot be had`)
     await expectNoProcess(xfs.directory)
   })
 

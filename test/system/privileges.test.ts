@@ -127,3 +127,29 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'what clients c
     expect(runPython(USERS[0]!, 'privileged_creating.py', mount.path)).toBe(natively)
   })
 })
+
+describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'set-id programs and devices', () => {
+  test.each([
+    ['are neither by default', [], [], { user: '0', device: 'EACCES' }],
+    ['are what they are in the source with --suid and --dev', [], ['--suid', '--dev'], { user: `${USER}`, device: 3 }],
+    [
+      'not where they are neither in the source',
+      ['nosuid', 'nodev'],
+      ['--suid', '--dev'],
+      { user: '0', device: 'EACCES' },
+    ],
+  ] as const)('%s', async (_, mount, args, expected) => {
+    await using xfs = await loopFilesystem('xfs', { mount: [...mount] })
+    fs.copyFileSync('/usr/bin/id', `${xfs.path}/id`)
+    fs.chownSync(`${xfs.path}/id`, USER, USER)
+    fs.chmodSync(`${xfs.path}/id`, 0o4755)
+    await using mounting = await mounted(xfs.path, { args: [...args] })
+    // Made through the mount, as its root.
+    run('mknod', `${mounting.path}/null`, 'c', '1', '3')
+    await using client = startClient()
+    const device = await client.outcome('os.write(os.open(path, os.O_WRONLY), b"...")', {
+      path: `${mounting.path}/null`,
+    })
+    expect({ user: run(`${mounting.path}/id`, '-u').trim(), device }).toEqual(expected)
+  })
+})

@@ -35,6 +35,8 @@ export async function probeFuse(backingFd: number | undefined): Promise<FuseProb
       target,
       allowOther: false,
       writable: false,
+      nosuid: true,
+      nodev: true,
       noexec: true,
       maxReadBytes: MAX_READ,
     })
