@@ -2,7 +2,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
+import { startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, writeSynced } from '../support/files.ts'
+import { loopFilesystem } from '../support/loopfs.ts'
+import { mounted } from '../support/mounted.ts'
 import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 import { startTwins } from '../support/twins.ts'
@@ -68,3 +71,39 @@ for (const passthrough of [true, false])
       })
     },
   )
+
+/** Defines `watch`, an inotify of changes to the file at `path`, and `told(watch)`: whether it has told of one. */
+const WATCH = `
+libc = ctypes.CDLL(None)
+IN_MODIFY = 2
+watch = libc.inotify_init1(os.O_NONBLOCK)
+assert libc.inotify_add_watch(watch, path.encode(), IN_MODIFY) > 0
+def told(watch):
+    try:
+        return len(os.read(watch, 4096)) > 0
+    except BlockingIOError:
+        return False`
+
+describeWith(['root', 'loop', 'fuse', 'xfs', 'program:python3', 'passthrough'], 'who follows a clone', () => {
+  test.each([
+    ['that is equal to its home learns its new length alone, until he opens it anew', [], false],
+    ['sees what is appended, with strict consistency', ['--consistency', 'strict'], true],
+  ] as const)('%s', async (_, args, isSeen) => {
+    await using xfs = await loopFilesystem('xfs')
+    const size = MEBIBYTE
+    writeSynced(`${xfs.path}/original`, noise(size, 1))
+    clone(`${xfs.path}/original`, `${xfs.path}/clone`)
+    await using mount = await mounted(xfs.path, { args: [...args] })
+    const path = `${mount.path}/clone`
+    await using follower = startClient()
+    await follower.run('f = os.open(path, os.O_RDONLY); os.pread(f, 4096, 0)', { path })
+    await follower.run(WATCH)
+    fs.appendFileSync(path, 'a line')
+    expect(await follower.value('os.fstat(f).st_size')).toBe(size + 6)
+    expect(await follower.value('os.pread(f, 6, size).decode()', { size })).toBe(isSeen ? 'a line' : '')
+    expect(await follower.value('told(watch)')).toBe(isSeen)
+    await follower.run('os.close(f); f = os.open(path, os.O_RDONLY)')
+    expect(await follower.value('os.pread(f, 6, size).decode()')).toBe('a line')
+    await follower.run('os.close(f)')
+  })
+})

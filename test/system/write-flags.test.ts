@@ -5,7 +5,7 @@ import { type Client, startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
-import { describeWith } from '../support/requires.ts'
+import { describeWith, testWith } from '../support/requires.ts'
 
 const SIZE = 8 * MEBIBYTE
 
@@ -84,6 +84,26 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3', 'cachestat'], 'w
     await client.run('os.write(a, b"at the new end")')
     await expectSame()
   })
+
+  testWith(
+    ['linux:6.9'],
+    'go to the end by a descriptor with O_APPEND, also where one asks for none, of which FUSE tells nothing',
+    async () => {
+      await using xfs = await loopFilesystem('xfs')
+      makeClone(xfs.path)
+      fs.writeFileSync(`${xfs.path}/private`, 'bytes')
+      await using mount = await mounted(xfs.path)
+      await using client = startClient()
+      for (const name of ['clone', 'private']) {
+        const { size } = fs.statSync(`${xfs.path}/${name}`)
+        await client.run('f = os.open(path, os.O_WRONLY | os.O_APPEND)', { path: `${mount.path}/${name}` })
+        // RWF_NOAPPEND.
+        await client.run('os.pwritev(f, [b"noted"], 0, 0x20)')
+        await client.run('os.close(f)')
+        expect(fs.readFileSync(`${xfs.path}/${name}`).subarray(size).toString()).toBe('noted')
+      }
+    },
+  )
 
   test('of a file that may only be appended to change nothing else, whoever opens it', async () => {
     await using xfs = await loopFilesystem('xfs')
