@@ -27,6 +27,8 @@ const WAYS: readonly { way: string; offset: number; length: number; ownPages: nu
   { way: 'copy_file_range', offset: AT, length: 2 * PAGE, ownPages: 2 },
   { way: 'mmap', offset: AT + 4000, length: 200, ownPages: 2 },
   { way: 'mmap of what appends', offset: AT + 4000, length: 200, ownPages: 2 },
+  { way: 'MADV_REMOVE', offset: AT, length: 2 * PAGE, ownPages: 2 },
+  { way: 'open with O_TRUNC', offset: 0, length: 2 * PAGE, ownPages: 2 },
   { way: 'splice', offset: AT, length: 2 * PAGE, ownPages: 2 },
   { way: 'direct', offset: AT, length: 2 * PAGE, ownPages: 2 },
 ]

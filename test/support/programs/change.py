@@ -27,6 +27,11 @@ def stored(fd):
         mapped.flush()
 
 
+def removed(fd):
+    with mmap.mmap(fd, 0) as mapped:
+        mapped.madvise(mmap.MADV_REMOVE, offset, length)
+
+
 def direct(fd):
     buffer = mmap.mmap(-1, length)
     buffer[:] = content
@@ -65,6 +70,8 @@ WAYS = {
     "copy_file_range": copied,
     "mmap": stored,
     "mmap of what appends": stored,
+    "MADV_REMOVE": removed,
+    "open with O_TRUNC": lambda fd: os.pwrite(fd, content, offset),
     "splice": spliced,
     "direct": direct,
 }
@@ -72,6 +79,7 @@ FLAGS = {
     "append": os.O_APPEND,
     "write of what appends no more": os.O_APPEND,
     "mmap of what appends": os.O_APPEND,
+    "open with O_TRUNC": os.O_TRUNC,
     "direct": os.O_DIRECT,
 }
 
