@@ -5,6 +5,7 @@ export {
   type ReadOptions,
   type StreamOptions,
   type WaitOptions,
+  type WriteOptions,
 } from './library/cached-file.ts'
 export type { DaxMode, DaxStats } from './library/direct-memory.ts'
 export {

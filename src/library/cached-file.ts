@@ -35,6 +35,16 @@ export interface ReadOptions {
   readonly length?: number | undefined
 }
 
+/** Which bytes are written where: as for `fs.write`, all in bytes. */
+export interface WriteOptions {
+  /** In the file. */
+  readonly position: number
+  /** In what is given; 0 if not given. */
+  readonly offset?: number | undefined
+  /** To the end of what is given, if not given. */
+  readonly length?: number | undefined
+}
+
 /** Of calls that return a promise. */
 export interface AsyncOptions {
   /** Gives the call up: it rejects with the signal's reason. What is being read meanwhile goes on to its end, and is cached. */
@@ -276,25 +286,19 @@ export class CachedFile implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Writes all of `bytes` to the file, then resolves: other programs see them, and so does everybody who reads through the cache. They are on the disk after
+   * Writes `bytes` to the file, all of them or those that the options name, then resolves: other programs see them, and so does everybody who reads through the cache. They are on the disk after
    * {@link sync}.
    */
-  async write(bytes: Uint8Array, options: { readonly position: number } & WaitOptions): Promise<void> {
-    this.#checkWritable('write')
-    checkBytes(bytes)
-    checkOptions(options)
-    checkRange(bytes.length, options.position, 0, bytes.length)
-    if (bytes.length > 0)
-      await this.#named(this.#file.context.door.write(this.#file.id, bytes, options.position, options.wait ?? true))
+  async write(bytes: Uint8Array, options: WriteOptions & WaitOptions): Promise<void> {
+    const wanted = this.#wanted(bytes, options)
+    if (wanted.length > 0)
+      await this.#named(this.#file.context.door.write(this.#file.id, wanted, options.position, options.wait ?? true))
   }
 
   /** The same, blocking. Throws `ERR_METHOD_NOT_SUPPORTED` on another thread than the one that made the cache, which alone may write. */
-  writeSync(bytes: Uint8Array, options: { readonly position: number }): void {
-    this.#checkWritable('write')
-    checkBytes(bytes)
-    checkOptions(options)
-    checkRange(bytes.length, options.position, 0, bytes.length)
-    if (bytes.length > 0) this.#file.now('writeSync').writeSync(this.#file.id, bytes, options.position)
+  writeSync(bytes: Uint8Array, options: WriteOptions): void {
+    const wanted = this.#wanted(bytes, options)
+    if (wanted.length > 0) this.#file.now('writeSync').writeSync(this.#file.id, wanted, options.position)
   }
 
   /** Sets the file's length in bytes. */
@@ -452,6 +456,16 @@ export class CachedFile implements AsyncDisposable, Disposable {
   #checkOpen(syscall = 'read'): void {
     if (this.#isClosed) throw this.#file.closedError(syscall)
     if (this.#file.context.door.ended !== undefined) throw this.#file.endedError(syscall)
+  }
+
+  /** What is to be written of `bytes`. */
+  #wanted(bytes: Uint8Array, options: WriteOptions): Uint8Array {
+    this.#checkWritable('write')
+    checkBytes(bytes)
+    checkOptions(options)
+    const { position, offset = 0, length = lengthFrom(bytes.length, offset) } = options
+    checkRange(bytes.length, position, offset, length)
+    return length === bytes.length ? bytes : bytes.subarray(offset, offset + length)
   }
 
   #checkWritable(syscall: string): void {

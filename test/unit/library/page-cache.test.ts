@@ -67,6 +67,8 @@ test('options, signals and numbers of another type are refused, wherever they ar
     'attach {}': () => PageCache.attach(wrong({})!),
     'attach undefined': () => PageCache.attach(undefined!),
     'bigint position': () => file.read(buffer, { position: wrong(0n)! }),
+    'write null offset': () => file.write(buffer, { position: 0, offset: wrong(null) }),
+    'writeSync bigint length': () => file.writeSync(buffer, { position: 0, length: wrong(1n) }),
     'bigint length': () => file.truncate(wrong(5n)),
     'readv bigint': () => file.readv([buffer], wrong(0n)!),
     'readvSync bigint': () => file.readvSync([buffer], wrong(0n)!),
@@ -232,6 +234,31 @@ test('numbers that are no place in a file, or not within the buffer, are refused
   expect(() => cache.openSync(file.path, 'w' as 'r')).toThrow(
     expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }),
   )
+})
+
+test('a write takes its offset and its length, as a read does', async () => {
+  await using cache = await create()
+  // As another thread does it.
+  await using remote = await PageCache.attach(cache.handle())
+  const name = fileOf(Buffer.alloc(10, '.'))
+  await using file = await cache.open(name, 'r+')
+  await using other = await remote.open(name, 'r+')
+  const bytes = Buffer.from('0123456789')
+  const shown = () => fs.readFileSync(name, 'latin1')
+  await file.write(bytes, { position: 0, offset: 2, length: 3 })
+  expect(shown()).toBe('234.......')
+  file.writeSync(bytes, { position: 4, length: 2 })
+  expect(shown()).toBe('234.01....')
+  await other.write(bytes, { position: 7, offset: 8 })
+  expect(shown()).toBe('234.01.89.')
+  const got = Buffer.alloc(10)
+  expect([file.readSync(got, { position: 0 }), got.toString()]).toEqual([10, '234.01.89.'])
+  const wrong = [{ offset: 11 }, { offset: -1 }, { offset: 5, length: 6 }, { length: 11 }, { offset: 0.5 }]
+  for (const options of wrong) {
+    expect(() => file.writeSync(bytes, { position: 0, ...options }), JSON.stringify(options)).toThrow(RangeError)
+    await expect(file.write(bytes, { position: 0, ...options }), JSON.stringify(options)).rejects.toThrow(RangeError)
+  }
+  expect(shown()).toBe('234.01.89.')
 })
 
 test('what is no Uint8Array is refused everywhere, on every thread; another realm’s is one', async () => {
