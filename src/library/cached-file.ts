@@ -384,7 +384,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
         await this.#file.context.door.load(this.#file.id, first, count, 0, false)
         return
       case 'dontneed':
-        return this.#file.context.door.forget(this.#file.id, first, count)
+        return this.#named(this.#file.context.door.forget(this.#file.id, first, count))
       case 'sequential':
         this.#file.readahead.advice = ADVICE.SEQUENTIAL
         return

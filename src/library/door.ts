@@ -41,8 +41,8 @@ export interface Door extends GrantDoor {
   sync(id: number, dataOnly: boolean): Promise<void>
   /** Loads pages and merges them with equal ones; what merging has done by then. */
   merge(id: number, page: number, count: number): Promise<MergeStats>
-  /** Forgets cached pages of the file alone. */
-  forget(id: number, page: number, count: number): void
+  /** Forgets cached pages of the file alone; resolves when they are not found any more. */
+  forget(id: number, page: number, count: number): Promise<void>
   close(id: number): Promise<void>
   /** Asks for a range of the file; `grant`: the number that it is to have, see {@link grantNumber}. `holder` as in {@link ExclusiveOptions}. */
   exclusive(id: number, grant: number, holder: string | undefined, wish: ExclusiveWish): Promise<NumberedGrant>

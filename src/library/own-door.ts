@@ -124,7 +124,7 @@ export class OwnDoor implements Door, DoorNow {
     return this.#later(id, (inode) => this.#keeper.merge(inode, page, count, this.#nodeOf(id)))
   }
 
-  forget(id: number, page: number, count: number): void {
+  async forget(id: number, page: number, count: number): Promise<void> {
     this.#keeper.forgetPages(this.#inode(id), page, count)
   }
 

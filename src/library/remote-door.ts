@@ -144,8 +144,8 @@ export class RemoteDoor implements Door {
     return this.#ask('merge', id, page, count)
   }
 
-  forget(id: number, page: number, count: number): void {
-    this.#ask('forget', id, page, count).catch(() => {})
+  forget(id: number, page: number, count: number): Promise<void> {
+    return this.#ask('forget', id, page, count)
   }
 
   async close(id: number): Promise<void> {

@@ -680,6 +680,24 @@ test('advice: willneed makes hits, dontneed misses, and bytes are the same', asy
   await expect(file.advise('often' as 'random')).rejects.toThrow(TypeError)
 })
 
+test('advice: dontneed of another thread is done when it resolves, and tells of its errors', async () => {
+  await using cache = await create()
+  // As another thread does it.
+  await using remote = await PageCache.attach(cache.handle())
+  const file = await remote.open(fileOf(noise(4 * PAGE, 7)))
+  const buffer = Buffer.alloc(PAGE)
+  for (let round = 0; round < 20; round++) {
+    await file.read(buffer, { position: PAGE })
+    expect(file.tryRead(buffer, { position: PAGE })).toBe(PAGE)
+    await file.advise('dontneed', PAGE, PAGE)
+    expect(file.tryRead(buffer, { position: PAGE })).toBeUndefined()
+  }
+  const forgetting = file.advise('dontneed')
+  const told = expect(forgetting).rejects.toMatchObject({ code: 'ECONNRESET', path: file.path })
+  await Promise.all([told, cache.close()])
+  await file.close()
+})
+
 test('a file that has no size but bytes is refused, an empty one is not', async () => {
   await using cache = await create()
   const refused = expect.objectContaining({ code: 'EINVAL', path: '/proc/self/status' })
