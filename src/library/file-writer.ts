@@ -59,13 +59,14 @@ export class FileWriter {
 
   /** The same, blocking; does not wait for grants. */
   writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    const { passages, pages, arena } = this.#parts
+    const { passages, pages, arena, loader } = this.#parts
     const leave = passages.changeSync(inode, position, position + bytes.length)
     this.#changeSync(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
       for (let done = 0; done < bytes.length; )
         done += fs.writeSync(inode.writeFd, bytes, done, callBytes(bytes.length - done), position + done)
     })
     cacheWritten(pages, arena, inode, bytes, position, near)
+    loader.onCached(bytes.length)
   }
 
   /** Sets the file's length, after the writes that were asked for before it and before those that come later. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */

@@ -18,7 +18,7 @@ import type { FileContext } from './open-file.ts'
 import { OwnDoor } from './own-door.ts'
 import type { PageCacheHandle, PageCacheOptions, PageCacheStats } from './page-cache-options.ts'
 import { PageMemory } from './page-memory.ts'
-import { watchPressure } from './pressure.ts'
+import { type PressureWatch, watchPressure } from './pressure.ts'
 import { serveDoor } from './remote-door.ts'
 
 /** In smaller caches what huge pages take beyond what is used would count, and the look-up is in the processor's caches anyway. */
@@ -38,7 +38,7 @@ export class Keeping {
   readonly #currentNode: () => number
   readonly #homes: HomeSources | undefined
   readonly #doors = new Map<number, { readonly door: OwnDoor; readonly port: MessagePort | undefined }>()
-  readonly #stopWatching: () => void
+  readonly #pressure: PressureWatch | undefined
   readonly #mount: MountFiles | undefined
 
   constructor(bytes: number, options: PageCacheOptions, native: Native | undefined, attach?: AttachToMount) {
@@ -78,8 +78,11 @@ export class Keeping {
       waitMs,
       mount: this.#mount,
     })
-    this.#stopWatching =
-      options.yieldUnderPressure === false ? () => {} : watchPressure((share) => this.#memory.limit.yieldTo(share))
+    if (options.yieldUnderPressure !== false) {
+      const pressure = watchPressure((share) => this.#memory.limit.yieldTo(share))
+      this.files.loader.onCached = (bytes) => pressure.cached(bytes)
+      this.#pressure = pressure
+    }
     // What is the process's stays when a worker ends. (When one is terminated nobody is asked.)
     if (!isMainThread) callAtExit(this.#abandon)
   }
@@ -155,7 +158,7 @@ export class Keeping {
 
   async close(): Promise<void> {
     atExit.delete(this.#abandon)
-    this.#stopWatching()
+    this.#pressure?.stop()
     // First of all: other threads may be in the middle of a hit.
     this.pages.end()
     for (const { door, port } of this.#doors.values()) {

@@ -42,6 +42,8 @@ export class Loader {
   readonly counts: LoaderCounts = { bytesLoaded: 0, reads: 0 }
   /** Undefined: equal pages are not looked for. */
   merging: Merging | undefined
+  /** Is told of bytes that have come into memory. */
+  onCached: (bytes: number) => void = () => {}
   readonly #keeper: PageKeeper
   readonly #arena: Arena
   /** Ends of loads under way, by mapping. */
@@ -218,6 +220,7 @@ export class Loader {
     merging?.endLoad()
     this.#keeper.giveWay()
     if (bytes < expected) source.onShrunk()
+    this.onCached(bytes)
   }
 }
 

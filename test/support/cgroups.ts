@@ -37,6 +37,12 @@ export class MemoryCgroup implements AsyncDisposable {
     execFileSync(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] })
   }
 
+  /** The kernel ends its processes rather than let them have more. */
+  limit(bytes: number): void {
+    const file = this.#isSecondVersion ? 'memory.max' : 'memory.limit_in_bytes'
+    fs.writeFileSync(`${this.#directory}/${file}`, `${bytes}`)
+  }
+
   /** Bytes of page cache that are charged to it. The kernel counts in batches: right to about a mebibyte. */
   get cacheBytes(): number {
     const text = fs.readFileSync(`${this.#directory}/memory.stat`, 'utf8')

@@ -11,7 +11,7 @@ import { linuxNative } from '../../library/linux-native.ts'
 import type { NearHandle, NumaStats, ReplicaStats } from '../../library/near-memory.ts'
 import type { NumaMode } from '../../library/numa.ts'
 import { PageMemory } from '../../library/page-memory.ts'
-import { watchPressure } from '../../library/pressure.ts'
+import { type PressureWatch, watchPressure } from '../../library/pressure.ts'
 import { OpenNodes } from '../near/open-nodes.ts'
 import type { ArenaOptions } from './arena-options.ts'
 
@@ -37,7 +37,7 @@ export class MountArena {
   /** Undefined where files have no mapping of each node's. */
   readonly opened: OpenNodes | undefined
   readonly #memory: PageMemory
-  readonly #stopWatching: () => void
+  readonly #pressure: PressureWatch
 
   /** Throws as {@link PageMemory} does. */
   constructor({ memoryBytes, numa = 'off' }: ArenaOptions) {
@@ -51,7 +51,12 @@ export class MountArena {
     this.arena = arena
     this.opened = this.shared.near?.opened && new OpenNodes(this.shared.near.opened)
     this.#memory = memory
-    this.#stopWatching = watchPressure((share) => limit.yieldTo(share))
+    this.#pressure = watchPressure((share) => limit.yieldTo(share))
+  }
+
+  /** So many bytes were loaded into it. */
+  cached(bytes: number): void {
+    this.#pressure.cached(bytes)
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */
@@ -77,7 +82,7 @@ export class MountArena {
 
   /** Gives all memory back. Nobody may be reading, or loading. */
   close(): void {
-    this.#stopWatching()
+    this.#pressure.stop()
     this.pages.end()
     this.arena.destroy()
   }

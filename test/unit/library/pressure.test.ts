@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { nextShare, watchPressure } from '../../../src/library/pressure.ts'
+import { MEBIBYTE } from '../../support/files.ts'
 
 const looks = fc.array(
   fc.record({ some: fc.double({ min: 0, max: 100, noNaN: true }), fill: fc.double({ min: 0, max: 2, noNaN: true }) }),
@@ -35,9 +36,9 @@ test('under lasting pressure it gets to an eighth, and back to all when that is 
 test('tells of changes only, and of none after it was ended', () => {
   vi.useFakeTimers()
   try {
-    const signs = { some: () => 0 as number | undefined, fill: () => undefined }
+    const signs = { some: () => 0 as number | undefined, room: () => undefined }
     const shares: number[] = []
-    const stop = watchPressure((share) => shares.push(share), signs)
+    const { stop } = watchPressure((share) => shares.push(share), signs)
     vi.advanceTimersByTime(5000)
     expect(shares).toEqual([])
     signs.some = () => 20
@@ -50,6 +51,44 @@ test('tells of changes only, and of none after it was ended', () => {
     signs.some = () => 99
     vi.advanceTimersByTime(10_000)
     expect(shares.length).toBe(3)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('while the cache is filled the limit is looked at whenever a quarter of what is left has come in, PSI once a second', () => {
+  vi.useFakeTimers()
+  try {
+    const room = (mebibytes: number) => ({ fill: 1 - mebibytes / 100, bytesLeft: mebibytes * MEBIBYTE })
+    const signs = { some: () => 99, room: vi.fn(() => room(80)) }
+    const shares: number[] = []
+    const watch = watchPressure((share) => shares.push(share), signs)
+    const looks = () => signs.room.mock.calls.length
+    expect(looks()).toBe(1)
+    for (let i = 0; i < 19; i++) watch.cached(MEBIBYTE)
+    expect(looks()).toBe(1)
+    signs.room.mockReturnValue(room(4.5))
+    watch.cached(MEBIBYTE)
+    expect([looks(), ...shares]).toEqual([2, 0.75])
+    // A quarter of 4.5 MiB is more than one.
+    watch.cached(MEBIBYTE)
+    expect(looks()).toBe(2)
+    signs.room.mockReturnValue(room(-1))
+    watch.cached(MEBIBYTE)
+    expect([looks(), ...shares]).toEqual([3, 0.75, 0.5625])
+    // There is nothing left, but hits and small loads shall not pay for that.
+    for (let i = 0; i < 3; i++) watch.cached(MEBIBYTE / 4)
+    expect(looks()).toBe(3)
+    watch.cached(MEBIBYTE / 4)
+    expect(shares.length).toBe(3)
+    // It grows back by the second alone.
+    signs.some = () => 0
+    signs.room.mockReturnValue(room(60))
+    for (let i = 0; i < 100; i++) watch.cached(MEBIBYTE)
+    expect(shares.length).toBe(3)
+    vi.advanceTimersByTime(1000)
+    expect(shares.at(-1)).toBe(shares[2]! + 1 / 16)
+    watch.stop()
   } finally {
     vi.useRealTimers()
   }
