@@ -13,13 +13,6 @@ export function checkOptions(options: object): void {
     throw wrongType(`options are an object, not ${options === null ? 'null' : typeof options}`)
 }
 
-/** Throws ERR_INVALID_ARG_TYPE unless it is an AbortSignal, or not given. As Node.js has it: also of another realm, and null is none. */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal === undefined) return
-  if (typeof signal !== 'object' || signal === null || typeof signal.throwIfAborted !== 'function')
-    throw wrongType(`a signal is an AbortSignal, not ${signal === null ? 'null' : `a ${typeof signal}`}`)
-}
-
 /** Throws ERR_INVALID_ARG_TYPE unless it can be gone through. `what`: of what it is to be. */
 export function checkIterable(what: string, value: Iterable<unknown>): void {
   if (typeof value?.[Symbol.iterator] !== 'function')

@@ -1,5 +1,4 @@
 /** An open file of a cache. */
-import { setMaxListeners } from 'node:events'
 import type fs from 'node:fs'
 import { Readable } from 'node:stream'
 import { PAGE_BYTES } from '../cache/entry.ts'
@@ -12,7 +11,6 @@ import {
   checkNumbers,
   checkOptions,
   checkRange,
-  checkSignal,
   lengthFrom,
   outOfRange,
   wrongValue,
@@ -22,6 +20,7 @@ import { systemError, withPath } from './errors.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
+import { checkSignal, throwIfAborted, unlessAborted } from './signals.ts'
 import { View } from './view.ts'
 import { copiedView, mayFit, viewPage, viewPages } from './views.ts'
 
@@ -151,7 +150,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkSignal(signal)
     for (let tries = 0, done = 0, isFirst = true; ; tries++) {
       // Between two windows nobody hears it.
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       const count = this.#clip(position, length)
       const before = done
       done += this.#file.copy(buffer, offset + done, count - done, position + done)
@@ -215,11 +214,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
     checkOptions(options)
     const { signal, wait = true } = options
     checkSignal(signal)
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const hit = viewPage(this.#file, position, length)
     if (hit !== undefined) return hit
     for (let tries = 0, most = -1; tries < TRIES_MAX; tries++) {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       const view = viewPages(this.#file, position, length)
       if (view instanceof View) return view
       if (view === undefined || !mayFit(this.#file, position, length)) break
@@ -477,16 +476,4 @@ export class CachedFile implements AsyncDisposable, Disposable {
 /** A read past the cache was refused: the pages are exclusively somebody's. */
 function isGranted(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'EAGAIN'
-}
-
-/** Rejects as soon as the signal aborts; what `promise` does goes on. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  // One signal may be of as many reads as anybody likes: Node.js would take them for a leak.
-  setMaxListeners(0, signal)
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

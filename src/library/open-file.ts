@@ -14,6 +14,7 @@ import type { Holder } from './grants/holder.ts'
 import { refusedError } from './grants/refused.ts'
 import { FileLayout } from './layout.ts'
 import type { PageReader } from './page-reader.ts'
+import { reasonOf } from './signals.ts'
 
 /** What a file needs of its cache, on its thread. */
 export interface FileContext {
@@ -199,7 +200,7 @@ export class OpenFile {
     } catch (error) {
       throw withPath(error, this.path)
     }
-    throw signal.reason
+    throw reasonOf(signal)
   }
 
   #loadSync({ page, count, wanted }: Wish): void {

@@ -4,16 +4,7 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import {
-  checkAmount,
-  checkCount,
-  checkIterable,
-  checkOptions,
-  checkSignal,
-  outOfRange,
-  wrongType,
-  wrongValue,
-} from './arguments.ts'
+import { checkAmount, checkCount, checkIterable, checkOptions, outOfRange, wrongType, wrongValue } from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -34,6 +25,7 @@ import type {
   PageCacheStats,
 } from './page-cache-options.ts'
 import { RemoteDoor } from './remote-door.ts'
+import { checkSignal, throwIfAborted } from './signals.ts'
 
 /**
  * A page cache in which files that share storage share memory.
@@ -126,7 +118,7 @@ export class PageCache implements AsyncDisposable {
       for (let page = 0; page * PAGE_BYTES < size; page += WINDOW_MAX) {
         // Others have their turn.
         await nextTurn()
-        signal?.throwIfAborted()
+        throwIfAborted(signal)
         const { bytesSaved } = await file.mergePages(page, WINDOW_MAX)
         onProgress?.({ bytes: before + Math.min(size, (page + WINDOW_MAX) * PAGE_BYTES), totalBytes, bytesSaved })
       }

@@ -19,6 +19,7 @@ import type { ExclusiveWish } from './grants/grants.ts'
 import type { LayoutHandle } from './layout.ts'
 import type { MergeStats } from './merging.ts'
 import type { OwnDoor } from './own-door.ts'
+import { onAbort } from './signals.ts'
 
 /** Methods of a door that can be asked for by message. */
 type Method =
@@ -215,8 +216,7 @@ export class RemoteDoor implements Door {
     })
     if (!mayBeGivenUp) return answered
     const giveUp = () => this.#port.postMessage({ giveUp: call } satisfies GivingUp)
-    signal.addEventListener('abort', giveUp, { once: true })
-    return answered.finally(() => signal.removeEventListener('abort', giveUp))
+    return answered.finally(onAbort(signal, giveUp))
   }
 
   #take(answer: Answer): void {

@@ -1,8 +1,8 @@
 /** What a thread has of grants: how it asks for them, and who is called when others want them. */
-import { setMaxListeners } from 'node:events'
 import { checkAmount, wrongValue } from '../arguments.ts'
 import type { Door } from '../door.ts'
 import { withPath } from '../errors.ts'
+import { onAbort, throwIfAborted } from '../signals.ts'
 import { ExclusiveGrant, type ExclusiveOptions, type GrantReaders } from './exclusive-grant.ts'
 
 /** As {@link ExclusiveOptions} has them; what is of the range is known. */
@@ -27,23 +27,22 @@ export class Holder {
     if (!READERS.includes(readers))
       throw wrongValue(`readers: '${String(readers)}' is none of ${READERS.map((each) => `'${each}'`).join(', ')}`)
     checkAmount('timeoutMs', timeoutMs)
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const number = this.#door.grantNumber()
     const takeBack = () => void this.#door.abandon(number).catch(() => {})
-    if (signal !== undefined) setMaxListeners(0, signal)
-    signal?.addEventListener('abort', takeBack, { once: true })
+    const unheard = signal && onAbort(signal, takeBack)
     try {
       const wish = { position, length, readers, wait, timeoutMs }
       const { bytes } = await this.#door.exclusive(file, number, holder, wish)
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       const grant = new ExclusiveGrant(this.#door, number, path, position, bytes, () => this.#onRevoke.delete(number))
       if (onRevoke !== undefined) this.#onRevoke.set(number, (deadlineMs) => onRevoke(grant, deadlineMs))
       return grant
     } catch (error) {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       throw withPath(error, path)
     } finally {
-      signal?.removeEventListener('abort', takeBack)
+      unheard?.()
     }
   }
 }

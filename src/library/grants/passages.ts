@@ -8,6 +8,7 @@
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import type { GrantAuthority, PassageWish, RefusalCode, TakeBack } from '../../cache/grants/grant-authority.ts'
 import type { CachedInode } from '../cached-inode.ts'
+import { onAbort } from '../signals.ts'
 import { refusedError } from './refused.ts'
 
 /** Ends a passage. */
@@ -131,10 +132,10 @@ export class Passages {
       if (signal?.aborted) return refuse('ECANCELED')
       let isAnswered = false
       let takeBack: TakeBack | undefined
-      const giveUp = () => void takeBack?.()
+      let unheard: (() => void) | undefined
       const answered = () => {
         isAnswered = true
-        signal?.removeEventListener('abort', giveUp)
+        unheard?.()
       }
       takeBack = this.#authority.enter({
         ...rangeOf(inode, from, to),
@@ -151,7 +152,7 @@ export class Passages {
         },
       })
       if (isAnswered) return
-      signal?.addEventListener('abort', giveUp, { once: true })
+      unheard = signal && onAbort(signal, () => takeBack?.())
       onWaiting?.()
     })
   }

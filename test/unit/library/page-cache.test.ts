@@ -554,6 +554,56 @@ test('as many reads as anybody likes may be under one signal', async () => {
   expect(warnings).toEqual([])
 })
 
+test('whatever has `aborted` is a signal, whether anybody has to wait or not', async () => {
+  await using cache = await create()
+  // As another thread does it.
+  await using remote = await PageCache.attach(cache.handle())
+  const path = fileOf(noise(64 * PAGE, 9))
+  await using own = await cache.open(path, 'r+')
+  await using other = await remote.open(path, 'r+')
+  const signalOf = (parts: object) => parts as AbortSignal
+  const buffer = Buffer.alloc(PAGE)
+  for (const file of [own, other]) {
+    const calls = (signal: AbortSignal) => [
+      () => file.read(buffer, { position: 0, signal }),
+      () => file.readv([buffer], PAGE, { signal }),
+      () => file.view(2 * PAGE, PAGE, { signal }).then((view) => view.dispose()),
+      () => file.exclusive({ position: 3 * PAGE, length: 1, signal }).then((grant) => grant.abandon()),
+      () => (file === own ? cache : remote).merge([file], { signal }),
+    ]
+    const listening = { addEventListener: () => {}, removeEventListener: () => {} }
+    for (const parts of [{}, listening, { throwIfAborted: 5 }])
+      for (const isCached of [false, true]) {
+        await file.advise(isCached ? 'willneed' : 'dontneed')
+        for (const call of calls(signalOf({ aborted: false, ...parts }))) await call()
+      }
+    const why = new Error('enough')
+    for (const call of calls(signalOf({ aborted: true, reason: why }))) await expect(call()).rejects.toBe(why)
+    for (const call of calls(signalOf({ aborted: true })))
+      await expect(call()).rejects.toMatchObject({ name: 'AbortError' })
+  }
+  // One that is heard by way of its listeners alone.
+  const heard = new Set<() => void>()
+  const late = {
+    aborted: false,
+    reason: undefined as unknown,
+    addEventListener: (_: string, listener: () => void) => heard.add(listener),
+    removeEventListener: (_: string, listener: () => void) => heard.delete(listener),
+  }
+  const grant = await own.exclusive({ length: PAGE })
+  const calls = [own, other].flatMap((file) => [
+    file.read(buffer, { position: 0, signal: signalOf(late) }),
+    file.exclusive({ length: 1, signal: signalOf(late) }),
+  ])
+  const outcomes = Promise.allSettled(calls)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  Object.assign(late, { aborted: true, reason: new Error('late') })
+  for (const listener of [...heard]) listener()
+  for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { message: 'late' } })
+  await grant.abandon()
+  await vi.waitFor(() => expect(heard.size).toBe(0))
+})
+
 test('an abort between two windows of a read, or two tries of a view, is heard', async () => {
   await using cache = await create({ memory: '1MiB' })
   await using file = await cache.open(fileOf(noise(4 * MEBIBYTE, 9)))
