@@ -179,11 +179,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** Reads into several buffers, as `fs.readv`. */
   async readv(buffers: readonly Uint8Array[], position: number, options: AsyncOptions = {}): Promise<number> {
-    checkIterable('buffers', buffers)
-    checkNumbers(position, 0)
+    const all = this.#list(buffers, position)
     checkOptions(options)
+    checkSignal(options.signal)
     let done = 0
-    for (const buffer of buffers) {
+    for (const buffer of all) {
       const count = await this.read(buffer, { ...options, position: position + done })
       done += count
       if (count < buffer.length) break
@@ -193,10 +193,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
 
   /** The same; blocks on a miss. */
   readvSync(buffers: readonly Uint8Array[], position: number): number {
-    checkIterable('buffers', buffers)
-    checkNumbers(position, 0)
     let done = 0
-    for (const buffer of buffers) {
+    for (const buffer of this.#list(buffers, position)) {
       const count = this.readSync(buffer, { position: position + done })
       done += count
       if (count < buffer.length) break
@@ -455,6 +453,16 @@ export class CachedFile implements AsyncDisposable, Disposable {
   #checkOpen(syscall = 'read'): void {
     if (this.#isClosed) throw this.#file.closedError(syscall)
     if (this.#file.context.door.ended !== undefined) throw this.#file.endedError(syscall)
+  }
+
+  /** The buffers of a readv: all are looked at before the first is filled, and nobody adds to them meanwhile. */
+  #list(buffers: readonly Uint8Array[], position: number): readonly Uint8Array[] {
+    this.#checkOpen()
+    checkIterable('buffers', buffers)
+    checkNumbers(position, 0)
+    const list = [...buffers]
+    list.forEach(checkBytes)
+    return list
   }
 
   /** What is to be written of `bytes`. */

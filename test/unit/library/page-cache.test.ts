@@ -642,6 +642,26 @@ test('readv fills one buffer after the other and stops at the end', async () => 
   }
 })
 
+test('readv looks at the file and at all buffers before it reads into the first', async () => {
+  await using cache = await create()
+  const file = await cache.open(fileOf(noise(100, 6)))
+  const refused = expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' })
+  const first = Buffer.alloc(4, '.')
+  const buffers = [first, 'x' as unknown as Buffer]
+  await expect(file.readv(buffers, 0)).rejects.toEqual(refused)
+  expect(() => file.readvSync(buffers, 0)).toThrow(refused)
+  expect(first.toString()).toBe('....')
+  // What is done to the list meanwhile.
+  const list = [Buffer.alloc(4), Buffer.alloc(4)]
+  const read = file.readv(list, 0)
+  list.push(Buffer.alloc(4))
+  expect(await read).toBe(8)
+  await file.close()
+  const closed = expect.objectContaining({ code: 'EBADF', path: file.path })
+  await expect(file.readv([], 0)).rejects.toEqual(closed)
+  expect(() => file.readvSync([], 0)).toThrow(closed)
+})
+
 test('hits far out read nothing ahead, though the first page was missed a moment ago', async () => {
   await using cache = await create({ memory: '16MiB' })
   await using file = await cache.open(fileOf(noise(8 * MEBIBYTE, 12)))
