@@ -364,6 +364,12 @@ export class CachedFile implements AsyncDisposable, Disposable {
     await this.#named(this.#file.context.door.sync(this.#file.id, true))
   }
 
+  /** The same, blocking; see {@link writeSync}. */
+  datasyncSync(): void {
+    this.#checkOpen('fdatasync')
+    this.#file.now('datasyncSync').syncSync(this.#file.id, true)
+  }
+
   /**
    * Says what is to come, as posix_fadvise(2). `willneed` resolves when the range is loaded, from its beginning on as far as there is room: neither what is used more nor
    * what it has loaded itself goes for it; `dontneed` forgets what is cached of the file alone, a home's

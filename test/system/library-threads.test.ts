@@ -98,7 +98,7 @@ test('misses, writes, errors and what cannot be done from another thread', async
     const codes = []
     const tell = async (act) => { try { await act(); codes.push('none') } catch (error) { codes.push([error.code, error.path]) } }
     await tell(() => cache.open(data.path + '.missing'))
-    for (const method of ['writeSync', 'truncateSync', 'syncSync']) await tell(() => method === 'writeSync' ? file.writeSync(buffer, { position: 0 }) : file[method]())
+    for (const method of ['writeSync', 'truncateSync', 'syncSync', 'datasyncSync']) await tell(() => method === 'writeSync' ? file.writeSync(buffer, { position: 0 }) : file[method]())
     await tell(() => cache.openSync(data.path))
     for (const method of ['stats', 'handle']) await tell(() => cache[method]())
     await tell(() => cache.resize('4MiB'))
@@ -124,7 +124,7 @@ test('misses, writes, errors and what cannot be done from another thread', async
   expect(reader.readSync(got, { position: 0 })).toBe(1_000_001)
   expect(got.subarray(0, 1_000_001).equals(wanted)).toBe(true)
   const not = ['ERR_METHOD_NOT_SUPPORTED', undefined]
-  expect(await said()).toEqual([['ENOENT', `${own}.missing`], not, not, not, not, not, not, not])
+  expect(await said()).toEqual([['ENOENT', `${own}.missing`], not, not, not, not, not, not, not, not])
   expect(await said()).toEqual([
     ['EBADF', own],
     ['ERR_INVALID_STATE', undefined],

@@ -375,6 +375,7 @@ test('errors have code, syscall and path, also those of files and caches that ar
     ['fstat', () => file.statSync()],
     ['ftruncate', () => file.truncateSync()],
     ['fsync', () => file.syncSync()],
+    ['fdatasync', () => file.datasyncSync()],
   ] as const)
     expect(call, syscall).toThrow(named('EBADF', syscall))
   for (const [syscall, call] of [
@@ -536,6 +537,21 @@ test('streams: ranges, a position far in, an end that is not there, and an abort
       for await (const _ of file.createReadStream({ highWaterMark: 1000, signal: abort.signal })) abort.abort()
     })(),
   ).rejects.toThrow(/abort/i)
+})
+
+test('datasyncSync is fdatasync, syncSync is fsync', async () => {
+  await using cache = await create()
+  await using file = await cache.open(fileOf(noise(100, 6)), 'r+')
+  const called: string[] = []
+  for (const name of ['fsyncSync', 'fdatasyncSync'] as const)
+    vi.spyOn(fs, name).mockImplementation(() => void called.push(name))
+  try {
+    file.datasyncSync()
+    file.syncSync()
+  } finally {
+    vi.restoreAllMocks()
+  }
+  expect(called).toEqual(['fdatasyncSync', 'fsyncSync'])
 })
 
 test('as many reads as anybody likes may be under one signal', async () => {
