@@ -13,6 +13,17 @@ export function checkOptions(options: object): void {
     throw wrongType(`options are an object, not ${options === null ? 'null' : typeof options}`)
 }
 
+/** Throws ERR_INVALID_ARG_TYPE unless the option is true, false, or not given. */
+export function checkBoolean(name: string, value: boolean | undefined): void {
+  if (value !== undefined && typeof value !== 'boolean')
+    throw wrongType(`${name} is true or false, not ${typeOf(value)}`)
+}
+
+/** The same of what is to be called. */
+export function checkFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw wrongType(`${name} is a function, not ${typeOf(value)}`)
+}
+
 /** Throws ERR_INVALID_ARG_TYPE unless it can be gone through. `what`: of what it is to be. */
 export function checkIterable(what: string, value: Iterable<unknown>): void {
   if (typeof value?.[Symbol.iterator] !== 'function')

@@ -64,6 +64,8 @@ export interface StreamOptions extends AsyncOptions {
   readonly end?: number | undefined
   /** Bytes that the stream holds ready, and that one chunk has at most. Default 64 KiB. */
   readonly highWaterMark?: number | undefined
+  /** Chunks are strings then. */
+  readonly encoding?: BufferEncoding | undefined
 }
 
 /** What is to come: for {@link CachedFile.advise}. */
@@ -251,11 +253,11 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return copiedView(this.#file, copy.subarray(0, this.readSync(copy, { position })))
   }
 
-  /** A stream of the file's bytes. Throws `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order, or a chunk could have no bytes. */
+  /** A stream of the file's bytes. Throws `ERR_UNKNOWN_ENCODING` where there is no such one, `ERR_OUT_OF_RANGE` where `start` or `end` are no places in a file, or in the wrong order, or a chunk could have no bytes. */
   createReadStream(options: StreamOptions = {}): Readable {
     this.#checkOpen()
     checkOptions(options)
-    const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = STREAM_BYTES, signal } = options
+    const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = STREAM_BYTES, encoding, signal } = options
     checkCount('start', start, 0)
     if (end !== Number.POSITIVE_INFINITY) checkCount('end', end, 0)
     // Node.js asks for so many bytes at a time, and none are the end.
@@ -275,7 +277,8 @@ export class CachedFile implements AsyncDisposable, Disposable {
     }
     return new Readable({
       highWaterMark,
-      ...(signal ? { signal } : {}),
+      ...(encoding !== undefined && { encoding }),
+      ...(signal !== undefined && { signal }),
       read(size) {
         void read(this, size)
       },

@@ -14,7 +14,7 @@ import { CpuBudget } from '../cache/merge/cpu-budget.ts'
 import { MergedPages } from '../cache/merge/merged-pages.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import type { Arena } from './arena.ts'
-import { outOfRange, wrongValue } from './arguments.ts'
+import { checkBoolean, outOfRange, wrongValue } from './arguments.ts'
 
 /** How pages with equal bytes are merged: {@link PageCacheOptions.merge}. */
 export interface MergeOptions {
@@ -180,6 +180,8 @@ export function mergeOptionsOf(merge: false | 'content' | MergeOptions | undefin
   if (merge === 'content') return {}
   if (typeof merge !== 'object' || merge === null)
     throw wrongValue(`merge is 'content', options or false, not ${String(merge)}`)
+  checkBoolean('merge.onLoad', merge.onLoad)
+  checkBoolean('merge.scan', merge.scan)
   const { cpu = SCAN_DEFAULT } = merge
   if (!(typeof cpu === 'number' && cpu > 0 && cpu <= 1))
     throw outOfRange(`merge.cpu: ${cpu} is no share of a processor, above 0 and up to 1`)

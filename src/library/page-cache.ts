@@ -4,7 +4,17 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import { WINDOW_MAX } from '../cache/readahead.ts'
 import { parseBytes } from '../util/human.ts'
 import { Arena } from './arena.ts'
-import { checkAmount, checkCount, checkIterable, checkOptions, outOfRange, wrongType, wrongValue } from './arguments.ts'
+import {
+  checkAmount,
+  checkBoolean,
+  checkCount,
+  checkFunction,
+  checkIterable,
+  checkOptions,
+  outOfRange,
+  wrongType,
+  wrongValue,
+} from './arguments.ts'
 import type { MountFiles } from './attached/mount-files.ts'
 import { CachedFile } from './cached-file.ts'
 import type { DaxMode } from './direct-memory.ts'
@@ -108,6 +118,7 @@ export class PageCache implements AsyncDisposable {
     checkOptions(options)
     const { signal, onProgress } = options
     checkSignal(signal)
+    checkFunction('onProgress', onProgress)
     checkIterable('files', files)
     const all = [...files]
     if (!all.every((file) => file instanceof CachedFile)) throw wrongType('what is merged are files of the cache')
@@ -214,7 +225,10 @@ async function made(
   checkCount('threads', options.threads, 1)
   checkCount('pinsPerThread', options.pinsPerThread, 0)
   checkAmount('minShareBytes', options.minShareBytes)
-  const { waitMs, holdMs, revokeMs } = options.grants ?? {}
+  for (const name of ['direct', 'share', 'yieldUnderPressure', 'debug'] as const) checkBoolean(name, options[name])
+  const { grants = {} } = options
+  checkOptions(grants)
+  const { waitMs, holdMs, revokeMs } = grants
   for (const [name, ms] of Object.entries({ waitMs, holdMs, revokeMs })) checkAmount(`grants.${name}`, ms)
   const keeping = make(bytes, await loadNative())
   if (merge !== undefined) await keeping.files.beginMerging(merge)

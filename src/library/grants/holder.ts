@@ -1,5 +1,5 @@
 /** What a thread has of grants: how it asks for them, and who is called when others want them. */
-import { checkAmount, wrongValue } from '../arguments.ts'
+import { checkAmount, checkFunction, wrongValue } from '../arguments.ts'
 import type { Door } from '../door.ts'
 import { withPath } from '../errors.ts'
 import { onAbort, throwIfAborted } from '../signals.ts'
@@ -27,6 +27,7 @@ export class Holder {
     if (!READERS.includes(readers))
       throw wrongValue(`readers: '${String(readers)}' is none of ${READERS.map((each) => `'${each}'`).join(', ')}`)
     checkAmount('timeoutMs', timeoutMs)
+    checkFunction('onRevoke', onRevoke)
     throwIfAborted(signal)
     const number = this.#door.grantNumber()
     const takeBack = () => void this.#door.abandon(number).catch(() => {})

@@ -97,6 +97,15 @@ test('options, signals and numbers of another type are refused, wherever they ar
     calls[`merge signal ${given}`] = () => cache.merge([file], { signal })
     calls[`exclusive signal ${given}`] = () => file.exclusive({ signal })
   }
+  for (const given of [0, 1, 'no', null]) {
+    const value = wrong(given)
+    for (const name of ['direct', 'share', 'yieldUnderPressure', 'debug'])
+      calls[`${name}: ${given}`] = () => create({ [name]: value })
+    for (const name of ['onLoad', 'scan']) calls[`merge.${name}: ${given}`] = () => create({ merge: { [name]: value } })
+    calls[`onProgress ${given}`] = () => cache.merge([], { onProgress: value })
+    calls[`onRevoke ${given}`] = () => file.exclusive({ onRevoke: value })
+  }
+  for (const given of ['never', -1, 5, null]) calls[`grants: ${given}`] = () => create({ grants: wrong(given) })
   const refused = expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
   for (const [name, call] of Object.entries(calls)) await expect((async () => call())(), name).rejects.toEqual(refused)
 })
@@ -183,8 +192,8 @@ test('an option that is undefined is one that is not given', async () => {
   expect(await file.read(buffer, { position: 0, offset: none, length: none, signal: none, wait: none })).toBe(10_000)
   expect(buffer.equals(content)).toBe(true)
   expect(await file.readv([buffer], 0, { signal: none })).toBe(10_000)
-  for await (const chunk of file.createReadStream({ start: none, end: none, highWaterMark: none, signal: none }))
-    expect((chunk as Buffer).equals(content)).toBe(true)
+  const plain = { start: none, end: none, highWaterMark: none, encoding: none, signal: none }
+  for await (const chunk of file.createReadStream(plain)) expect((chunk as Buffer).equals(content)).toBe(true)
   const wish = { position: none, length: none, timeoutMs: none, holder: none, readers: none, onRevoke: none }
   await using grant = await file.exclusive({ ...wish, wait: none, signal: none })
   expect(grant.bytes.length).toBe(10_000)
@@ -537,6 +546,18 @@ test('streams: ranges, a position far in, an end that is not there, and an abort
       for await (const _ of file.createReadStream({ highWaterMark: 1000, signal: abort.signal })) abort.abort()
     })(),
   ).rejects.toThrow(/abort/i)
+})
+
+test('streams give strings where an encoding is given, also of characters that two chunks have', async () => {
+  await using cache = await create()
+  const text = 'ä€😀'.repeat(100)
+  await using file = await cache.open(fileOf(Buffer.from(text)))
+  const chunks: unknown[] = []
+  for await (const chunk of file.createReadStream({ encoding: 'utf8', highWaterMark: 10 })) chunks.push(chunk)
+  expect(chunks.every((chunk) => typeof chunk === 'string')).toBe(true)
+  expect(chunks.join('')).toBe(text)
+  const unknown = { encoding: 'utf-80' as 'utf8' }
+  expect(() => file.createReadStream(unknown)).toThrow(expect.objectContaining({ code: 'ERR_UNKNOWN_ENCODING' }))
 })
 
 test('datasyncSync is fdatasync, syncSync is fsync', async () => {
