@@ -787,6 +787,50 @@ test('advice: willneed makes hits, dontneed misses, and bytes are the same', asy
   await expect(file.advise('often' as 'random')).rejects.toThrow(TypeError)
 })
 
+test('advice: sequential opens the widest window at once, random and normal none far in', async () => {
+  await using cache = await create({ memory: '32MiB' })
+  const content = noise(16 * MEBIBYTE, 7)
+  const name = fileOf(content)
+  for (const [advice, pages] of [
+    ['normal', 1],
+    ['sequential', 256],
+    ['random', 1],
+  ] as const) {
+    await using file = await cache.open(name)
+    await file.advise('dontneed')
+    await file.advise(advice)
+    const { bytesLoaded } = cache.stats()
+    const buffer = Buffer.alloc(PAGE)
+    await file.read(buffer, { position: 1000 * PAGE })
+    expect((cache.stats().bytesLoaded - bytesLoaded) / PAGE, advice).toBe(pages)
+    expect(buffer.equals(content.subarray(1000 * PAGE, 1001 * PAGE))).toBe(true)
+  }
+})
+
+test('two caches of one process on one file: what one writes the other shows at its next open, to all', async () => {
+  await using first = await create()
+  await using second = await create()
+  const name = fileOf(Buffer.alloc(4 * PAGE, 'old.'))
+  await using writer = await first.open(name, 'r+')
+  await using reader = await second.open(name)
+  const buffer = Buffer.alloc(4)
+  const read = (position: number) => {
+    reader.readSync(buffer, { position })
+    return buffer.toString()
+  }
+  expect(read(PAGE)).toBe('old.')
+  await writer.write(Buffer.from('new!'), { position: PAGE })
+  await using again = await second.open(name)
+  expect(read(PAGE)).toBe('new!')
+  again.readSync(buffer, { position: PAGE })
+  expect(buffer.toString()).toBe('new!')
+  // Each has its own.
+  await second.close()
+  await writer.read(buffer, { position: PAGE })
+  expect(buffer.toString()).toBe('new!')
+  first.checkInvariants()
+})
+
 test('advice: dontneed of another thread is done when it resolves, and tells of its errors', async () => {
   await using cache = await create()
   // As another thread does it.
