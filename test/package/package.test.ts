@@ -202,8 +202,13 @@ test('its types compile in a strict project, and refuse what would be a mistake'
      }`,
   )
   const types = ['--types', 'node', '--typeRoots', path.join(ROOT, 'node_modules/@types')]
-  const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--module', 'nodenext']
-  node(elsewhere, program('typescript', 'tsc'), '--noEmit', '--strict', ...target, ...types, 'user.ts')
+  const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable']
+  // As Node.js finds modules, and as bundlers do.
+  for (const how of [
+    ['--module', 'nodenext'],
+    ['--module', 'esnext', '--moduleResolution', 'bundler'],
+  ])
+    node(elsewhere, program('typescript', 'tsc'), '--noEmit', '--strict', ...target, ...how, ...types, 'user.ts')
 })
 
 test('publint finds nothing', () => {

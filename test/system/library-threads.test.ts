@@ -174,6 +174,37 @@ test('a thread that transfers the buffer of a view goes on with right bytes, and
   expect(buffer.equals(CONTENT.subarray(0, buffer.length))).toBe(true)
 })
 
+test('a handle that a thread sends on is the next one’s', async () => {
+  await using cache = await create()
+  await using own = await cache.open(FILE)
+  const handle = cache.handle()
+  // The first never attaches: it has the second do so, and passes on what that says.
+  const second = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    import('${LIBRARY}').then(async ({ PageCache }) => {
+      const cache = await PageCache.attach(workerData.handle)
+      const file = await cache.open(workerData.path)
+      const buffer = Buffer.alloc(5000)
+      await file.read(buffer, { position: 4000 })
+      await file.close()
+      await cache.close()
+      parentPort.postMessage(buffer)
+    })`
+  const first = `
+    const { parentPort, workerData, Worker } = require('node:worker_threads')
+    const { handle, path, second } = workerData
+    const worker = new Worker(second, { eval: true, workerData: { handle, path }, transferList: [...handle.transferList] })
+    worker.on('message', (bytes) => parentPort.postMessage(bytes))`
+  const workerData = { handle, path: FILE, second }
+  const worker = new Worker(first, { eval: true, workerData, transferList: [...handle.transferList] })
+  const [bytes] = await once(worker, 'message')
+  expect(Buffer.from(bytes).equals(CONTENT.subarray(4000, 9000))).toBe(true)
+  // It is in the same cache.
+  expect(own.tryRead(Buffer.alloc(5000), { position: 4000 })).toBe(5000)
+  await once(worker, 'exit')
+  await eventually(async () => expect(cache.stats()).toMatchObject({ threads: 1, filesOpen: 1 }))
+})
+
 test('a call whose arguments cannot be sent rejects, and does not keep its thread alive', async () => {
   await using cache = await create()
   const { said, ended } = cacheWorker(
