@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { cloneFile, cloneRange, dedupeRange } from '../../src/linux/clone.ts'
 import { close, O_RDWR, open } from '../../src/linux/file.ts'
 import { libc } from '../../src/linux/native.ts'
-import { noise, PAGE, run } from './files.ts'
+import { KIBIBYTE, noise, PAGE, run } from './files.ts'
 import type { Random } from './random.ts'
 
 const fallocate = libc<[fd: number, mode: number, offset: number, length: number]>('fallocate', 'int', [
@@ -52,9 +52,11 @@ export function change(random: Random, fd: number, others: readonly string[]): v
     case 9:
       if (others.length > 0)
         withOther(random.pick(others), (other, otherSize) => {
-          const from = random.below(Math.ceil(otherSize / PAGE) + 1) * PAGE
+          // Between pages it is refused, but where blocks are smaller.
+          const shift = () => (random.below(4) === 0 ? random.between(1, 3) * KIBIBYTE : 0)
+          const from = random.below(Math.ceil(otherSize / PAGE) + 1) * PAGE + shift()
           // Up to the end, or a number of blocks that may reach beyond it, which is refused.
-          cloneRange(fd, page(), other, from, random.below(3) === 0 ? 0 : length())
+          cloneRange(fd, page() + shift(), other, from, random.below(3) === 0 ? 0 : length() + shift())
         })
       break
     default:

@@ -24,12 +24,15 @@ interface Variant {
   readonly name: string
   readonly kind: LoopKind
   readonly options: string[]
+  readonly mkfs?: string[]
   readonly files: number
   readonly shares?: boolean
 }
 
 const VARIANTS: readonly Variant[] = [
   { name: 'XFS', kind: 'xfs', options: [], files: 240, shares: true },
+  // A page may be shared in part.
+  { name: 'XFS with blocks of 1 KiB', kind: 'xfs', options: [], mkfs: ['-b', 'size=1024'], files: 80, shares: true },
   { name: 'btrfs', kind: 'btrfs', options: [], files: 200, shares: true },
   { name: 'btrfs with compression', kind: 'btrfs', options: ['compress=zstd'], files: 80 },
   { name: 'ext4', kind: 'ext4', options: [], files: 80, shares: false },
@@ -89,12 +92,12 @@ async function expectSame(random: Random, file: CachedFile, content: Buffer, wha
   }
 }
 
-for (const { name: variant, kind, options, files, shares } of VARIANTS) {
+for (const { name: variant, kind, options, mkfs = [], files, shares } of VARIANTS) {
   const seed = testSeed()
   describeWith(['root', 'loop', kind], `the library on random extents on ${variant}`, () => {
     test(`${files} files, seed ${seed}`, async () => {
       const random = new Random(seed)
-      await using filesystem = await loopFilesystem(kind, { size: 2048 * MEBIBYTE, mount: options })
+      await using filesystem = await loopFilesystem(kind, { size: 2048 * MEBIBYTE, mkfs, mount: options })
       const at = (name: string) => `${filesystem.path}/${name}`
       const settings = { minShareBytes: 16 * KIBIBYTE, yieldUnderPressure: false }
       await using large = await PageCache.create({ memory: '64MiB', ...settings })

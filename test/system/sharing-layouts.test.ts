@@ -22,6 +22,7 @@ interface Variant {
   readonly name: string
   readonly kind: LoopKind
   readonly options: string[]
+  readonly mkfs?: string[]
   readonly files: number
   /** Whether much or nothing is shared; undefined: that is left to chance. */
   readonly shares?: boolean
@@ -29,6 +30,8 @@ interface Variant {
 
 const VARIANTS: readonly Variant[] = [
   { name: 'XFS', kind: 'xfs', options: [], files: 450, shares: true },
+  // A page may be shared in part.
+  { name: 'XFS with blocks of 1 KiB', kind: 'xfs', options: [], mkfs: ['-b', 'size=1024'], files: 150, shares: true },
   { name: 'btrfs', kind: 'btrfs', options: [], files: 350, shares: true },
   { name: 'btrfs with compression', kind: 'btrfs', options: ['compress=zstd'], files: 200 },
   // Clones and dedupe are refused there; holes, unwritten extents and all else are as elsewhere.
@@ -57,12 +60,12 @@ function expectSame(random: Random, mount: Mounted, name: string, content: Buffe
   }
 }
 
-for (const { name: variant, kind, options, files, shares } of VARIANTS) {
+for (const { name: variant, kind, options, mkfs = [], files, shares } of VARIANTS) {
   const seed = testSeed()
   describeWith(['root', 'loop', 'fuse', kind], `random extents on ${variant}`, () => {
     test(`${files} files, seed ${seed}`, async () => {
       const random = new Random(seed)
-      await using filesystem = await loopFilesystem(kind, { size: 2048 * MEBIBYTE, mount: options })
+      await using filesystem = await loopFilesystem(kind, { size: 2048 * MEBIBYTE, mkfs, mount: options })
       const at = (name: string) => `${filesystem.path}/${name}`
       await using through = await mounted(filesystem.path, { flags: { minShare: '16K' } })
       await using daemon = await mounted(filesystem.path, { flags: { minShare: '16K', passthrough: false } })
