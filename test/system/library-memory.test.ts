@@ -163,13 +163,15 @@ interface Child {
   readonly env?: Record<string, string>
   readonly flags?: readonly string[]
   readonly user?: { readonly uid: number; readonly gid: number }
+  /** KiB of address space that it may have. */
+  readonly addressSpace?: number
 }
 
 /** Runs an async function's body, with `library` and `data`, in a process of its own: what it returns. */
 function inChild<Result>(
   body: string,
   data: unknown,
-  { env = {}, flags = [], user = { uid: 0, gid: 0 } }: Child,
+  { env = {}, flags = [], user = { uid: 0, gid: 0 }, addressSpace }: Child,
 ): Result {
   const library = pathToFileURL(path.join(process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist'), 'index.js')).href
   const code = `
@@ -182,7 +184,8 @@ function inChild<Result>(
   // From a file: with -e its threads would be modules, too.
   const script = path.join(directory, 'child.mjs')
   fs.writeFileSync(script, code)
-  const printed = execFileSync(process.execPath, [...flags, script], {
+  const limit = addressSpace === undefined ? '' : `ulimit -v ${addressSpace} && `
+  const printed = execFileSync('sh', ['-c', `${limit}exec "$@"`, 'sh', process.execPath, ...flags, script], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
     ...(process.getuid?.() === 0 ? user : {}),
@@ -190,6 +193,30 @@ function inChild<Result>(
   })
   return JSON.parse(printed)
 }
+
+test('where the system refuses memory create says so, and smaller caches can be made', () => {
+  const file = path.join(directory, 'small')
+  fs.writeFileSync(file, 'some bytes')
+  const told = inChild<unknown[]>(
+    `
+    const told = []
+    // Pages, then what leads to them.
+    for (const memory of ['8GiB', '64GiB', '16MiB'])
+      try {
+        const cache = await library.PageCache.create({ memory })
+        const file = await cache.open(data.file)
+        told.push(await file.read(Buffer.alloc(100), { position: 0 }))
+        await file.close()
+        await cache.close()
+      } catch (error) {
+        told.push(error.code)
+      }
+    return told`,
+    { file },
+    { addressSpace: 6_000_000 },
+  )
+  expect(told).toEqual(['ENOMEM', 'ERR_OUT_OF_RANGE', 10])
+})
 
 test('a readSync of a page that is in memory leaves no garbage', () => {
   const file = path.join(directory, 'hot')
