@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { Families, type FamiliesStatistics } from '../homes/families.ts'
 import type { HomeUsers, SourceFile } from '../homes/home-storage.ts'
-import { type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
+import { type HomePlace, type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
 import { ReopeningStorage } from '../homes/linux-reopening-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
@@ -48,7 +48,7 @@ export class Homes implements HomeUsers {
   /** `minShareBytes`: fewer shared bytes are not worth a home. */
   constructor(minShareBytes: number | undefined, events: HomesEvents) {
     this.#events = events
-    this.#families = new Families(new ReopeningStorage(this.#storage, openNamed), this, () => Date.now(), {
+    this.#families = new Families(new ReopeningStorage<NamedSource>(this.#storage, openNamed), this, () => Date.now(), {
       ...(minShareBytes === undefined ? {} : { minShareBytes }),
       onForget: (key) => events.onForget(key),
     })
@@ -114,16 +114,27 @@ export class Homes implements HomeUsers {
     this.#closePlaces()
   }
 
-  /** The identity of the file's file system. Homes are made in the directory of the first file that is asked about while there are none. */
+  /**
+   * The identity of the file's file system, as its own descriptor tells it: its directory may be on another one, where the name is a symlink or something is mounted over it. Homes are made in the directory
+   * of the first file that is asked about while there are none. Throws EOPNOTSUPP where no directory of the file system is known.
+   */
   #placeOf(file: NamedFile): string {
-    const directoryFd = open(path.dirname(file.path), O_RDONLY | O_DIRECTORY)
-    const filesystem = identifyFilesystem(directoryFd)
-    if (this.#places.has(filesystem.identity)) close(directoryFd)
-    else {
-      this.#places.set(filesystem.identity, { directoryFd, calls: 0 })
-      this.#storage.addPlace({ filesystem, directoryFd, readOnlyTreeFd: -1 })
+    const fd = openNamed(file)
+    let identity: string
+    try {
+      identity = identifyFilesystem(fd).identity
+    } finally {
+      close(fd)
     }
-    return filesystem.identity
+    if (!this.#places.has(identity)) this.#addPlace(file, identity)
+    return identity
+  }
+
+  #addPlace(file: NamedFile, identity: string): void {
+    const place = openPlace(path.dirname(file.path), identity) ?? openPlace(realDirectory(file.path), identity)
+    if (place === undefined) throw new SystemError(ERRNO.EOPNOTSUPP, 'open', file.path)
+    this.#places.set(identity, { directoryFd: place.directoryFd, calls: 0 })
+    this.#storage.addPlace(place)
   }
 
   /** Closes directories of file systems on which there are no homes, and nobody is asking for any. */
@@ -142,8 +153,27 @@ export class Homes implements HomeUsers {
   }
 }
 
+/** Where homes can be made in `directory`; undefined where that is not on the file system of that identity, or cannot be opened. */
+function openPlace(directory: string, identity: string): HomePlace | undefined {
+  let directoryFd = -1
+  try {
+    directoryFd = open(directory, O_RDONLY | O_DIRECTORY)
+    const filesystem = identifyFilesystem(directoryFd)
+    if (filesystem.identity === identity) return { filesystem, directoryFd, readOnlyTreeFd: -1 }
+  } catch {
+    // Nobody may list it, or it has gone.
+  }
+  if (directoryFd >= 0) close(directoryFd)
+  return undefined
+}
+
+/** The directory of what `name` leads to. Throws where it leads nowhere now. */
+function realDirectory(name: string): string {
+  return path.dirname(fs.realpathSync(name))
+}
+
 /** A descriptor for reading of what has the file's name. Throws ESTALE where that is something else now. */
-function openNamed(file: NamedSource): number {
+function openNamed(file: NamedFile): number {
   const fd = open(file.path, O_RDONLY | O_NONBLOCK)
   try {
     const { dev, ino } = fs.fstatSync(fd, { bigint: true })

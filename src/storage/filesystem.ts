@@ -9,7 +9,7 @@ import { btrfsGeneration, btrfsUuid } from '../linux/btrfs.ts'
 import { ERRNO, SystemError, throwIfNegative } from '../linux/errors.ts'
 import { close, O_NONBLOCK, O_RDONLY, reopen } from '../linux/file.ts'
 import { FS_XFLAG, getXflags } from '../linux/file-attributes.ts'
-import { kindByMagic, livesInMemory } from '../linux/filesystem-kinds.ts'
+import { kindByMagic, kindOf, livesInMemory } from '../linux/filesystem-kinds.ts'
 import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
 import { ST_RDONLY, Statfs } from '../linux/statfs.ts'
 import { Statx } from '../linux/statx.ts'
@@ -78,7 +78,7 @@ function identify(fd: number, reopened: number): Filesystem {
   const kind = trusted ? known : (mount?.type ?? known ?? statfs.type.toString(16))
   const xfs = known === 'xfs' ? xfsGeometry(readable) : undefined
   const uuid = xfs?.uuid ?? fileSystemUuid(readable) ?? (known === 'btrfs' ? btrfsUuid(readable) : undefined)
-  const device = mount?.device ?? `${stat.devMajor}:${stat.devMinor}`
+  const device = mount?.device ?? deviceOf(stat)
   const isReadOnly = (statfs.flags & ST_RDONLY) !== 0
   const isFrozen = mount?.superOptions.includes('ro') === true && areDevicesReadOnly(known, uuid, device)
   const hasReflinks = xfs?.reflink ?? known === 'btrfs'
@@ -117,17 +117,29 @@ function whyNotShared(identified: Omit<Filesystem, 'canShare' | 'reason'>): stri
 }
 
 /**
- * Why the addresses of this one file are not trusted though those of its file system are, as a sentence; undefined if they are.
- * `fd` not O_PATH. One system call on XFS, none elsewhere.
+ * Why the addresses of this one file are not to be compared with those of files on `filesystem`, as a sentence; undefined if they are.
+ * `fd` not O_PATH. Two or three system calls.
  */
 export function whyFileUntrusted(fd: number, filesystem: Filesystem): string | undefined {
   if (!filesystem.hasTrustedAddresses) return filesystem.reason || `${filesystem.kind} is not trusted.`
+  // Whoever names the file system of a file may be wrong (a symlink or a mount leads elsewhere), and equal addresses would then be taken for equal bytes.
+  if (!isOn(fd, filesystem)) return 'The file lies on another file system.'
   if (filesystem.kind !== 'xfs') return undefined
   const flags = getXflags(fd)
   if (flags < 0) return 'XFS does not tell on which of its devices the file lies.'
   // Addresses on the realtime device count from zero again.
   if (flags & FS_XFLAG.REALTIME) return 'The file lies on the realtime device of its XFS.'
   return undefined
+}
+
+/** Whether `fd` is on `filesystem`, an XFS or btrfs: the list of mounts is not read, so this may be asked at every look at a file. */
+function isOn(fd: number, { kind, uuid, device }: Filesystem): boolean {
+  // The kind comes from the kernel; what an ioctl says on FUSE comes from whoever serves it.
+  if (kindOf(fd) !== kind) return false
+  // On btrfs each subvolume has a device of its own, and no two that are mounted have one UUID; two of XFS may.
+  if (kind === 'btrfs') return btrfsUuid(fd) === uuid
+  const stat = new Statx()
+  return stat.ofFd(fd) === 0 && deviceOf(stat) === device
 }
 
 /** What the kernel says of the devices below a file system; false where it does not say. */
@@ -145,6 +157,10 @@ function devicesOf(kind: string | undefined, uuid: string | undefined, device: s
   const dashed = uuid?.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   const directory = `/sys/fs/btrfs/${dashed}/devices`
   return fs.readdirSync(directory).map((name) => `${directory}/${name}`)
+}
+
+function deviceOf({ devMajor, devMinor }: Statx): string {
+  return `${devMajor}:${devMinor}`
 }
 
 function findMount(id: number): MountInfo | undefined {
