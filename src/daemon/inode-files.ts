@@ -13,6 +13,7 @@
 import { ERRNO } from '../linux/errors.ts'
 import { close, O_DIRECTORY, O_NOFOLLOW, O_PATH, openat, reopen } from '../linux/file.ts'
 import { handleInode, handleSubvolume, nameToHandle, openByHandle } from '../linux/handle.ts'
+import { statAt, statFd } from '../linux/mount-id.ts'
 import { cString } from '../linux/native.ts'
 import { S_IFDIR, STATX_BASIC_STATS, type Statx } from '../linux/statx.ts'
 import type { FilesystemTable } from './filesystem-table.ts'
@@ -75,7 +76,7 @@ export class InodeFiles {
 
   /** As {@link lookUp}, where the directory is open as `dirFd` already. */
   lookUpIn(parent: number, dirFd: number, name: Uint8Array, stat: Statx): number {
-    const error = stat.at(dirFd, name)
+    const error = statAt(stat, dirFd, name)
     if (error < 0) return error
     const foreign = stat.mountId !== this.#source.rootMountId
     const fs = this.#filesystemOf(dirFd, name, stat)
@@ -145,7 +146,7 @@ export class InodeFiles {
   ): number {
     const fd = openat(dirFd, name, O_PATH | O_NOFOLLOW)
     if (fd < 0) return fd
-    const error = stat.ofFd(fd)
+    const error = statFd(stat, fd)
     const fs = error < 0 ? error : this.#filesystemOf(fd, EMPTY, stat)
     if (fs !== key.fs) {
       close(fd)
@@ -177,7 +178,7 @@ export class InodeFiles {
    * may have no name.
    */
   lookUpOpen(parent: number, openFd: number, stat: Statx): number {
-    const error = stat.ofFd(openFd)
+    const error = statFd(stat, openFd)
     if (error < 0) return error
     let fs = this.#filesystemOf(openFd, EMPTY, stat)
     if (fs < 0) return fs
@@ -215,7 +216,7 @@ export class InodeFiles {
 
   /** Takes `fd`, of a directory that was removed: it is kept where the kernel knows the inode, for as long as it does. `stat` is overwritten. */
   keepRemoved(fd: number, stat: Statx): void {
-    if (!(fd <= this.#removedMax && stat.ofFd(fd) === 0 && stat.nlink === 0 && this.#keep(fd, stat))) close(fd)
+    if (!(fd <= this.#removedMax && statFd(stat, fd) === 0 && stat.nlink === 0 && this.#keep(fd, stat))) close(fd)
   }
 
   /** By its handle, so it is the slot of this inode, whatever was in the name's place when the kernel looked. */

@@ -1,6 +1,7 @@
 /** Opening the source: how its files can be reached, and whether they can share. */
 import { close, O_DIRECTORY, O_PATH, O_RDONLY, openat, reopen } from '../linux/file.ts'
 import { HANDLE_ROOM, nameToHandle, openByHandle } from '../linux/handle.ts'
+import { statFd } from '../linux/mount-id.ts'
 import { openReadOnlyTree, openWritableTree } from '../linux/mount-tree.ts'
 import { cString } from '../linux/native.ts'
 import { Statx } from '../linux/statx.ts'
@@ -26,7 +27,7 @@ export function openSource(start: ServingStart): OpenedSource {
   const tree = start.privileged && !start.cross ? openTree(directoryFd) : -1
   const rootFd = tree >= 0 ? tree : reopen(directoryFd, O_PATH | O_DIRECTORY)
   const root = new Statx()
-  const error = root.ofFd(rootFd)
+  const error = statFd(root, rootFd)
   if (error < 0) throw new Error(`the source cannot be read: errno ${-error}`)
   const filesystem = identifyFilesystem(directoryFd)
   return {

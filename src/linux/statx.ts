@@ -154,9 +154,14 @@ export class Statx {
   get devMinor(): number {
     return this.words[35]!
   }
-  /** The mount that the file was reached through; 0 where the kernel (before 5.8) does not say. */
+  /** The mount that the file was reached through; 0 where the kernel (before 5.8) does not say: see mount-id.ts. */
   get mountId(): number {
     return this.mask & STATX_MNT_ID ? this.words[37]! * TWO_32 + this.words[36]! : 0
+  }
+  setMountId(id: number): void {
+    this.words[0]! |= STATX_MNT_ID
+    this.words[36] = id
+    this.words[37] = Math.floor(id / TWO_32)
   }
   get isDirectory(): boolean {
     return (this.mode & S_IFMT) === S_IFDIR

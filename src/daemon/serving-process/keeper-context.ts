@@ -1,4 +1,5 @@
 /** What the keeper's thread works with, made from what all threads share: its view of the tables, and who answers what workers hand over. */
+import { statFd } from '../../linux/mount-id.ts'
 import { Statx } from '../../linux/statx.ts'
 import { HandedReads } from '../content/handed-reads.ts'
 import { FilesystemTable } from '../filesystem-table.ts'
@@ -48,7 +49,7 @@ export function keeperContext(
   const warm = new WarmFiles(shared.warm, inodes, start.fuseFd)
   const files = new InodeFiles(inodes, filesystems, shared.source, shared.options.descriptorsLimit)
   const root = new Statx()
-  root.ofFd(shared.source.rootFd)
+  statFd(root, shared.source.rootFd)
   files.addRoot(root, shared.source.handleMountFd >= 0)
 
   const keeper = openSharing({
