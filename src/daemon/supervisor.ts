@@ -105,30 +105,37 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   // Once it is unmounted, its number may be another mount's, who has a socket of that name.
   if ((state as string) !== 'unmounting' || samepageMount(device) === undefined)
     fs.rmSync(grantSocket(device), { force: true })
+  const hasBeenUnmounted = `${start.mountpoint} has been unmounted, the source is as it was`
+  const leftBehind = (error: Error) =>
+    `${start.mountpoint} could not be unmounted (${error.message}) and answers nobody any more: unmount it as root (umount ${start.mountpoint})`
   // Read again: handlers have changed it.
   if ((state as string) === 'unmounting') {
     // Unmounted in order it is gone; aborted, it is still there and answers nobody.
-    if (endMount(start.mountpoint, device) === 'gone') return 0
-    log(`the connection was aborted; ${start.mountpoint} has been unmounted, the source is as it was`)
+    const ended = endMount(start.mountpoint, device)
+    if (ended === 'gone') return 0
+    log(ended instanceof Error ? leftBehind(ended) : `the connection was aborted; ${hasBeenUnmounted}`)
     return 1
   }
-  endMount(start.mountpoint, device)
+  const ended = endMount(start.mountpoint, device)
+  if (ended instanceof Error) log(leftBehind(ended))
   if (failure !== undefined) throw new UserError(failure)
-  log(`the serving process died; ${start.mountpoint} has been unmounted, the source is as it was`)
+  log(`the serving process died${ended instanceof Error ? '' : `; ${hasBeenUnmounted}`}`)
   return 1
 }
 
-/** Unmounts our own mount, whoever has files open there. */
-function endMount(mountpoint: string, device: string): 'unmounted' | 'detached' | 'gone' {
-  for (const lazy of [false, true]) {
-    try {
-      unmountFuse(mountpoint, lazy, device)
-      return lazy ? 'detached' : 'unmounted'
-    } catch (error) {
-      if (!(error instanceof SystemError && error.errno === -ERRNO.EBUSY)) return 'gone'
-    }
+/** Unmounts our own mount, whoever has files open there. An error: it is still there. */
+function endMount(mountpoint: string, device: string, lazy = false): 'unmounted' | 'detached' | 'gone' | Error {
+  try {
+    unmountFuse(mountpoint, lazy, device)
+    return lazy ? 'detached' : 'unmounted'
+  } catch (error) {
+    if (isErrno(error, ERRNO.EINVAL)) return 'gone'
+    return isErrno(error, ERRNO.EBUSY) && !lazy ? endMount(mountpoint, device, true) : (error as Error)
   }
-  return 'gone'
+}
+
+function isErrno(error: unknown, errno: number): boolean {
+  return error instanceof SystemError && error.errno === -errno
 }
 
 /** What is not run or opened natively is not run or opened through the mount; nor are programs as somebody else, nor devices at all, unless somebody asked for it. */
