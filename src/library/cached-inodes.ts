@@ -99,11 +99,13 @@ export class CachedInodes {
       if (!isKnown) this.#renew(inode, stamp.size)
       else if (Date.now() < inode.recheckAtMs) return inode
       inode.stamp = stamp
-      inode.deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
-        inode.deciding = undefined
+      const deciding = this.#layouts.decide(inode, path, stamp).finally(() => {
+        // Another open may have begun to decide anew.
+        if (inode.deciding === deciding) inode.deciding = undefined
         // It may have been closed meanwhile.
         if (inode.uses === 0 && this.#isKnown(inode)) this.#limitIdleWithHomes(inode)
       })
+      inode.deciding = deciding
       // What is being changed now may have got its ctime already, and its bytes will come later. A stamp that was known is one of a file at rest: what began since then would have moved it.
       if (!isKnown && !isFileAtRest(this.#native, fd, stamp)) inode.stamp = NO_STAMP
       return inode

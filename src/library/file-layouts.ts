@@ -36,7 +36,7 @@ export class FileLayouts {
     inode.serveAlone(this.#pages.mappings.changeLayout(inode.mapping))
   }
 
-  /** Finds out how the file at `path`, which had `stamp` when it was opened, shares storage, and serves it so; as it was served before where that cannot be told. */
+  /** Finds out how the file at `path`, which had `stamp` when it was opened, shares storage, and serves it so; as it was served before where that cannot be told. Never rejects: nobody waits for it after an openSync. */
   async decide(inode: CachedInode, path: string, stamp: FileStamp & FileIdentity): Promise<void> {
     const { dev, ino } = stamp
     let serving: Serving<LinuxHome> | undefined
@@ -58,7 +58,12 @@ export class FileLayouts {
     if (serving.kind === 'private' || inode.map !== undefined || !isSameFileStamp(inode.stamp, stamp)) return
     const { ctimeSec, ctimeNsec, size } = serving.stamp
     if (!isSameFileStamp(stamp, { ctimeNs: BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec), size })) return
-    this.#serveByHomes(inode, serving)
+    try {
+      this.#serveByHomes(inode, serving)
+    } catch {
+      // Memory for what it takes is not to be had.
+      this.serveAlone(inode)
+    }
   }
 
   #serveByHomes(inode: CachedInode, serving: Exclude<Serving<LinuxHome>, { kind: 'private' }>): void {

@@ -184,3 +184,22 @@ test('a home gets the mapping of a file that nobody has open, but not that of it
     files.close(open)
   })
 })
+
+test.each(['open', 'openSync'] as const)(
+  'a file whose homes cannot be taken is read by itself after %s',
+  async (how) => {
+    await withKeeper(async ({ files }, homes) => {
+      const content = noise(4 * PAGE, 1)
+      const path = fileOf(content)
+      await settle()
+      homes.hold = () => {
+        throw new RangeError('Array buffer allocation failed')
+      }
+      const inode = await files[how](path, false, 0)
+      await inode.deciding
+      expect({ homes: inode.homes, map: inode.map }).toEqual({ homes: [], map: undefined })
+      await files.load(inode, 0, 4, 4, 0, true)
+      files.close(inode)
+    })
+  },
+)
