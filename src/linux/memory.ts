@@ -1,6 +1,7 @@
 /** Memory of this process, which all its threads reach and which is given back page by page; and memory that is a file, memfd_create(2), for other processes. */
 import fs from 'node:fs'
 import koffi from 'koffi'
+import { close } from './file.ts'
 import { isKernelOlder } from './kernel-version.ts'
 import { mapNothing, mapNothingAt, mapZerosAt, unmapFile } from './mapping.ts'
 import { check, cString, libc, type Pointer } from './native.ts'
@@ -37,17 +38,27 @@ const places = new Map<number, number>()
 
 /** A descriptor of `bytes` of memory, all zeros and not taken yet. Throws a SystemError. `name` is for /proc/PID/maps. */
 export function createMemory(name: string, bytes: number): number {
-  const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC), 'memfd_create')
-  check(ftruncateCall(fd, bytes), 'ftruncate')
-  return fd
+  return preparedMemory(name, MFD_CLOEXEC, (fd) => check(ftruncateCall(fd, bytes), 'ftruncate'))
 }
 
 /** As {@link createMemory}, of a size that nobody who gets the descriptor can change. */
 export function createFixedMemory(name: string, bytes: number): number {
-  const fd = check(memfdCreateCall(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING), 'memfd_create')
-  check(ftruncateCall(fd, bytes), 'ftruncate')
-  check(fcntlCall(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
-  return fd
+  return preparedMemory(name, MFD_CLOEXEC | MFD_ALLOW_SEALING, (fd) => {
+    check(ftruncateCall(fd, bytes), 'ftruncate')
+    check(fcntlCall(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
+  })
+}
+
+/** A descriptor, which is closed where `prepare` throws. */
+function preparedMemory(name: string, flags: number, prepare: (fd: number) => void): number {
+  const fd = check(memfdCreateCall(cString(name), flags), 'memfd_create')
+  try {
+    prepare(fd)
+    return fd
+  } catch (error) {
+    close(fd)
+    throw error
+  }
 }
 
 /** Whether the system gives huge pages to memory that asks for them, and can split them again (MADV_COLD, Linux 5.4). */

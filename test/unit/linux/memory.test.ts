@@ -1,6 +1,9 @@
+import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import {
   adviseHugePages,
+  createFixedMemory,
+  createMemory,
   forgoHugePages,
   giveBackMemory,
   givesHugePages,
@@ -88,4 +91,12 @@ test('memory that is used no more is zeros for who still has a view, and makes n
     view[0] = 1
     expect(view[0]).toBe(1)
   }
+})
+
+test.each([createMemory, createFixedMemory])('%o: no descriptor is left of memory that cannot be made', (create) => {
+  const descriptors = () => fs.readdirSync('/proc/self/fd').length
+  const before = descriptors()
+  for (let i = 0; i < 10; i++)
+    expect(() => create('samepage-test', -1)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
+  expect(descriptors()).toBe(before)
 })
