@@ -1,8 +1,9 @@
-/** /dev/fuse: its descriptors, its ioctls, and the poll that waits for it. All return -errno on failure. */
+/** /dev/fuse: its descriptors, its ioctls, and the poll that waits for it. All but {@link openFuseDevice} return -errno on failure. */
 
 import type { SystemError } from './errors.ts'
-import { O_NONBLOCK, O_RDWR, open } from './file.ts'
-import { callAsync, errnoOf, libc, type Pointer } from './native.ts'
+import { close, O_NONBLOCK, O_RDWR, open, openat } from './file.ts'
+import { callAsync, cString, errnoOf, libc, type Pointer } from './native.ts'
+import { AT_FDCWD } from './statx.ts'
 
 const readCall = libc<[fd: number, buffer: Pointer, size: number]>('read', 'long', ['int', 'void*', 'size_t'])
 const writeCall = libc<[fd: number, buffer: Pointer, size: number]>('write', 'long', ['int', 'void*', 'size_t'])
@@ -14,16 +15,23 @@ const FUSE_DEV_IOC_CLONE = 0x8004e500 // _IOR(229, 0, u32)
 const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501 // _IOW(229, 1, struct fuse_backing_map)
 const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502 // _IOW(229, 2, u32)
 
-/** Opens /dev/fuse; a blocking descriptor would do for one reader, ours are polled. Throws a SystemError. */
+const DEVICE = '/dev/fuse'
+/** A blocking descriptor would do for one reader, ours are polled. */
+const DEVICE_FLAGS = O_RDWR | O_NONBLOCK
+
+/** Opens /dev/fuse. Throws a SystemError. */
 export function openFuseDevice(): number {
-  return open('/dev/fuse', O_RDWR | O_NONBLOCK)
+  return open(DEVICE, DEVICE_FLAGS)
 }
 
 /** A further descriptor of the connection that `fd` serves: requests read from one are answered on the same. */
 export function cloneFuseDevice(fd: number): number {
-  const clone = openFuseDevice()
-  const result = errnoOf(ioctlCall(clone, FUSE_DEV_IOC_CLONE, new Uint32Array([fd])))
-  return result < 0 ? result : clone
+  const clone = openat(AT_FDCWD, cString(DEVICE), DEVICE_FLAGS)
+  if (clone < 0) return clone
+  const error = errnoOf(ioctlCall(clone, FUSE_DEV_IOC_CLONE, new Uint32Array([fd])))
+  if (error === 0) return clone
+  close(clone)
+  return error
 }
 
 /** Registers the file open as `fileFd` for passthrough; returns its backing id (> 0) or -errno. Needs CAP_SYS_ADMIN. */
