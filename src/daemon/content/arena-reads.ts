@@ -1,9 +1,7 @@
 /**
  * READ of a file that is held in the arena, as a worker does it: what is there is copied to the reply; where something is missing the request goes to the keeper
  * (handed-reads.ts), and the worker is free again. Once anything of the file was written, what is missing is not loaded any more, and the worker reads it from the file.
- *
- * **Readahead.** A reader is sequential while each read begins where the last one ended; a file's start counts as such. What lies ahead of it is asked for when half of the window
- * has been read. State is kept per inode, in the words that readahead.ts uses for other files.
+ * What lies ahead of a sequential reader is asked for in the same way.
  */
 import { PAGE_BYTES } from '../../cache/entry.ts'
 import { PieceWalk } from '../../cache/resolve.ts'
@@ -11,9 +9,10 @@ import { ARENA } from '../../cache/run-map.ts'
 import type { Reply, Request } from '../../fuse/messages.ts'
 import { NO_REPLY } from '../../fuse/server.ts'
 import { O_DIRECT, O_NONBLOCK, O_RDONLY, reopen } from '../../linux/file.ts'
-import { type InodeTable, SLOT } from '../inode-table.ts'
+import type { InodeTable } from '../inode-table.ts'
 import type { RequestStats } from '../request-stats.ts'
 import type { MappedFile } from '../run-maps.ts'
+import { SequentialReader } from '../sequential-reader.ts'
 import type { ToKeeper } from '../shared-state.ts'
 import type { ContentReader } from './content-reader.ts'
 
@@ -45,11 +44,13 @@ export interface ArenaRead {
 export class ArenaReads {
   readonly #parts: ArenaReadsParts
   readonly #reader: ContentReader
+  readonly #ahead: SequentialReader
   readonly #walk = new PieceWalk()
 
   constructor(reader: ContentReader, parts: ArenaReadsParts) {
     this.#reader = reader
     this.#parts = parts
+    this.#ahead = new SequentialReader(parts.inodes, WINDOW_BYTES)
   }
 
   /**
@@ -103,18 +104,11 @@ export class ArenaReads {
   }
 
   #readAhead({ slot, map, mapped, fd, offset, size }: ArenaRead, near: number): void {
-    const { words } = this.#parts.inodes
-    const at = this.#parts.inodes.at(slot)
-    const end = Math.ceil(Math.min(offset + size, mapped.runs.sizeBytes) / PAGE_BYTES)
-    const isSequential = words[at + SLOT.NEXT_PAGE] === Math.floor(offset / PAGE_BYTES)
-    words[at + SLOT.NEXT_PAGE] = Math.floor((offset + size) / PAGE_BYTES)
-    if (!isSequential || offset === 0) words[at + SLOT.AHEAD_PAGE] = 0
-    if (!isSequential) return
-    const window = WINDOW_BYTES / PAGE_BYTES
-    const from = Math.max(words[at + SLOT.AHEAD_PAGE]!, end)
-    if (from - end > window / 2) return
-    const to = Math.min(end + window, Math.ceil(mapped.runs.sizeBytes / PAGE_BYTES))
-    words[at + SLOT.AHEAD_PAGE] = to
+    const { sizeBytes } = mapped.runs
+    const ahead = this.#ahead
+    if (!ahead.reading(slot, offset, Math.min(offset + size, sizeBytes))) return
+    const from = ahead.first
+    const to = Math.min(ahead.end, Math.ceil(sizeBytes / PAGE_BYTES))
     if (to <= from || (this.#reader.has(mapped.content!, from) && this.#reader.has(mapped.content!, to - 1))) return
     const loadable = this.#open(fd)
     if (loadable.loadFd >= 0)
