@@ -95,8 +95,9 @@ function isPassedThrough({ inodes, serving, homes, options }: Context, slot: num
   }
 }
 
+/** Under the slot's lock: the last close has the map forgotten by which the file is read. */
 function isReadFromArena({ inodes, opening }: Context, slot: number): boolean {
-  return inodes.get(slot, SLOT.OPENS) > 0 && opening.isInArena(slot)
+  return inodes.lockOf(slot).locked(() => inodes.get(slot, SLOT.OPENS) > 0 && opening.isInArena(slot))
 }
 
 function isReadThroughCache({ inodes, serving, opening }: Context, slot: number): boolean {
