@@ -52,7 +52,7 @@ export class Homes implements HomeUsers {
       ...(minShareBytes === undefined ? {} : { minShareBytes }),
       onForget: (key) => events.onForget(key),
     })
-    this.#timer = setInterval(() => void this.#families.sweep().then(() => this.#leavePlaces()), SWEEP_MS).unref()
+    this.#timer = setInterval(() => void this.#sweep(), SWEEP_MS).unref()
   }
 
   /** How the file is to be served; its homes are to be {@link hold} before anything else is awaited. Rejects as the system does. */
@@ -112,6 +112,16 @@ export class Homes implements HomeUsers {
   abandon(): void {
     for (const { file } of this.#families.homes()) close(file.fd)
     this.#closePlaces()
+  }
+
+  /** Nobody waits for it, and nobody's program is to end because homes stay longer than they need to. */
+  async #sweep(): Promise<void> {
+    try {
+      await this.#families.sweep()
+      this.#leavePlaces()
+    } catch (error) {
+      process.emitWarning(`sweeping homes failed: ${String(error)}`, 'SamepageWarning')
+    }
   }
 
   /**

@@ -110,8 +110,14 @@ function handedReads(
   })
 }
 
-/** Gives back what nobody needs, and tells the workers who wait for that. */
+/** Gives back what nobody needs, and tells the workers who wait for that. Never rejects: nobody waits for it here. */
 export async function makeSpace({ warm, keeper, space }: KeeperContext): Promise<void> {
-  await warm.coolAll()
-  await keeper.families.dropUnused().finally(() => space.made())
+  try {
+    await warm.coolAll()
+    await keeper.families.dropUnused()
+  } catch (error) {
+    process.stderr.write(`samepage: making space failed: ${String(error)}\n`)
+  } finally {
+    space.made()
+  }
 }

@@ -1,6 +1,7 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { isRepeatable } from '../../../src/daemon/handlers/repeatable.ts'
 import { OPEN_DSYNC, OPEN_SYNC } from '../../../src/daemon/open-handle.ts'
+import { type KeeperContext, makeSpace } from '../../../src/daemon/serving-process/keeper-context.ts'
 import { retryWithSpace, Space } from '../../../src/daemon/space.ts'
 import { Reply, Request } from '../../../src/fuse/messages.ts'
 import { IN_HEADER_BYTES } from '../../../src/fuse/protocol.ts'
@@ -67,4 +68,24 @@ it('is not asked again at once', () => {
     space.made()
   }
   expect([space.wait(ask), space.wait(ask), asked]).toEqual([true, false, 1])
+})
+
+it.each(['coolAll', 'dropUnused'])('where %s fails, that is said, and who waits goes on', async (failing) => {
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  const call = async (name: string) => {
+    if (name === failing) throw new RangeError(`${name} is out of bounds`)
+  }
+  let made = 0
+  const context = {
+    warm: { coolAll: () => call('coolAll') },
+    keeper: { families: { dropUnused: () => call('dropUnused') } },
+    space: { made: () => made++ },
+  }
+  try {
+    await makeSpace(context as unknown as KeeperContext)
+    expect(said.mock.calls).toEqual([[`samepage: making space failed: RangeError: ${failing} is out of bounds\n`]])
+    expect(made).toBe(1)
+  } finally {
+    said.mockRestore()
+  }
 })

@@ -1,6 +1,7 @@
-/** What homes of the library hold open, where the system does not tell what they ask. */
+/** The library's homes where something goes wrong of which nobody is told: what they hold open, and that they end nobody's program. */
 import fs from 'node:fs'
 import { expect, test, vi } from 'vitest'
+import { Families } from '../../../src/homes/families.ts'
 import { Homes } from '../../../src/library/homes.ts'
 import { noise, PAGE } from '../../support/files.ts'
 import { scratchFiles } from '../../support/scratch-files.ts'
@@ -29,4 +30,20 @@ test.each([0, 1, 2])('no descriptor is left open where the file system is not to
   }
   expect(descriptors()).toBe(before)
   await homes.close()
+})
+
+test('a sweep that fails is a warning, and the next one is not', async () => {
+  vi.useFakeTimers()
+  const warn = vi.spyOn(process, 'emitWarning').mockReturnValue(undefined)
+  const sweep = vi.spyOn(Families.prototype, 'sweep').mockRejectedValueOnce(new RangeError('out of bounds'))
+  const homes = new Homes(undefined, { onRetired() {}, onForget() {} })
+  try {
+    await vi.advanceTimersByTimeAsync(25_000)
+    expect(sweep).toHaveBeenCalledTimes(2)
+    expect(warn.mock.calls).toEqual([['sweeping homes failed: RangeError: out of bounds', 'SamepageWarning']])
+  } finally {
+    vi.useRealTimers()
+    vi.restoreAllMocks()
+    await homes.close()
+  }
 })
