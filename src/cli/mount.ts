@@ -185,7 +185,7 @@ Examples:
   samepage mount --daemon /srv/images          in place; "samepage umount /srv/images" shows the source again
   samepage mount --domain dir /srv/tenants /mnt/tenants
 
-Exit status: 0 unmounted in order · 1 could not mount, or serving failed · 2 wrong use.`,
+Exit status: 0 unmounted in order · 1 could not mount or unmount, or serving failed · 2 wrong use.`,
     )
     .action(async (source: string, mountpoint: string | undefined, flags: MountFlags, self: Command) => {
       const memory = memoryOptions(flags)

@@ -1,6 +1,9 @@
 /** From what a user calls a mountpoint to its path in the list of mounts. The mount itself is not touched: it may be dead, or hang. */
 import fs from 'node:fs'
 import path from 'node:path'
+import { ask, isOfMount, listSockets, socketPath } from '../daemon/control-socket.ts'
+import type { StatusReport } from '../daemon/status.ts'
+import { samepageMounts } from '../exclusive/mounts.ts'
 import { UserError } from '../util/user-error.ts'
 
 const SYMLINKS_MAX = 40
@@ -18,6 +21,22 @@ export function realMountpoint(argument: string): string {
     }
   }
   return absolute
+}
+
+/**
+ * The control socket of the mount at `mountpoint`; a path that does not exist where there is none. Sockets have the name of the place where the mount was made: one that has moved since, with a
+ * directory above it, is found by what it answers.
+ */
+export async function socketOf(mountpoint: string): Promise<string> {
+  const socket = socketPath(mountpoint)
+  if (fs.existsSync(socket)) return socket
+  const mounted = samepageMounts().map((mount) => mount.mountpoint)
+  for (const other of listSockets()) {
+    if (mounted.some((place) => isOfMount(other, place))) continue
+    const report = await ask<StatusReport>(other, '/status').catch(() => undefined)
+    if (report?.mountpoint === mountpoint) return other
+  }
+  return socket
 }
 
 /** What is said of a mount that nobody serves any more (ENOTCONN). */

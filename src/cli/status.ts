@@ -14,7 +14,7 @@ import { runtimeDirectory } from '../util/runtime-directory.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
 import { jsonHead } from './json.ts'
-import { hasDied, realMountpoint } from './mountpoint.ts'
+import { hasDied, realMountpoint, socketOf } from './mountpoint.ts'
 import { formatBytes, formatSeconds, report } from './output.ts'
 
 /** A mount that is dead says so at once. */
@@ -66,7 +66,7 @@ async function askAll(): Promise<StatusReport[]> {
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
   const real = realMountpoint(mountpoint)
-  const report = await ask<StatusReport>(socketPath(real), '/status', { name: mountpoint })
+  const report = await ask<StatusReport>(await socketOf(real), '/status', { name: mountpoint })
   if (report !== undefined) return report
   if (mountAt(real) !== undefined && (await isDead(real))) throw hasDied(mountpoint)
   const mounted = mountAt(real)

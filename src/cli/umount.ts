@@ -2,14 +2,15 @@
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
-import { isAlive, removeDeadSockets, socketPath, supervisorOf } from '../daemon/control-socket.ts'
+import { isAlive, removeDeadSockets, supervisorOf } from '../daemon/control-socket.ts'
 import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
-import { mountAt, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
+import { findMount, isCovered, mountAt, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
 import { grantSocket, samepageMount, samepageMounts } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
+import type { MountInfo } from '../linux/mountinfo.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
-import { realMountpoint } from './mountpoint.ts'
+import { realMountpoint, socketOf } from './mountpoint.ts'
 
 /** How long to wait for the daemon: dropping homes in many pieces takes btrfs seconds. */
 const END_MS = 30_000
@@ -26,7 +27,7 @@ export function umountCommand(): Command {
       'detach it now, even while programs have files open there; they are served until they close them',
     )
     .option('--if-mounted', 'do nothing, and succeed, where there is no Samepage mount')
-    .addHelpText('after', '\nExit status: 0 unmounted · 1 busy, or no Samepage mount · 2 wrong use.')
+    .addHelpText('after', '\nExit status: 0 unmounted · 1 busy, still served, or no Samepage mount · 2 wrong use.')
     .action(async (argument: string, flags: { lazy?: true; ifMounted?: true }) => {
       const mountpoint = realMountpoint(argument)
       const mount = mountAt(mountpoint)
@@ -34,13 +35,16 @@ export function umountCommand(): Command {
         // Of a mount that died, and was cleared by umount(8).
         removeDeadSockets(mountpoint)
         await removeAllDeadSockets()
+        if (samepageMounts().some((covered) => covered.mountpoint === mountpoint)) throw isCovered(mountpoint)
         if (flags.ifMounted) return
         throw notMounted(argument)
       }
-      const supervisor = supervisorOf(socketPath(mountpoint))
+      const supervisor = supervisorOf(await socketOf(mountpoint))
+      // Bind mounts, say.
+      const copies = samepageMounts().filter(({ device, id }) => device === mount.device && id !== mount.id)
       try {
-        if (flags.lazy) unmountFuse(mountpoint, true)
-        else await unmountPatiently(mountpoint)
+        if (flags.lazy) unmountFuse(mount, true)
+        else await unmountPatiently(mount)
       } catch (error) {
         if (error instanceof SystemError && error.errno === -ERRNO.EBUSY)
           throw new UserError(
@@ -51,19 +55,38 @@ export function umountCommand(): Command {
         throw error
       }
       // Until then it holds the source, and whoever wants to unmount that next is told that it is busy.
-      if (!flags.lazy) await ended(supervisor)
+      const isLeft = !flags.lazy && !(await ended(supervisor, copies))
       // Left behind only where the daemon was killed.
       removeDeadSockets(mountpoint)
       if (!isAlive(supervisor) && samepageMount(mount.device) === undefined)
         fs.rmSync(grantSocket(mount.device), { force: true })
       await removeAllDeadSockets()
+      if (isLeft) throw stillServed(mount, copies, supervisor)
     })
 }
 
-/** Waits until the process is no more, or for {@link END_MS}. 0: there is none. */
-async function ended(process: number): Promise<void> {
+/**
+ * Waits until the supervisor is no more, and tells whether it is; 0: there is none. Not longer than {@link END_MS}, and not where
+ * there are `copies` of the mount, which it serves on.
+ */
+async function ended(supervisor: number, copies: readonly MountInfo[]): Promise<boolean> {
   const deadline = Date.now() + END_MS
-  while (process !== 0 && isAlive(process) && Date.now() < deadline) await sleep(10)
+  while (supervisor !== 0 && isAlive(supervisor)) {
+    if (Date.now() >= deadline || copies.some(findMount)) return false
+    await sleep(10)
+  }
+  return true
+}
+
+function stillServed({ mountpoint, device }: MountInfo, copies: readonly MountInfo[], supervisor: number): UserError {
+  const places = copies.filter(findMount).map((copy) => copy.mountpoint)
+  const why =
+    places.length > 0
+      ? `it is mounted at ${places.join(', ')}, too: unmount it there`
+      : `it is in use in another mount name space (grep -l ' ${device} / ' /proc/*/mountinfo tells by whom), or its daemon does not end`
+  return new UserError(
+    `${mountpoint} is unmounted, but process ${supervisor} goes on, and has the source in use: ${why}; or end it with "kill ${supervisor}"`,
+  )
 }
 
 function notMounted(argument: string): UserError {

@@ -8,7 +8,7 @@ import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { exitNow } from '../linux/native.ts'
 import { Crew, WORKER_STATE } from './crew.ts'
-import { abortConnection } from './mounting.ts'
+import { abortConnection, type MountIdentity } from './mounting.ts'
 
 export interface MonitorStart {
   readonly crew: SharedArrayBuffer
@@ -16,9 +16,7 @@ export interface MonitorStart {
   readonly parallel: number
   /** After so long without any progress the connection is aborted; 0: never. */
   readonly hangMs: number
-  readonly mountpoint: string
-  /** Of the mount, see {@link abortConnection}. */
-  readonly device: string | undefined
+  readonly mount: MountIdentity
 }
 
 const TICK_MS = 1
@@ -36,7 +34,7 @@ const QUIET_TICKS = 100
 /** More than a tick or a sleep takes: what goes beyond, this thread did not run. */
 const TICK_MS_MAX = 1100
 
-const { crew: buffer, parallel, hangMs, mountpoint, device } = workerData as MonitorStart
+const { crew: buffer, parallel, hangMs, mount } = workerData as MonitorStart
 const crew = new Crew(buffer)
 const servedBefore = new Array<number>(crew.size).fill(0)
 let loaded = 0
@@ -92,6 +90,6 @@ function watch(allStuck: boolean): void {
   // Not process.stderr: that of a thread is written by the main one, which does not get to it any more.
   fs.writeSync(2, `samepage: no request has made progress for ${Math.round(hangMs / 1000)} s: the mount is given up\n`)
   // Without the privilege the end of this process must do, as far as its threads can be ended.
-  if (device !== undefined) abortConnection(mountpoint, device)
+  abortConnection(mount)
   exitNow(1)
 }

@@ -9,11 +9,11 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
-import { type MountInfo, readMountInfo } from '../linux/mountinfo.ts'
+import { type MountInfo, mountIdOf, readMountInfo } from '../linux/mountinfo.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
 import { UserError } from '../util/user-error.ts'
 
-interface MountOptions {
+export interface MountOptions {
   /** Shown as the mount's source. */
   readonly source: string
   readonly target: string
@@ -28,13 +28,21 @@ interface MountOptions {
   readonly maxReadBytes: number
 }
 
+/**
+ * Tells a mount from all others. Its path would not: directories above it are renamed, and other mounts come to lie over it. Bind mounts of it have its device, and ids are used
+ * again once a mount is gone, but no device is while anything of it is mounted.
+ */
+export type MountIdentity = Pick<MountInfo, 'id' | 'device'>
+
 interface Mounted {
   /** /dev/fuse of the connection. */
   readonly fuseFd: number
   readonly privileged: boolean
-  /** `major:minor` of the mount: tells it from whatever else is mounted at the same place, before or after. */
-  readonly device: string
+  readonly mount: MountIdentity
 }
+
+/** Of a mount that was gone before anybody looked. */
+const NO_MOUNT: MountIdentity = { id: -1, device: '' }
 
 /** Major 10, minor 229, as st_rdev has them. */
 const FUSE_DEVICE = (10 << 8) | 229
@@ -46,8 +54,18 @@ const PATIENCE_STEP_MS = 20
 export async function mountFuse(options: MountOptions): Promise<Mounted> {
   const isRoot = process.geteuid?.() === 0
   const fuseFd = isRoot ? mountAsRoot(options) : await mountAsUser(options)
-  return { fuseFd, privileged: isRoot, device: mountAt(options.target)?.device ?? '' }
+  const { id, device } = mountAt(options.target) ?? NO_MOUNT
+  return { fuseFd, privileged: isRoot, mount: { id, device } }
 }
+
+/** The mount as it is now, under the path that leads to it now; undefined where it is unmounted. */
+export function findMount({ id, device }: MountIdentity): MountInfo | undefined {
+  return readMountInfo().find((mount) => mount.id === id && mount.device === device)
+}
+
+/** What is said of a mount that no path leads to. */
+export const isCovered = (mountpoint: string): UserError =>
+  new UserError(`something else is mounted over the Samepage mount at ${mountpoint}: unmount that first`)
 
 /** The Samepage mount at `target`, if one is on top there. The last in the list hides the others. */
 export function mountAt(target: string): MountInfo | undefined {
@@ -142,21 +160,22 @@ async function mountAsUser(options: MountOptions): Promise<number> {
 }
 
 /**
- * Unmounts the Samepage mount at `target`, and no other: with the next umount(2) a source that was covered would go. `lazy`:
- * out of the name space at once, even where files are open. `device`: only this one (see {@link Mounted}). Throws a SystemError
- * (EBUSY: in use; EINVAL: there is none).
+ * Unmounts that mount, wherever it is now, and no other: with the next umount(2) a source that was covered would go. `lazy`: out of the name space at once, even where files are open.
+ * Throws a SystemError (EBUSY: in use; EINVAL: it is unmounted), or a UserError where it cannot be unmounted.
  */
-export function unmountFuse(target: string, lazy: boolean, device?: string): void {
-  const mounted = mountAt(target)
-  if (mounted === undefined || (device !== undefined && mounted.device !== device))
-    throw new SystemError(ERRNO.EINVAL, 'umount', target)
+export function unmountFuse(mount: MountIdentity, lazy: boolean): void {
+  const found = findMount(mount)
+  if (found === undefined) throw new SystemError(ERRNO.EINVAL, 'umount')
+  const target = found.mountpoint
+  // By the path what lies on top would be unmounted. A descriptor of a mount that is covered is not to be had, and one from before would keep it in use.
+  if (mountIdOf(target) !== found.id) throw isCovered(target)
   if (process.geteuid?.() === 0) {
     const error = umount(target, lazy ? MNT_DETACH : 0)
     if (error < 0) throw new SystemError(-error, 'umount', target)
     return
   }
   // fusermount3 says of those only that it does not know them.
-  if (!isOwn(mounted)) throw new SystemError(ERRNO.EPERM, 'umount', target)
+  if (!isOwn(found)) throw new SystemError(ERRNO.EPERM, 'umount', target)
   const args = lazy ? ['-u', '-z', '--', target] : ['-u', '--', target]
   const { status, stderr, error } = spawnSync('fusermount3', args, { encoding: 'utf8' })
   if (error !== undefined) throw new UserError('fusermount3 is needed to unmount without root')
@@ -165,32 +184,28 @@ export function unmountFuse(target: string, lazy: boolean, device?: string): voi
   throw new UserError(stderr.trim())
 }
 
-/** Tells the mount at `target` from others that are made there; undefined where there is none of ours. */
-export function deviceOf(target: string): string | undefined {
-  return mountAt(target)?.device
-}
-
 /**
- * Aborts the connection of the mount at `target` with this device: all who wait for an answer get an error (ECONNABORTED). Does
- * what the privileges allow, and says nothing where they allow nothing.
+ * Aborts the connection of the mount: all who wait for an answer get an error (ECONNABORTED). Does what the privileges allow, and
+ * says nothing where they allow nothing.
  */
-export function abortConnection(target: string, device: string): void {
+export function abortConnection(mount: MountIdentity): void {
   try {
-    fs.writeFileSync(`/sys/fs/fuse/connections/${device.split(':')[1]}/abort`, '1')
+    fs.writeFileSync(`/sys/fs/fuse/connections/${mount.device.split(':')[1]}/abort`, '1')
   } catch {
     // The control file system is not mounted everywhere. A forced unmount begins with the same, also where it then finds the mount busy.
-    if (mountAt(target)?.device === device) umount(target, MNT_FORCE)
+    const found = findMount(mount)
+    if (found !== undefined && mountIdOf(found.mountpoint) === found.id) umount(found.mountpoint, MNT_FORCE)
   }
 }
 
 /**
- * Unmounts `target`, trying for a second where it is busy: programs that watch file systems (df, agents) hold each for a moment.
+ * Unmounts, trying for a second where it is busy: programs that watch file systems (df, agents) hold each for a moment.
  * Throws as {@link unmountFuse} does.
  */
-export async function unmountPatiently(target: string, device?: string): Promise<void> {
+export async function unmountPatiently(mount: MountIdentity): Promise<void> {
   for (const deadline = Date.now() + PATIENCE_MS; ; await sleep(PATIENCE_STEP_MS)) {
     try {
-      unmountFuse(target, false, device)
+      unmountFuse(mount, false)
       return
     } catch (error) {
       const isBusy = error instanceof SystemError && error.errno === -ERRNO.EBUSY

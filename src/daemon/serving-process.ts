@@ -8,7 +8,6 @@ import { liftFileSizeLimit, raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { formatBytes } from '../util/human.ts'
 import { startControl } from './control.ts'
 import { GrantsDoor } from './grants/grants-door.ts'
-import { deviceOf } from './mounting.ts'
 import { PLACEMENT_COUNTERS } from './near/placement-stats.ts'
 import type { PlacerStart } from './near/placer.ts'
 import { RequestStats } from './request-stats.ts'
@@ -48,10 +47,9 @@ async function main(): Promise<void> {
   const shared = allocateShared(parts)
   const context = keeperContext(parts, shared, (message) => threads.toWorkers(message))
   const placing = start.near && placerStart(start.near, shared.homes)
-  const device = deviceOf(start.mountpoint)
-  const { threads, areServing, unmounted } = startThreads(context, { start, watchFd, placing, device })
+  const { threads, areServing, unmounted } = startThreads(context, { start, watchFd, placing })
 
-  const grants = start.writable && device !== undefined ? new GrantsDoor(threads, device) : undefined
+  const grants = start.writable && start.mount.device !== '' ? new GrantsDoor(threads, start.mount.device) : undefined
   const { inodes, homes, keeper, reads } = context
   const control = await startControl({
     start,

@@ -8,6 +8,7 @@ import type { ArenaMemory } from './content/mount-arena.ts'
 import type { DirectHome } from './dax/direct-homes.ts'
 import type { Source } from './inode-files.ts'
 import type { LockRequest } from './locks/lock-table.ts'
+import type { MountIdentity } from './mounting.ts'
 
 /** The modes in which a mount does anything about DAX. */
 export type MountDaxMode = Exclude<DaxMode, 'cache'>
@@ -51,9 +52,10 @@ export interface ServingOptions {
 
 /** What the supervisor tells the serving process when it starts it; travels as JSON. */
 export interface ServingStart {
-  /** Identifies the mount in status and in the control socket's name. */
   readonly sourcePath: string
+  /** Where it was mounted; by it the control socket is named. */
   readonly mountpoint: string
+  readonly mount: MountIdentity
   /** Descriptor numbers in the serving process. */
   readonly fuseFd: number
   readonly sourceFd: number

@@ -14,6 +14,7 @@ import type { DirectHomes, DirectStatistics } from './dax/direct-homes.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
+import { findMount } from './mounting.ts'
 import type { PlacementStats } from './near/placement-stats.ts'
 import { HISTOGRAM_BUCKETS, type OpcodeStats, type RequestStats } from './request-stats.ts'
 import type { SharedHomes } from './shared-homes.ts'
@@ -28,6 +29,7 @@ import type { WatchStats } from './watch-stats.ts'
 export interface StatusReport {
   readonly schema: 1
   readonly source: string
+  /** Where it is mounted now; where it was, once it is detached. */
   readonly mountpoint: string
   readonly version: string
   readonly pid: number
@@ -154,7 +156,7 @@ export class Status {
     return {
       schema: 1,
       source: start.sourcePath,
-      mountpoint: start.mountpoint,
+      mountpoint: findMount(start.mount)?.mountpoint ?? start.mountpoint,
       version: start.version,
       pid: process.pid,
       uptimeSeconds: (Date.now() - start.startedAtMs) / 1000,

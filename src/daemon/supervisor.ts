@@ -6,6 +6,8 @@
  * start → mounted → ready → (SIGINT, SIGTERM, umount(8)) → unmounted → the serving process ends → exit 0
  *                      └─ the serving process dies → unmount, so that nobody hangs → exit 1
  * ```
+ *
+ * Where the mount cannot be unmounted, because another one covers it, say, it stays, dead: exit 1.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import fs from 'node:fs'
@@ -17,7 +19,14 @@ import { close } from '../linux/file.ts'
 import { ST_NODEV, ST_NOEXEC, ST_NOSUID, Statfs } from '../linux/statfs.ts'
 import { UserError } from '../util/user-error.ts'
 import { controlSocket } from './control-socket.ts'
-import { type MountOptions, mountFuse, unmountFuse, unmountPatiently } from './mounting.ts'
+import {
+  findMount,
+  type MountIdentity,
+  type MountOptions,
+  mountFuse,
+  unmountFuse,
+  unmountPatiently,
+} from './mounting.ts'
 import { bindToNode } from './near/node.ts'
 import type { FromServing, ServingStart } from './shared-state.ts'
 
@@ -25,7 +34,7 @@ export type Ready = Extract<FromServing, { type: 'ready' }>
 
 export interface SuperviseOptions {
   /** All but what the supervisor finds out itself. */
-  readonly start: Omit<ServingStart, 'fuseFd' | 'sourceFd' | 'privileged'>
+  readonly start: Omit<ServingStart, 'fuseFd' | 'sourceFd' | 'privileged' | 'mount'>
   /** The source directory, open for reading. */
   readonly sourceFd: number
   readonly allowOther: boolean
@@ -49,19 +58,26 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   const { start, log } = options
   let state: 'starting' | 'ready' | 'unmounting' = 'starting'
   let serving: ChildProcess | undefined
-  let device = ''
+  let mount: MountIdentity | undefined
   let failure: string | undefined
 
   const unmount = async (): Promise<void> => {
     state = 'unmounting'
     // Not mounted yet: seen to below.
-    if (serving === undefined) return
-    await unmountPatiently(start.mountpoint, device).catch(() => {})
-    if (endMount(start.mountpoint, device) === 'detached') {
-      log(`${start.mountpoint} is in use: detached; programs that still have files open there get errors from now on`)
-      serving.kill('SIGKILL')
-    }
-    setTimeout(() => serving?.kill('SIGKILL'), END_MS).unref()
+    if (serving === undefined || mount === undefined) return
+    const at = findMount(mount)?.mountpoint ?? start.mountpoint
+    await unmountPatiently(mount).catch(() => {})
+    const ended = endMount(mount)
+    if (ended === 'detached')
+      log(`${at} is in use: detached; programs that still have files open there get errors from now on`)
+    if (ended === 'detached' || ended instanceof Error) serving.kill('SIGKILL')
+    // It ends by itself when nothing of the mount is left.
+    setTimeout(() => {
+      if (serving?.killed === false && serving.kill('SIGKILL'))
+        log(
+          `${at} is unmounted, but was still in use elsewhere (by a bind mount, or in another mount name space), or its serving process hung: what is left gives errors from now on`,
+        )
+    }, END_MS).unref()
   }
   // For the processes that are started from here on: this one does nothing that needs to be near.
   if (start.near !== undefined) bindToNode(start.near.node)
@@ -76,9 +92,9 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     ...withheld(options),
     maxReadBytes: start.maxReadBytes,
   })
-  device = mounted.device
+  mount = mounted.mount
   serving = spawnServing(
-    { ...start, fuseFd: CHILD_FUSE_FD, sourceFd: CHILD_SOURCE_FD, privileged: mounted.privileged },
+    { ...start, fuseFd: CHILD_FUSE_FD, sourceFd: CHILD_SOURCE_FD, privileged: mounted.privileged, mount },
     mounted.fuseFd,
     options.sourceFd,
   )
@@ -103,39 +119,36 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   // Left behind where the serving process was killed.
   fs.rmSync(controlSocket(start.mountpoint, process.pid), { force: true })
   // Once it is unmounted, its number may be another mount's, who has a socket of that name.
-  if ((state as string) !== 'unmounting' || samepageMount(device) === undefined)
-    fs.rmSync(grantSocket(device), { force: true })
-  const hasBeenUnmounted = `${start.mountpoint} has been unmounted, the source is as it was`
-  const leftBehind = (error: Error) =>
-    `${start.mountpoint} could not be unmounted (${error.message}) and answers nobody any more: unmount it as root (umount ${start.mountpoint})`
+  if ((state as string) !== 'unmounting' || samepageMount(mount.device) === undefined)
+    fs.rmSync(grantSocket(mount.device), { force: true })
+  const at = findMount(mount)?.mountpoint ?? start.mountpoint
+  const ended = endMount(mount)
+  const outcome =
+    ended instanceof Error
+      ? `${at} stays mounted, and gives errors: ${ended.message}; then "samepage umount ${at}" clears it`
+      : `${at} has been unmounted, the source is as it was`
   // Read again: handlers have changed it.
   if ((state as string) === 'unmounting') {
     // Unmounted in order it is gone; aborted, it is still there and answers nobody.
-    const ended = endMount(start.mountpoint, device)
     if (ended === 'gone') return 0
-    log(ended instanceof Error ? leftBehind(ended) : `the connection was aborted; ${hasBeenUnmounted}`)
+    log(ended instanceof Error ? outcome : `the connection was aborted; ${outcome}`)
     return 1
   }
-  const ended = endMount(start.mountpoint, device)
-  if (ended instanceof Error) log(leftBehind(ended))
-  if (failure !== undefined) throw new UserError(failure)
-  log(`the serving process died${ended instanceof Error ? '' : `; ${hasBeenUnmounted}`}`)
+  if (failure !== undefined) throw new UserError(ended instanceof Error ? `${failure}; ${outcome}` : failure)
+  log(`the serving process died; ${outcome}`)
   return 1
 }
 
-/** Unmounts our own mount, whoever has files open there. An error: it is still there. */
-function endMount(mountpoint: string, device: string, lazy = false): 'unmounted' | 'detached' | 'gone' | Error {
+/** Unmounts our own mount, whoever has files open there. An error: why it is still there. */
+function endMount(mount: MountIdentity, lazy = false): 'unmounted' | 'detached' | 'gone' | Error {
   try {
-    unmountFuse(mountpoint, lazy, device)
+    unmountFuse(mount, lazy)
     return lazy ? 'detached' : 'unmounted'
   } catch (error) {
-    if (isErrno(error, ERRNO.EINVAL)) return 'gone'
-    return isErrno(error, ERRNO.EBUSY) && !lazy ? endMount(mountpoint, device, true) : (error as Error)
+    const errno = error instanceof SystemError ? -error.errno : 0
+    if (errno === ERRNO.EINVAL) return 'gone'
+    return errno === ERRNO.EBUSY && !lazy ? endMount(mount, true) : (error as Error)
   }
-}
-
-function isErrno(error: unknown, errno: number): boolean {
-  return error instanceof SystemError && error.errno === -errno
 }
 
 /** What is not run or opened natively is not run or opened through the mount; nor are programs as somebody else, nor devices at all, unless somebody asked for it. */

@@ -1,5 +1,6 @@
 /** /proc/self/mountinfo: the mounts that this process sees, and the superblocks behind them. */
 import fs from 'node:fs'
+import { close, O_DIRECTORY, O_NOFOLLOW, O_PATH, open } from './file.ts'
 
 export interface MountInfo {
   /** As statx(2) tells it (stx_mnt_id). */
@@ -22,6 +23,23 @@ export interface MountInfo {
 /** All mounts of this process's namespace, in the order in which they hide one another. */
 export function readMountInfo(): MountInfo[] {
   return parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'utf8'))
+}
+
+/**
+ * The id of the mount whose root or directory `path` is, see {@link MountInfo.id}; undefined where it leads to no directory. Asks nothing of that file system, which may be dead, or
+ * hang, as stat(2) would.
+ */
+export function mountIdOf(path: string): number | undefined {
+  try {
+    const fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+    try {
+      return Number(/^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1])
+    } finally {
+      close(fd)
+    }
+  } catch {
+    return undefined
+  }
 }
 
 /** See proc_pid_mountinfo(5). A field list of unknown length ends with ` - `. */

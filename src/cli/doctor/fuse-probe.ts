@@ -30,7 +30,7 @@ export interface FuseProbe {
 export async function probeFuse(backingFd: number | undefined): Promise<FuseProbe> {
   const target = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-doctor-'))
   try {
-    const { fuseFd } = await mountFuse({
+    const { fuseFd, mount } = await mountFuse({
       source: 'samepage-doctor',
       target,
       allowOther: false,
@@ -46,7 +46,7 @@ export async function probeFuse(backingFd: number | undefined): Promise<FuseProb
         // By this the connection lives after the detaching. O_PATH sends no request.
         held = open(target, O_PATH | O_DIRECTORY)
       } finally {
-        unmountFuse(target, true)
+        unmountFuse(mount, true)
       }
       const session = negotiate(fuseFd, { passthrough: true, posixAcl: false, writable: false, maxReadBytes: MAX_READ })
       return { session, backing: tryBacking(fuseFd, backingFd) }

@@ -20,14 +20,9 @@ interface ThreadsStart {
   readonly watchFd: number
   /** Undefined where it does not matter on which NUMA node pages lie. */
   readonly placing: PlacerStart | undefined
-  /** See {@link Mounted}. */
-  readonly device: string | undefined
 }
 
-export function startThreads(
-  context: KeeperContext,
-  { start, watchFd, placing, device }: ThreadsStart,
-): StartedThreads {
+export function startThreads(context: KeeperContext, { start, watchFd, placing }: ThreadsStart): StartedThreads {
   const { shared, memory, keeper, reads, lockRequests } = context
   const [areServing, serves] = promised()
   const [unmounted, ends] = promised()
@@ -73,8 +68,7 @@ export function startThreads(
   const monitor = {
     parallel: Math.min(start.workers, os.availableParallelism()),
     hangMs: start.hangMs,
-    mountpoint: start.mountpoint,
-    device,
+    mount: start.mount,
   }
   const threads = new Threads({
     fuseFd: start.fuseFd,

@@ -1,0 +1,148 @@
+/** A mount that is not where, or not as, it was made: moved with a directory above it, covered by another mount, bound elsewhere, or served by a process that hangs. */
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { StatusReport } from '../../src/daemon/status.ts'
+import { eventually } from '../support/eventually.ts'
+import { MEBIBYTE } from '../support/files.ts'
+import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
+import { type Mounted, mounted } from '../support/mounted.ts'
+import { describeWith } from '../support/requires.ts'
+import { controlSockets, mountsAt, samepage } from '../support/samepage.ts'
+
+let ext4: LoopFilesystem
+/** Of the test that runs. */
+let at: string
+let moved: string
+let tests = 0
+
+beforeAll(async () => {
+  ext4 = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+  fs.writeFileSync(`${ext4.path}/file`, 'content')
+})
+afterAll(() => ext4[Symbol.asyncDispose]())
+
+/** A mount that the test ends itself, at a path that is new each time. */
+function mount(): Promise<Mounted> {
+  const directory = `${ext4.directory}/${++tests}`
+  at = `${directory}/above/mnt`
+  moved = `${directory}/renamed/mnt`
+  fs.mkdirSync(at, { recursive: true })
+  return mounted(ext4.path, { at, maySuffer: true })
+}
+
+const rename = () => fs.renameSync(path.dirname(at), path.dirname(moved))
+const run = (command: string, ...args: string[]) => execFileSync(command, args)
+
+describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that moved with a directory above it', () => {
+  test('is unmounted by SIGTERM', async () => {
+    await using mnt = await mount()
+    rename()
+    mnt.process.kill('SIGTERM')
+    expect(await mnt.ended).toBe(0)
+    expect(mnt.stderr).toBe('')
+    expect(mountsAt(moved)).toEqual([])
+  })
+
+  test('is unmounted where its serving process dies', async () => {
+    await using mnt = await mount()
+    const { pid } = await mnt.status()
+    rename()
+    process.kill(pid, 'SIGKILL')
+    expect(await mnt.ended).toBe(1)
+    expect(mnt.stderr).toContain(`${moved} has been unmounted`)
+    expect(mountsAt(moved)).toEqual([])
+  })
+
+  test('answers status and umount by its path of now', async () => {
+    await using mnt = await mount()
+    rename()
+    const { status, stdout } = samepage(['status', '--json', moved])
+    expect(status).toBe(0)
+    expect((JSON.parse(stdout) as StatusReport[]).map(({ mountpoint }) => mountpoint)).toEqual([moved])
+    expect(samepage(['umount', moved])).toEqual({ status: 0, stdout: '', stderr: '' })
+    // It has waited for the daemon.
+    expect(controlSockets(at)).toEqual([])
+    expect(await mnt.ended).toBe(0)
+    expect(mountsAt(moved)).toEqual([])
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that another one covers', () => {
+  for (const how of ['SIGTERM', 'the death of its serving process'])
+    for (const where of ['mountpoint', 'directory above it'])
+      test(`at the ${where} stays after ${how}, and that is said`, async () => {
+        await using mnt = await mount()
+        const { pid } = await mnt.status()
+        const over = where === 'mountpoint' ? at : path.dirname(at)
+        run('mount', '-t', 'tmpfs', 'cover', over)
+        try {
+          if (how === 'SIGTERM') mnt.process.kill('SIGTERM')
+          else process.kill(pid, 'SIGKILL')
+          expect(await mnt.ended).toBe(1)
+        } finally {
+          run('umount', over)
+        }
+        expect(mnt.stderr).toContain(`${at} stays mounted`)
+        expect(mnt.stderr).not.toContain('has been unmounted')
+        expect(mountsAt(at)).toEqual(['fuse.samepage'])
+        expect(samepage(['umount', at])).toEqual({ status: 0, stdout: '', stderr: '' })
+        expect(mountsAt(at)).toEqual([])
+      })
+
+  test('is no unknown one to umount, which takes nothing away', async () => {
+    await using mnt = await mount()
+    run('mount', '-t', 'tmpfs', 'cover', at)
+    try {
+      for (const flags of [[], ['--lazy'], ['--if-mounted']]) {
+        const { status, stderr } = samepage(['umount', ...flags, at])
+        expect(status).toBe(1)
+        expect(stderr).toContain(`something else is mounted over the Samepage mount at ${at}`)
+      }
+      expect(mountsAt(at)).toEqual(['fuse.samepage', 'tmpfs'])
+    } finally {
+      run('umount', at)
+    }
+    expect(await mnt.unmount()).toBe(0)
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that is in use beyond its mountpoint', () => {
+  test('by a bind mount: umount names it, and who goes on; SIGTERM then says that it gives errors', async () => {
+    await using mnt = await mount()
+    const bound = `${ext4.directory}/bound`
+    fs.mkdirSync(bound)
+    run('mount', '--bind', at, bound)
+    try {
+      const { status, stderr } = samepage(['umount', at])
+      expect(status).toBe(1)
+      expect(stderr).toContain(`process ${mnt.process.pid} goes on`)
+      expect(stderr).toContain(`mounted at ${bound}, too`)
+      expect(mountsAt(at)).toEqual([])
+      expect(fs.readFileSync(`${bound}/file`, 'latin1')).toBe('content')
+
+      mnt.process.kill('SIGTERM')
+      await mnt.ended
+      expect(mnt.stderr).toContain('still in use elsewhere')
+      expect(mnt.stderr).toContain('gives errors from now on')
+    } finally {
+      run('umount', bound)
+    }
+  })
+
+  test('by a daemon that hangs: umount says so, with its process, when it has waited', async () => {
+    await using mnt = await mount()
+    const { pid } = await mnt.status()
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const { status, stderr } = samepage(['umount', at])
+      expect(status).toBe(1)
+      expect(stderr).toContain(`process ${mnt.process.pid} goes on`)
+      expect(stderr).toContain('does not end')
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await eventually(() => expect(mnt.process.exitCode).toBe(0))
+  })
+})
