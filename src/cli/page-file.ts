@@ -10,6 +10,7 @@ import { printableName } from '../inspect/names.ts'
 import { statxPath } from '../linux/statx.ts'
 import { UserError } from '../util/user-error.ts'
 import { describeError, UsageError } from './output.ts'
+import { holdSignals } from './signals.ts'
 
 /** Where a page goes. */
 interface Place {
@@ -116,9 +117,11 @@ function overwrite({ path, before }: Place, html: string): void {
 /** Puts a new file with the page in the place of the one that is there, if any. */
 function replace(place: Place, html: string): void {
   const temporary = `${path.dirname(place.path)}/.samepage-page-${randomUUID()}`
-  // What nobody else may read is not to be had meanwhile, either.
-  const fd = fs.openSync(temporary, 'wx', place.before === undefined ? 0o666 : 0o600)
+  const release = holdSignals()
+  let fd = -1
   try {
+    // What nobody else may read is not to be had meanwhile, either.
+    fd = fs.openSync(temporary, 'wx', place.before === undefined ? 0o666 : 0o600)
     fs.writeFileSync(fd, html)
     if (place.before !== undefined) keepAccess(fd, place.before)
     fs.fsyncSync(fd)
@@ -128,7 +131,8 @@ function replace(place: Place, html: string): void {
     fs.rmSync(temporary, { force: true })
     throw error
   } finally {
-    fs.closeSync(fd)
+    if (fd >= 0) fs.closeSync(fd)
+    release()
   }
 }
 

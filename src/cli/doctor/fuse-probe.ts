@@ -3,7 +3,7 @@
  * file registered for passthrough.
  *
  * The mountpoint is a new private directory. As soon as the mount is made it is detached again, and lives on only as a descriptor of
- * this process: whatever happens to it, nothing stays mounted. No request but INIT ever reaches it, since nobody else can name it.
+ * this process: whatever happens to it, nothing stays mounted. Signals wait until the directory is removed, too. No request but INIT ever reaches it, since nobody else can name it.
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -14,6 +14,7 @@ import type { Session } from '../../fuse/init.ts'
 import { openUnnamed } from '../../linux/clone.ts'
 import { close, O_DIRECTORY, O_PATH, open } from '../../linux/file.ts'
 import { backingClose, backingOpen } from '../../linux/fuse-device.ts'
+import { holdSignals } from '../signals.ts'
 
 const MAX_READ = 1 << 20
 
@@ -28,8 +29,10 @@ export interface FuseProbe {
  * file systems. Throws what mounting or the exchange threw.
  */
 export async function probeFuse(backingFd: number | undefined): Promise<FuseProbe> {
-  const target = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-doctor-'))
+  const release = holdSignals()
+  let target: string | undefined
   try {
+    target = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-doctor-'))
     const { fuseFd, mount } = await mountFuse({
       source: 'samepage-doctor',
       target,
@@ -55,7 +58,8 @@ export async function probeFuse(backingFd: number | undefined): Promise<FuseProb
       close(fuseFd)
     }
   } finally {
-    fs.rmdirSync(target)
+    release()
+    if (target !== undefined) fs.rmdirSync(target)
   }
 }
 
