@@ -17,8 +17,16 @@ import { jsonHead } from './json.ts'
 import { hasDied, realMountpoint, socketOf } from './mountpoint.ts'
 import { formatBytes, formatSeconds, report } from './output.ts'
 
-/** A mount that is dead says so at once. */
-const DEAD_MS = 1000
+/** A mount that is dead says so at once, but a process takes a while to start on a machine that is busy. */
+const DEAD_MS = 5000
+/** Exit status of {@link STATFS}, which none of Node.js is. */
+const DEAD = 100
+/** For a process that asks the mount whose path it is given. */
+const STATFS = `try {
+  require('node:fs').statfsSync(process.argv[1])
+} catch ({ code }) {
+  if (code === 'ENOTCONN' || code === 'ECONNABORTED') process.exit(${DEAD})
+}`
 
 export function statusCommand(): Command {
   return new Command('status')
@@ -84,11 +92,10 @@ const hasOtherDirectory = (mountpoint: string): UserError =>
 
 /** Whether the kernel says that nobody serves it any more. One that is about to be ready, or hangs, says nothing: so another process asks, which can be killed. */
 function isDead(mountpoint: string): Promise<boolean> {
-  const options = { timeout: DEAD_MS, killSignal: 'SIGKILL', env: { ...process.env, LC_ALL: 'C' } } as const
+  const options = { timeout: DEAD_MS, killSignal: 'SIGKILL' } as const
   return new Promise((resolve) => {
-    execFile('stat', ['--file-system', '--', mountpoint], options, (_, __, complaint) =>
-      resolve(/endpoint is not connected|connection abort/.test(complaint)),
-    )
+    // Not stat(1): it may be missing, and its words differ.
+    execFile(process.execPath, ['--eval', STATFS, '--', mountpoint], options, (error) => resolve(error?.code === DEAD))
   })
 }
 

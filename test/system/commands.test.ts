@@ -256,6 +256,19 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage status', () => {
     expect(report.uptimeSeconds).toBeGreaterThan(0)
   })
 
+  test('tells of a mount whose daemon has died, also without programs of the system', async () => {
+    await using xfs = await clones()
+    await using mount = await mounted(xfs.path, { at: xfs.mountpoint, maySuffer: true })
+    mount.process.kill('SIGKILL')
+    await mount.ended
+    await expectNoProcess(xfs.directory)
+    for (const args of [[], [xfs.mountpoint]]) {
+      const { status, stderr } = samepage(['status', ...args], { env: { PATH: '/nonexistent' } })
+      expect(stderr).toContain(`${xfs.mountpoint} is a mount whose daemon has died`)
+      expect(status).toBe(1)
+    }
+  })
+
   test('tells of all mounts, and that there is none', async () => {
     await using xfs = await clones()
     const second = `${xfs.directory}/second`
