@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
+import { describeError } from '../linux/errors.ts'
 import { isTrusted, runtimeDirectory } from '../util/runtime-directory.ts'
 import { UserError } from '../util/user-error.ts'
 
@@ -57,14 +58,31 @@ function nameOf(mountpoint: string): string {
   return createHash('sha256').update(mountpoint).digest('hex').slice(0, 24)
 }
 
-/** Makes the directory, or throws a UserError where it cannot be trusted. */
+/** Makes the directory, or throws a UserError where it cannot be made, or trusted. */
 export function makeRuntimeDirectory(): void {
   const directory = runtimeDirectory()
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeDirectory(directory)
   // Control sockets are for their user only; that for grants, of a mount of root, is for all who are let into the mount.
   if (process.geteuid?.() === 0) fs.chmodSync(directory, 0o711)
   if (!isTrusted(directory))
     throw new UserError(`${directory} is somebody else's, or others may write to it: remove it, or set XDG_RUNTIME_DIR`)
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    // Not by `recursive` alone, to which a file system that cannot be written to is ENOENT.
+    fs.mkdirSync(path.dirname(directory), { recursive: true, mode: 0o700 })
+    fs.mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
+    if (code === 'EEXIST' && fs.statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return
+    const todo =
+      process.geteuid?.() === 0
+        ? `${path.dirname(directory)} must be a directory that can be written to`
+        : 'set XDG_RUNTIME_DIR to a directory that you may write to'
+    throw new UserError(`${directory}, where control sockets lie, cannot be made (${describeError(code)}): ${todo}`)
+  }
 }
 
 /** Whether a file of that name is a control socket. */

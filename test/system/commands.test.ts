@@ -150,6 +150,17 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount', () => {
     await expectNothingLeft(xfs)
   })
 
+  test('says which directory for control sockets it cannot make, and why, and leaves nothing mounted', async () => {
+    await using xfs = await clones()
+    const readOnlyRun = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs -o ro none /run && exec "$@"', 'sh']
+    const { status, stderr } = samepage(['mount', xfs.path, xfs.mountpoint], { wrapper: readOnlyRun })
+    expect(stderr).toBe(
+      'samepage: /run/samepage, where control sockets lie, cannot be made (read-only file system): /run must be a directory that can be written to\n',
+    )
+    expect(status).toBe(1)
+    await expectNothingLeft(xfs)
+  })
+
   test('works from a directory whose name has spaces and letters beyond ASCII', async () => {
     await using xfs = await clones()
     const name = `${xfs.directory}/Ordner für alles, 100%`
