@@ -141,9 +141,11 @@ export class Status {
   readonly #parts: StatusParts
   readonly resident = new ResidentMemory()
   readonly #cacheStat = new CacheStat()
+  #mountedAt: string
 
   constructor(parts: StatusParts) {
     this.#parts = parts
+    this.#mountedAt = parts.start.mountpoint
   }
 
   /** Everything, exact as of now; reads the extents of all homes. */
@@ -156,7 +158,7 @@ export class Status {
     return {
       schema: 1,
       source: start.sourcePath,
-      mountpoint: findMount(start.mount)?.mountpoint ?? start.mountpoint,
+      mountpoint: this.#mountpoint(),
       version: start.version,
       pid: process.pid,
       uptimeSeconds: (Date.now() - start.startedAtMs) / 1000,
@@ -178,6 +180,16 @@ export class Status {
       memory: { residentBytes: this.resident.bytes },
       workers: { count: start.workers, restarts: threads.restarts, failures: stats.failures },
     }
+  }
+
+  /** As known from before where the list of mounts cannot be read: all descriptors are in use. */
+  #mountpoint(): string {
+    try {
+      this.#mountedAt = findMount(this.#parts.start.mount)?.mountpoint ?? this.#mountedAt
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error)) throw error
+    }
+    return this.#mountedAt
   }
 
   near(): StatusReport['near'] {
