@@ -6,7 +6,7 @@ import { errnoName } from '../src/linux/errors.ts'
 import { addressOf, cString } from '../src/linux/native.ts'
 import { S_ISGID, S_ISUID, Statx } from '../src/linux/statx.ts'
 import { fill, pageHashes } from './bytes.ts'
-import { ANY, ANY_SUCCESS, MAPPINGS, type Outcome, SLOTS } from './program.ts'
+import { ANY, ANY_SUCCESS, MAPPINGS, OUTSIDE, type Outcome, SLOTS } from './program.ts'
 import { iovec, sys } from './syscalls.ts'
 
 /** Where a process works, and what it has open. */
@@ -159,6 +159,8 @@ const ENXIO = 6
  */
 function seekSparse(fd: number, offset: number, whence: number): string {
   const found = sys.lseek(fd, offset, whence)
+  // Outside of every file nothing depends on what is cached, and the position stays.
+  if (offset < 0 || offset >= OUTSIDE) return plain(found)
   sys.lseek(fd, offset, 0)
   if (found < 0 && found !== -ENXIO) return plain(found)
   if (stat.ofFd(fd) !== 0) return 'cannot stat'

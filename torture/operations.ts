@@ -1,7 +1,7 @@
 /** The operations that a program is made of, with their weights; each row makes one operation's arguments. */
 import type { Random } from '../src/sim/random.ts'
 import type { Generator, Opened } from './generate.ts'
-import { type Argument, hasLooseTimes, MAPPINGS, SHARED_GROUP, SLOTS, userId } from './program.ts'
+import { type Argument, hasLooseTimes, MAPPINGS, OUTSIDE, SHARED_GROUP, SLOTS, userId } from './program.ts'
 
 const PAGE = 4096
 /** Files stay below this, so that the file system cannot fill. */
@@ -228,8 +228,10 @@ const ALWAYS: Row[] = [
     15,
     (g, random) => {
       const slot = g.openSlot()
-      const at = random.pick([0, 0, PAGE, offset(random)])
       const whence = random.pick([0, 0, 1, 2, 3, 4])
+      // SEEK_DATA and SEEK_HOLE leave the position where it is when they are asked about what is outside of the file.
+      const outside = whence >= 3 ? [-1, -600, -(2 ** 53), OUTSIDE] : []
+      const at = random.pick([0, 0, PAGE, offset(random), ...outside])
       // What follows is read or written there: see place().
       if (g.recipe.isNative || isBuffered(g.opened[g.process]![slot])) g.emit('lseek', slot, at, whence)
       else g.emit('lseek', slot, at - (at % PAGE), 0)

@@ -50,6 +50,8 @@ export interface Recipe {
 
 /** Descriptors and mappings that each process has. */
 export const SLOTS = 5
+/** An offset behind the end of every file. */
+export const OUTSIDE = 2 ** 52
 export const MAPPINGS = 2
 
 /** User 0 is root. The others have a group of their own; those with odd numbers share another one, the rest have no supplementary groups at all. */

@@ -19,11 +19,11 @@ interface Sources {
 /**
  * lseek(2) with SEEK_DATA or SEEK_HOLE, from `offset` on, in a file of `size` bytes: an offset, or -errno (ENXIO: behind the end, or no more data). Each piece is asked of
  * what it is read from: who copies a file by its data is to get what he would have read, also of one that has been
- * cut or overwritten since, under another nodeid. From {@link EXACT_END} on that is the file itself.
+ * cut or overwritten since, under another nodeid. From {@link EXACT_END} on, and before the file's beginning, that is the file itself.
  */
 export function seekMapped(sources: Sources, size: number, offset: number | bigint, whence: number): number | bigint {
   const { ownFd } = sources
-  if (offset >= EXACT_END) return lseekExact(ownFd, offset, whence)
+  if (offset < 0 || offset >= EXACT_END) return lseekExact(ownFd, offset, whence)
   const start = Number(offset)
   if (start >= size) return -ERRNO.ENXIO
   const found = seekPieces(sources, Math.min(size, EXACT_END), start, whence)

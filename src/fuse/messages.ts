@@ -155,17 +155,28 @@ export class Reply {
   }
 
   /**
-   * The header of an answer with `length` payload bytes and `error` (0 or -errno); returns the message's bytes. Where the daemon has no descriptor
-   * left (EMFILE) the client is told ENFILE: EMFILE would say that he has too many files open himself.
+   * The header of an answer with `length` payload bytes and `error` (0 or -errno); returns the message's bytes. The client is told what {@link errorTold} says.
    */
   finish(uniqueLow: number, uniqueHigh: number, error: number, length: number): number {
     const total = OUT_HEADER_BYTES + length
     this.words[0] = total
-    this.words[1] = error === -ERRNO.EMFILE ? -ERRNO.ENFILE : error
+    this.words[1] = errorTold(error)
     this.words[2] = uniqueLow
     this.words[3] = uniqueHigh
     return total
   }
+}
+
+/** The least that the kernel takes as the error of an answer. */
+const ERROR_MIN = -511
+
+/**
+ * What a client is told of `error` (0 or -errno). Where the daemon has no descriptor left (EMFILE) that is ENFILE: EMFILE would say that he has too many files open
+ * himself. What is no error to the kernel (file systems let its own codes, from 512 on, escape) is EIO: it would refuse the answer, and let the client wait for another one for ever.
+ */
+function errorTold(error: number): number {
+  if (error === -ERRNO.EMFILE) return -ERRNO.ENFILE
+  return error >= ERROR_MIN && error <= 0 ? error : -ERRNO.EIO
 }
 
 /** A device number as the kernel encodes it in 32 bits (new_encode_dev). */

@@ -69,9 +69,12 @@ export class Server {
     if (result !== NO_REPLY && row?.silent !== true) {
       error = result < 0 ? -result : 0
       const bytes = reply.finish(uniqueLow, uniqueHigh, Math.min(result, 0), Math.max(result, 0))
-      // ENOENT: the request was aborted or interrupted meanwhile; nobody waits for the answer.
       const sent = channel.send(reply, bytes)
-      if (sent < 0 && sent !== -ERRNO.ENOENT && error === 0) this.#sendError(channel, uniqueLow, uniqueHigh, sent)
+      // ENOENT: the request was aborted or interrupted meanwhile; nobody waits for the answer. Else somebody does, and would for ever.
+      if (sent < 0 && sent !== -ERRNO.ENOENT) {
+        error = ERRNO.EIO
+        channel.send(reply, reply.finish(uniqueLow, uniqueHigh, -error, 0))
+      }
     }
     this.#observer.ended(opcode, error, (performance.now() - started) / 1000)
     return 1
@@ -86,9 +89,5 @@ export class Server {
       this.#observer.failed(opcode, error)
       return -ERRNO.EIO
     }
-  }
-
-  #sendError(channel: Channel, uniqueLow: number, uniqueHigh: number, error: number): void {
-    channel.send(this.reply, this.reply.finish(uniqueLow, uniqueHigh, error, 0))
   }
 }

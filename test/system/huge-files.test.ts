@@ -1,7 +1,7 @@
-/** Sparse files of up to 8 EiB: at and above 2^53 not every offset is a number any more. */
+/** Sparse files of up to 8 EiB: at and above 2^53 not every offset is a number any more. And offsets that no file has. */
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
-import { clone } from '../support/files.ts'
+import { clone, MEBIBYTE, noise, overwrite, PAGE, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { mounted } from '../support/mounted.ts'
 import { describeWith } from '../support/requires.ts'
@@ -24,6 +24,17 @@ def fill(directory, offset):
     f = os.open(f"{directory}/{offset}", os.O_RDWR | os.O_CREAT, 0o644)
     os.pwrite(f, bytes(range(65, 91)), offset)
     os.close(f)
+`
+
+/** What lseek(2) says of offsets that no file has. */
+const SEEK_OUTSIDE = `
+def seek_outside(f):
+    found = []
+    for at in (-1, -2, -600, -4096, -2**53 - 1, -2**63, 2**62):
+        for whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            try: found.append(str(os.lseek(f, at, whence)))
+            except OSError as error: found.append(errno.errorcode[error.errno])
+    return found
 `
 
 /** A sparse file of 1 PiB, the first 16 TiB of which are 256 MiB again and again. */
@@ -52,6 +63,25 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'huge files', (
       expect(natively).toContain('ABCDEFGHIJKLMNOPQRSTUVWXYZ')
       expect(await client.value('look(directory, offset)', { directory: mount.path }), offset).toEqual(natively)
     }
+  })
+
+  test('and small ones, that share have nothing before their beginning: who looks there is told so, and not kept waiting', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    writeSynced(`${xfs.path}/original`, noise(4 * MEBIBYTE, 1))
+    clone(`${xfs.path}/original`, `${xfs.path}/diverged`)
+    overwrite(`${xfs.path}/diverged`, 5 * PAGE, noise(PAGE, 2))
+    await settle()
+    await using mount = await mounted(xfs.path, { flags: { passthrough: false } })
+    await using client = startClient()
+    await client.run(SEEK_OUTSIDE)
+    await client.run('files = [os.open(f"{path}/{name}", os.O_RDONLY) for name in ("original", "diverged")]', {
+      path: mount.path,
+    })
+    expect((await mount.status()).files).toMatchObject({ mapped: 2 })
+    await client.run('native = os.open(f"{path}/diverged", os.O_RDONLY)', { path: xfs.path })
+    const natively = await client.value<string[]>('seek_outside(native)')
+    expect(new Set(natively)).toEqual(new Set(['ENXIO']))
+    expect(await client.value('[seek_outside(f) for f in files]')).toEqual([natively, natively])
   })
 
   test('that share are written and cut like others, and are let go', { timeout: 120_000 }, async () => {

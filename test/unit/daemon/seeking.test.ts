@@ -42,6 +42,20 @@ test('of a mapped file finds what lies at and behind 2^53 in the file itself, ex
   })
 })
 
+test('of a mapped file finds nothing before its beginning, whatever it is read from there', () => {
+  withFile(0n, (homeFd) => {
+    withFile(0n, (ownFd) => {
+      const runs = RunMap.build([{ filePage: 1, pageCount: 15, home: 0, homePage: 1 }], 16 * PAGE)
+      for (const start of [-1, -600, -PAGE, -(2 ** 53), -(2n ** 53n) - 1n, -(2n ** 63n)])
+        for (const whence of [SEEK_DATA, SEEK_HOLE])
+          expect(
+            seekMapped({ runs, own: undefined, ownFd, homeFd: () => homeFd }, 16 * PAGE, start, whence),
+            `${start}`,
+          ).toBe(-ERRNO.ENXIO)
+    })
+  })
+})
+
 test('of a mapped file finds a hole where what a piece is read from has ended, whatever comes after it', () => {
   withFile(0n, (homeFd) => {
     withFile(BigInt(20 * PAGE), (ownFd) => {

@@ -72,6 +72,16 @@ test('the head of an answer, and of an error', () => {
   expect(hex(reply.bytes.subarray(0, 16))).toBe('10000000e9ffffff0100000000000000')
 })
 
+test('errors that the kernel would refuse, and so never answer with, are EIO', () => {
+  const reply = new Reply(64)
+  const told = (error: number): number => {
+    reply.finish(1, 0, error, 0)
+    return new Int32Array(reply.bytes.buffer)[1]!
+  }
+  expect([0, -1, -5, -511].map(told)).toEqual([0, -1, -5, -511])
+  expect([-512, -524, -600, -(2 ** 31), -(2 ** 53), 1, 600].map(told)).toEqual([-5, -5, -5, -5, -5, -5, -5])
+})
+
 test('fields of a payload', () => {
   const reply = new Reply(64)
   reply.payload.fill(0xee)
