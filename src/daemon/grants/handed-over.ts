@@ -52,18 +52,24 @@ export class HandedOverRequests {
     return this.#request
   }
 
-  /** Has it handled, and answers. */
-  run(handed: HandedOver): void {
+  /** Calls `take`, which answers it, or has it answered later. Where that throws, which is a defect, it is answered here: nobody else would. */
+  attend(handed: HandedOver, take: (request: Request) => void): void {
     const request = this.look(handed)
     const { opcode } = request
-    let result: number
     try {
-      result = this.#parts.handlers[opcode]?.(request, this.#reply) ?? -ERRNO.ENOSYS
+      take(request)
     } catch (error) {
       this.#parts.failed(opcode, error)
-      result = -ERRNO.EIO
+      this.answer(handed, -ERRNO.EIO)
     }
-    if (result !== NO_REPLY) this.answer(handed, result)
+  }
+
+  /** Has it handled, and answers. */
+  run(handed: HandedOver): void {
+    this.attend(handed, (request) => {
+      const result = this.#parts.handlers[request.opcode]?.(request, this.#reply) ?? -ERRNO.ENOSYS
+      if (result !== NO_REPLY) this.answer(handed, result)
+    })
   }
 
   /** Answers with so many payload bytes, or -errno. */

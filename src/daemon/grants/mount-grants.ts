@@ -67,9 +67,12 @@ export class MountGrants implements ConnectionEvents {
 
   /** Takes a request that a worker has handed over. */
   receive(fuseFd: number, bytes: Uint8Array<ArrayBuffer>, connections: Connections): void {
-    const { requests } = this.#parts
     const handed = handedOver(fuseFd, bytes)
-    const request = requests.look(handed)
+    this.#parts.requests.attend(handed, (request) => this.#take(handed, request, connections))
+  }
+
+  #take(handed: HandedOver, request: Request, connections: Connections): void {
+    const { requests } = this.#parts
     if (request.opcode === IOCTL) this.#show(handed, request, connections)
     else if (!isOfMapping(request)) this.#admit(handed, request)
     // It holds a page, and so cannot wait. A page that is written back was filled before what the holder has: it would undo what is published.
