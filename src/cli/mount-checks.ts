@@ -16,7 +16,7 @@ export function checkMount(
   mountpointArgument: string,
   cross: boolean,
 ): { source: string; mountpoint: string } {
-  const mountpoint = resolveMountpoint(mountpointArgument)
+  const mountpoint = resolveDirectory(mountpointArgument, 'the mountpoint')
   const source = resolveDirectory(sourceArgument, 'the source')
   const mounts = readMountInfo()
   const samepage = mounts.filter(({ type }) => type === FS_TYPE).map((mount) => mount.mountpoint)
@@ -106,15 +106,6 @@ function realPathOf(file: string): string {
   }
 }
 
-function resolveMountpoint(argument: string): string {
-  try {
-    return resolveDirectory(argument, 'the mountpoint')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTCONN') throw hasDied(argument)
-    throw error
-  }
-}
-
 function resolveDirectory(argument: string, what: string): string {
   let real: string
   try {
@@ -127,6 +118,7 @@ function resolveDirectory(argument: string, what: string): string {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') throw new UserError(`${what} ${argument} does not exist${hintFor(argument)}`)
     if (code === 'EACCES') throw new UserError(`${what} ${argument} may not be read by this user`)
+    if (code === 'ENOTCONN') throw hasDied(argument)
     if (code === 'ELOOP') throw new UserError(`${what} ${argument} is a symlink that leads back to itself`)
     throw error
   }

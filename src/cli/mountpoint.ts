@@ -39,6 +39,21 @@ export async function socketOf(mountpoint: string): Promise<string> {
   return socket
 }
 
-/** What is said of a mount that nobody serves any more (ENOTCONN). */
-export const hasDied = (mountpoint: string): UserError =>
-  new UserError(`${mountpoint} is a mount whose daemon has died: "samepage umount ${mountpoint}" clears it`)
+/** What is said of a mount that nobody serves any more (ENOTCONN), and of what lies in one. */
+export function hasDied(place: string): UserError {
+  const mountpoint = mountAround(place)
+  return new UserError(
+    mountpoint === undefined
+      ? `${place} lies in a mount whose server has died: unmount that first`
+      : `${mountpoint} is a mount whose daemon has died: "samepage umount ${mountpoint}" clears it`,
+  )
+}
+
+/** The Samepage mount that `place` is, or lies in; it as it was given. */
+function mountAround(place: string): string | undefined {
+  const mounted = new Set(samepageMounts().map(({ mountpoint }) => mountpoint))
+  if (mounted.has(realMountpoint(place))) return place
+  const absolute = path.resolve(place)
+  const parent = path.dirname(absolute)
+  return parent === absolute ? undefined : mountAround(parent)
+}

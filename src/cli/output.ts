@@ -18,6 +18,10 @@ export function report(error: unknown): number {
     // Commander has printed its own message already; --help and --version are no failures.
     return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE
   }
+  if (isOfSystem(error) && error.syscall === 'uv_cwd') {
+    process.stderr.write('samepage: the current directory does not exist any more\n')
+    return EXIT.FAILED
+  }
   if (error instanceof UserError || error instanceof SystemError || isOfSystem(error)) {
     process.stderr.write(`samepage: ${printableName(error.message)}\n`)
     return error instanceof UsageError ? EXIT.USAGE : EXIT.FAILED

@@ -81,6 +81,20 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage mount refuses', () => {
     await expectNoProcess(directory)
   })
 
+  test('a current directory that does not exist any more', async () => {
+    const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-outside-'))
+    for (const command of [
+      ['umount', '.'],
+      ['status', '.'],
+      ['demo', '--on', '.'],
+    ])
+      expectRefusal(
+        samepageInShell(command, `mkdir ${parent}/gone && cd ${parent}/gone && rmdir ${parent}/gone && "$@"`),
+        'samepage: the current directory does not exist any more\n',
+      )
+    fs.rmdirSync(parent)
+  })
+
   test('a source that is, lies in, or contains a Samepage mount', async () => {
     await using xfs = await clones()
     const other = `${xfs.directory}/other`
@@ -283,6 +297,18 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'when a process of the mount is ki
       expectRefusal(samepage(command), hasDied)
     expect(samepage(['status'])).toMatchObject({ status: 1, stderr: expect.stringContaining(hasDied) })
     expectRefusal(samepage(['mount', xfs.path, mount.path]), `"samepage umount ${mount.path}" clears it`)
+    // What lies below it, too, and what leads there: the mount itself is named, which is what has to be cleared.
+    const elsewhere = `${xfs.directory}/elsewhere`
+    fs.mkdirSync(elsewhere)
+    fs.symlinkSync(mount.path, `${xfs.directory}/link`)
+    for (const command of [
+      ['mount', mount.path, elsewhere],
+      ['mount', `${mount.path}/inner`, elsewhere],
+      ['mount', xfs.path, `${mount.path}/inner`],
+      ['doctor', `${mount.path}/inner/original`],
+    ])
+      expectRefusal(samepage(command), hasDied)
+    expectRefusal(samepage(['doctor', `${xfs.directory}/link/inner`]), `${xfs.directory}/link is a mount whose daemon`)
 
     expect(samepage(['umount', mount.path])).toEqual({ status: 0, stdout: '', stderr: '' })
     expect(mountsAt(mount.path)).toEqual([])
