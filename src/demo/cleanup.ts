@@ -6,6 +6,9 @@ import fs from 'node:fs'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
+/** Whether it is one of the signals that end the demonstration. */
+export const isInterruption = (signal: NodeJS.Signals | null): boolean => SIGNALS.some((each) => each === signal)
+
 export class Cleanup {
   readonly #steps: (() => void)[] = []
 

@@ -114,6 +114,9 @@ function hasReflinks(directory: string): boolean {
       fs.closeSync(from)
       fs.closeSync(to)
     }
+  } catch {
+    // Full: that there is no room is said later.
+    return false
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true })
   }

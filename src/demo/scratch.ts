@@ -7,10 +7,10 @@
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { ERRNO, SystemError } from '../linux/errors.ts'
+import { describeError, ERRNO, SystemError } from '../linux/errors.ts'
 import { MNT_DETACH, mount, umount } from '../linux/mount.ts'
 import { readMountInfo } from '../linux/mountinfo.ts'
-import { type Cleanup, waitUntil } from './cleanup.ts'
+import { type Cleanup, isInterruption, waitUntil } from './cleanup.ts'
 
 const PREFIX = 'samepage-demo-'
 /** A directory with this file in it was kept on purpose. */
@@ -28,9 +28,19 @@ export class CannotError extends Error {
 /** A new directory below `parent`. It goes at clean-up, or with `remove`, and all that is mounted in it goes too. */
 export function scratchDirectory(parent: string, cleanup: Cleanup): { directory: string; remove: () => void } {
   sweepLeftovers(parent)
-  const directory = fs.realpathSync(fs.mkdtempSync(path.join(parent, `${PREFIX}${process.pid}-`)))
+  const directory = newDirectory(path.join(fs.realpathSync(parent), `${PREFIX}${process.pid}-`))
   fs.chmodSync(directory, 0o755)
   return { directory, remove: cleanup.defer(() => removeDirectory(directory)) }
+}
+
+function newDirectory(prefix: string): string {
+  try {
+    return fs.mkdtempSync(prefix)
+  } catch (error) {
+    // The file system is full, or (/proc) one in which nobody makes anything.
+    const { code = '' } = error as NodeJS.ErrnoException
+    throw new CannotError(`no directory can be made in ${path.dirname(prefix)}: ${describeError(code)}`)
+  }
 }
 
 /** Marks a scratch directory as one that nobody sweeps. */
@@ -104,9 +114,12 @@ function runProgram(program: string, args: string[], debianPackage: string): str
   const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`
   // In a session of its own: Ctrl-C is for the demonstration, which then undoes what the program did.
   const options = { encoding: 'utf8', env: { ...process.env, PATH, LC_ALL: 'C' }, detached: true } as const
-  const child = spawnSync(program, args, options)
+  let child = spawnSync(program, args, options)
+  // The signal came before it had that session, so it has done nothing yet. The demonstration hears of it once nothing is half done.
+  if (isInterruption(child.signal)) child = spawnSync(program, args, options)
   if (child.error !== undefined)
     throw new CannotError(`${program} is missing (Debian: apt install ${debianPackage}): ${child.error.message}`)
+  if (child.signal !== null) throw new CannotError(`${program} was ended by ${child.signal}`)
   if (child.status !== 0) throw new CannotError(`${program} failed: ${child.stderr.trim()}`)
   return child.stdout
 }

@@ -20,12 +20,12 @@ interface Run {
   readonly ended: Promise<{ status: number | null; signal: NodeJS.Signals | null; stdout: string }>
 }
 
-function demo(args: string[], environment: { scratch: string; uid?: number }): Run {
-  const { scratch, uid } = environment
+function demo(args: string[], environment: { scratch: string; uid?: number; PATH?: string }): Run {
+  const { scratch, uid, PATH = process.env.PATH } = environment
   const child = spawn(process.execPath, [PROGRAM, 'demo', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: scratch,
-    env: { ...process.env, TMPDIR: scratch, HOME: scratch },
+    env: { ...process.env, PATH, TMPDIR: scratch, HOME: scratch },
     ...(uid === undefined ? {} : { uid, gid: uid }),
   })
   let said = ''
@@ -108,6 +108,65 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'the demonstration', () => {
       expect(await leftIn(scratch.path)).toEqual([])
     },
   )
+
+  /** Before this program of the system does its work, for the `time`th time, `command` is run: `$PPID` is the demonstration. Returns the directory for the PATH. */
+  function wrapped(program: string, time: number, command: string, scratch: string): string {
+    const directory = `${scratch}/wrapped`
+    fs.mkdirSync(directory)
+    const script = `#!/bin/sh
+echo >> ${directory}/times
+[ $(wc -l < ${directory}/times) -ne ${time} ] || ${command}
+PATH=/usr/sbin:/sbin:/usr/bin:/bin exec ${program} "$@"
+`
+    fs.writeFileSync(`${directory}/${program}`, script, { mode: 0o755 })
+    return directory
+  }
+
+  // losetup: for the new file system, then to detach (which comes late), and so again whenever it is made cold.
+  test.each([
+    ['makes the file system', 'mkfs.xfs', 1],
+    ['attaches it', 'losetup', 1],
+    ['makes the files cold', 'losetup', 3],
+  ] as const)('leaves nothing behind when it is interrupted while it %s', async (_, program, time) => {
+    await using scratch = await loopFilesystem('ext4', { size: 1024 * MEBIBYTE })
+    const PATH = `${wrapped(program, time, 'kill -INT $PPID', scratch.path)}:${process.env.PATH}`
+    const run = demo(['--size', '8MiB', '--clones', '2'], { scratch: scratch.path, PATH })
+    const { signal, stdout } = await run.ended
+    expect(signal).toBe('SIGINT')
+    expect(stdout).toBe('')
+    expect(await leftIn(scratch.path)).toEqual([])
+  })
+
+  test('leaves nothing behind when it is interrupted while it tries whether it can mount', async () => {
+    await using scratch = await loopFilesystem('ext4', { size: 1024 * MEBIBYTE })
+    const run = demo(['--size', '32MiB', '--clones', '4'], { scratch: scratch.path })
+    const isTried = () =>
+      readMountInfo().some(
+        ({ mountpoint }) => mountpoint.startsWith(`${scratch.path}/samepage-demo-`) && mountpoint.endsWith('/mnt'),
+      )
+    while (!isTried() && run.child.exitCode === null) await sleep(5)
+    run.child.kill('SIGINT')
+    expect(await run.ended).toMatchObject({ signal: 'SIGINT', stdout: '' })
+    expect(run.said()).not.toContain('making the files')
+    expect(await leftIn(scratch.path)).toEqual([])
+  })
+
+  test('goes on where a signal meets a program that it runs before that has a session of its own', async () => {
+    await using scratch = await loopFilesystem('ext4', { size: 1024 * MEBIBYTE })
+    const PATH = `${wrapped('losetup', 1, 'kill -HUP $$', scratch.path)}:${process.env.PATH}`
+    const run = demo(['--json', '--size', '8MiB', '--clones', '2'], { scratch: scratch.path, PATH })
+    const { status, stdout } = await run.ended
+    expect(status).toBe(0)
+    expect((JSON.parse(stdout) as DemoReport).ground.description).toContain('an XFS of its own')
+    expect(await leftIn(scratch.path)).toEqual([])
+  })
+
+  test('says so where no directory can be made', async () => {
+    await using scratch = await loopFilesystem('ext4', { size: 64 * MEBIBYTE })
+    const run = demo(['--on', '/proc'], { scratch: scratch.path })
+    expect((await run.ended).status).toBe(1)
+    expect(run.said()).toBe('samepage: no directory can be made in /proc: no such file or directory\n')
+  })
 
   test('removes what a killed one left behind', async () => {
     await using scratch = await loopFilesystem('ext4', { size: 1024 * MEBIBYTE })
