@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
+import { eventually } from '../support/eventually.ts'
 import { clone, MEBIBYTE, noise, overwrite, PAGE, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
 import { type Mounted, mounted } from '../support/mounted.ts'
@@ -79,6 +80,67 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'files that share memory, under lo
     const after = await mount.status()
     expect(after.bytesRead.copied).toBeGreaterThanOrEqual(BYTES)
     expect(after.homes.cachedBytes).toBe(before.homes.cachedBytes)
+  })
+
+  test('of more families than --max-homes allows some are served without, or take the place of one that is idle, and all read what they are', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const families = ['a', 'b', 'c', 'd']
+    for (const [seed, name] of families.entries()) {
+      writeSynced(`${xfs.path}/${name}`, noise(BYTES, seed))
+      clone(`${xfs.path}/${name}`, `${xfs.path}/${name}-clone`)
+      overwrite(`${xfs.path}/${name}-clone`, 3 * PAGE, noise(PAGE, 100 + seed), false)
+    }
+    run('sync', '-f', xfs.path)
+    await settle()
+    await using mount = await mounted(xfs.path, { args: ['--max-homes', '2'], flags: { passthrough: false } })
+    const homes = async () => (await mount.status()).homes
+    const expectRight = (name: string, fd: number) => {
+      const read = Buffer.alloc(BYTES)
+      expect(fs.readSync(fd, read, 0, BYTES, 0)).toBe(BYTES)
+      expect(read.equals(fs.readFileSync(`${xfs.path}/${name}`)), name).toBe(true)
+    }
+    const opened = new Map<string, number>()
+    const open = (name: string) => opened.set(name, fs.openSync(`${mount.path}/${name}`, 'r'))
+    try {
+      for (const name of ['a', 'a-clone', 'b', 'b-clone']) open(name)
+      expect(await homes()).toMatchObject({ homes: 2, inUse: 2, members: 4 })
+      // Both are in use.
+      for (const name of ['c', 'c-clone']) open(name)
+      expect(await homes()).toMatchObject({ homes: 2, inUse: 2, members: 4, private: { 'many homes': 2 } })
+      for (const [name, fd] of opened) expectRight(name, fd)
+      // Nobody has one of them open any more: it goes where another one is wanted.
+      for (const name of ['a', 'a-clone']) {
+        fs.closeSync(opened.get(name)!)
+        opened.delete(name)
+      }
+      await eventually(async () => expect((await homes()).inUse).toBe(1))
+      for (const name of ['d', 'd-clone']) open(name)
+      expect(await homes()).toMatchObject({ homes: 2, inUse: 2, members: 4, private: { 'many homes': 2 } })
+      // What had it is served without.
+      for (const name of ['a', 'a-clone']) open(name)
+      expect(await homes()).toMatchObject({ homes: 2, inUse: 2, private: { 'many homes': 4 } })
+      for (const [name, fd] of opened) expectRight(name, fd)
+    } finally {
+      for (const fd of opened.values()) fs.closeSync(fd)
+    }
+  })
+
+  test('the supervisor, which is to outlive who serves, neither reads nor writes what clients do', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    await makeDiverged(xfs.path, 1)
+    await using mount = await mounted(xfs.path, { flags: { passthrough: false } })
+    /** Bytes that all of its threads have read and written so far, of files, pipes and devices. */
+    const moved = () => {
+      const io = fs.readFileSync(`/proc/${mount.process.pid}/io`, 'latin1')
+      return Number(/^rchar: (\d+)$/m.exec(io)?.[1]) + Number(/^wchar: (\d+)$/m.exec(io)?.[1])
+    }
+    const before = moved()
+    fs.writeFileSync(`${mount.path}/written`, fs.readFileSync(`${mount.path}/clone0`))
+    for (let i = 0; i < 100; i++) fs.statSync(`${mount.path}/none${i}`, { throwIfNoEntry: false })
+    const { requests } = await mount.status()
+    expect(requests.find(({ name }) => name === 'READ')?.count).toBeGreaterThan(1)
+    // Room for its event loop, which wakes itself by a few bytes.
+    expect(moved() - before).toBeLessThan(1000)
   })
 
   test('many directories are looked up with few descriptors', async () => {
