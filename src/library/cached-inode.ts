@@ -11,7 +11,7 @@ import type { LayoutHandle } from './layout.ts'
 import type { PageSource } from './page-source.ts'
 import type { WindowHandle } from './windows.ts'
 
-/** The state of a file, as fstat(2) tells: equal stamps, equal bytes. */
+/** The state of a file, as fstat(2) tells: equal stamps, equal bytes, as long as its file system stays mounted. */
 export interface FileStamp {
   readonly ctimeNs: bigint
   readonly size: number
@@ -46,6 +46,8 @@ export class CachedInode implements PageSource {
   readonly syncs = new FileSyncs()
   size = 0
   stamp: FileStamp = NO_STAMP
+  /** Through which it was opened when nobody had it open yet, by {@link Native.uniqueMountId}. */
+  mount = 0
   /** Open files, and operations under way: the descriptors stay as long as there are any. */
   uses = 0
   /** Of them, those that may write: {@link writeFd} stays open as long as there are any. */

@@ -83,7 +83,11 @@ export class CachedInodes {
       isTaken = true
       if (inode.unattend === undefined) inode.unattend = unattend
       else unattend?.()
+      let isSameMount = true
       if (inode.uses++ === 0) {
+        const mount = this.#native?.uniqueMountId(fd) ?? 0
+        isSameMount = inode.mount === mount
+        inode.mount = mount
         this.#idle--
         this.#idleWithHomes.delete(inode)
         inode.path = path
@@ -95,7 +99,8 @@ export class CachedInodes {
         else if (this.#direct && !inode.isDax) inode.directFd = this.#native?.reopenDirect(fd) ?? -1
       }
       if (device !== undefined) return inode
-      const isKnown = isSameFileStamp(inode.stamp, stamp)
+      // While somebody has a file open its file system stays mounted. After that its device and inode numbers, ctime and size may be those of a file on another one, a copy of it that was edited by block.
+      const isKnown = isSameMount && isSameFileStamp(inode.stamp, stamp)
       if (!isKnown) this.#renew(inode, stamp.size)
       else if (Date.now() < inode.recheckAtMs) return inode
       inode.stamp = stamp

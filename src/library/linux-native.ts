@@ -14,6 +14,7 @@ import {
   takeMemory,
   viewMemory,
 } from '../linux/memory.ts'
+import { uniqueMountId } from '../linux/mount-id.ts'
 import { bindMemory, currentCpu, pagesByNode, readCpuNodes, readNodes } from '../linux/numa.ts'
 import { closeWindow, openWindow, viewWindow } from '../linux/windows.ts'
 import { ExtentList } from '../storage/extents.ts'
@@ -33,6 +34,7 @@ export const linuxNative: Native = {
   adviseHugePages,
   close,
   reopenDirect: (fd) => reopen(fd, O_RDONLY | O_NONBLOCK | O_DIRECT),
+  uniqueMountId,
   isOpenForWriting,
   numa: { readNodes, readCpuNodes, currentCpu, bindMemory, pagesByNode },
   windows: { open: openWindow, close: closeWindow, view: viewWindow },

@@ -50,6 +50,8 @@ export interface Native {
   close(fd: number): void
   /** A descriptor for direct reading of what `fd` is open on; negative where the file system has none. */
   reopenDirect(fd: number): number
+  /** The mount that `fd` was opened through, by an id that is never used again; 0 where that is not told: see linux/mount-id.ts. */
+  uniqueMountId(fd: number): number
   /** Whether anybody has the file open, or mapped, for writing; undefined where that cannot be told. */
   isOpenForWriting(fd: number): boolean | undefined
   readonly numa: NumaSystem

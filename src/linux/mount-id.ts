@@ -6,7 +6,9 @@ import fs from 'node:fs'
 import { ERRNO } from './errors.ts'
 import { close, O_NOFOLLOW, O_PATH, openat } from './file.ts'
 import type { Pointer } from './native.ts'
-import type { Statx } from './statx.ts'
+import { Statx } from './statx.ts'
+
+const mountStat = new Statx()
 
 /** As {@link Statx.ofFd}. ENOSYS where nobody tells the mount. */
 export function statFd(stat: Statx, fd: number): number {
@@ -30,6 +32,14 @@ export function statAt(stat: Statx, dirFd: number, name: Pointer): number {
   } finally {
     close(fd)
   }
+}
+
+/**
+ * The mount that `fd` was opened through, by an id that no other one gets before the system starts anew: equal ids, the same file system, mounted all the time between. ({@link Statx.mountId} is given to the next
+ * mount once it is free.) 0 where that is not told: before Linux 6.8.
+ */
+export function uniqueMountId(fd: number): number {
+  return mountStat.ofMount(fd) < 0 ? 0 : mountStat.uniqueMountId
 }
 
 /** 0 where it is not told. */

@@ -16,10 +16,12 @@ import { check, cString, errnoOf, libc, type Pointer } from './native.ts'
 export const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 export const AT_EMPTY_PATH = 0x1000
+const AT_STATX_DONT_SYNC = 0x4000
 
 export const STATX_BASIC_STATS = 0x7ff
 export const STATX_BTIME = 0x800
 export const STATX_MNT_ID = 0x1000
+const STATX_MNT_ID_UNIQUE = 0x4000
 
 /** File attribute bits of `attributesLow` (the lower half of stx_attributes). */
 export const STATX_ATTR = {
@@ -158,6 +160,10 @@ export class Statx {
   get mountId(): number {
     return this.mask & STATX_MNT_ID ? this.words[37]! * TWO_32 + this.words[36]! : 0
   }
+  /** The id that no other mount has had, or will have, after {@link ofMount}; 0 where the kernel (before 6.8) does not say. */
+  get uniqueMountId(): number {
+    return this.mask & STATX_MNT_ID_UNIQUE ? this.words[37]! * TWO_32 + this.words[36]! : 0
+  }
   setMountId(id: number): void {
     this.words[0]! |= STATX_MNT_ID
     this.words[36] = id
@@ -177,6 +183,11 @@ export class Statx {
   /** Stats what `fd` is open on (O_PATH will do). Returns 0 or -errno. */
   ofFd(fd: number, mask: number = STATX_BASIC_STATS | STATX_MNT_ID): number {
     return errnoOf(statxCall(fd, emptyPath, AT_EMPTY_PATH, mask, this.words))
+  }
+
+  /** For {@link uniqueMountId} alone of what `fd` is open on: no server of the file system is asked. Returns 0 or -errno. */
+  ofMount(fd: number): number {
+    return errnoOf(statxCall(fd, emptyPath, AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, this.words))
   }
 
   /** Stats `name` (NUL-terminated bytes) in the directory `dirFd`, not following a symlink. Returns 0 or -errno. */

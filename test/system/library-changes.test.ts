@@ -1,6 +1,7 @@
 /** What others do to files below the library is seen at the next open; and nobody is ever given the bytes of another file. */
 import fs from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
 import { type CachedFile, PageCache } from '../../src/index.ts'
 import { expectEqualBytes } from '../support/bytes.ts'
@@ -267,5 +268,49 @@ describeWith(['root', 'loop', 'xfs'], 'a cache that is closed', () => {
       await opening
       expect(descriptors()).toEqual([])
     }
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'linux:6.8'], 'a file system that is unmounted', () => {
+  test('gives its device to a copy that was edited by block: the bytes are those of the copy', async () => {
+    await using ext4 = await loopFilesystem('ext4', { size: 16 * MEBIBYTE })
+    const path = `${ext4.path}/file`
+    const old = noise(16 * PAGE, 21)
+    writeSynced(path, old)
+    await settle()
+    await using cache = await PageCache.create({ memory: '4MiB' })
+    const state = () => {
+      const { dev, ino, ctimeNs, size } = fs.statSync(path, { bigint: true })
+      return { dev, ino, ctimeNs, size }
+    }
+    /** Once more what was mounted before; true where the cache would know the file by nothing but the mount. */
+    const remount = async (before: () => void): Promise<boolean> => {
+      const known = state()
+      await ext4.unmount()
+      before()
+      await ext4.mount(['ro'])
+      return isDeepStrictEqual(state(), known)
+    }
+    await remount(() => {})
+    let looks = 0
+    // In between somebody else may get the loop device.
+    for (let edit = 0; edit < 20 && looks < 2; edit++) {
+      const expected = Buffer.from(fs.readFileSync(path))
+      await using early = await cache.open(path)
+      expectEqualBytes(contentOf(early), expected, 'before')
+      await early.close()
+      const isTheSame = await remount(() => {
+        const image = fs.readFileSync(ext4.image)
+        const at = image.indexOf(expected.subarray(0, PAGE))
+        overwrite(ext4.image, at, noise(PAGE, 30 + edit))
+      })
+      if (!isTheSame) continue
+      looks++
+      const now = fs.readFileSync(path)
+      expect(now.equals(expected)).toBe(false)
+      await using late = await cache.open(path)
+      expectEqualBytes(contentOf(late), now, 'the copy')
+    }
+    expect(looks).toBe(2)
   })
 })

@@ -82,9 +82,12 @@ class TestHomes {
   }
 }
 
-async function withKeeper(run: (keeping: Keeping, homes: TestHomes) => Promise<void>): Promise<void> {
+async function withKeeper(
+  run: (keeping: Keeping, homes: TestHomes) => Promise<void>,
+  calls: Partial<Native> = {},
+): Promise<void> {
   const homes = new TestHomes()
-  const native: Native = { ...linuxNative, createHomes: () => homes as unknown as Homes }
+  const native: Native = { ...linuxNative, createHomes: () => homes as unknown as Homes, ...calls }
   const keeping = new Keeping(4 * MEBIBYTE, { memory: 4 * MEBIBYTE, yieldUnderPressure: false }, native)
   try {
     await run(keeping, homes)
@@ -201,5 +204,40 @@ test.each(['open', 'openSync'] as const)(
       await files.load(inode, 0, 4, 4, 0, true)
       files.close(inode)
     })
+  },
+)
+
+test.each(['open', 'openSync'] as const)(
+  'what is cached of a file that nobody has open counts where %s goes through the same mount, and no other',
+  async (how) => {
+    let mount = 7
+    await withKeeper(
+      async ({ files, pages }, homes) => {
+        homes.serve = () => Promise.reject(new Error('nothing is shared'))
+        const path = fileOf(noise(4 * PAGE, 1))
+        await settle()
+        const inode = await files.open(path, false, 0)
+        await files.load(inode, 0, 4, 4, 0, true)
+        mount = 8
+        // As long as it is open its file system stays mounted, at how many places whatever.
+        expect(await files[how](path, false, 0)).toBe(inode)
+        expect(pages.isCached(inode.mapping, 0)).toBe(true)
+        files.close(inode)
+        files.close(inode)
+        mount = 7
+        await files[how](path, false, 0)
+        expect(pages.isCached(inode.mapping, 0)).toBe(true)
+        files.close(inode)
+        mount = 8
+        expect(await files[how](path, false, 0)).toBe(inode)
+        expect(pages.isCached(inode.mapping, 0)).toBe(false)
+        await files.load(inode, 0, 4, 4, 0, true)
+        files.close(inode)
+        await files[how](path, false, 0)
+        expect(pages.isCached(inode.mapping, 0)).toBe(true)
+        files.close(inode)
+      },
+      { uniqueMountId: () => mount },
+    )
   },
 )
