@@ -75,18 +75,28 @@ export class HomeSources {
     if (source === undefined) {
       const mapping = createMapping()
       if (mapping < 0) return -1
-      const window = this.#memory.addHome(mapping, home.file.fd, home.size)
-      const directFd = this.#direct && window === undefined ? this.#native.reopenDirect(home.file.fd) : -1
-      source = new HomeSource(mapping, home.file.fd, directFd, home.size)
-      if (window !== undefined) {
-        source.window = window
-        source.mint = (mapping, page, count) => this.#memory.mint(mapping, page, count)
+      try {
+        source = this.#createSource(home, mapping)
+      } catch (error) {
+        this.#keeper.deleteMapping(mapping)
+        throw error
       }
-      this.#keeper.mappings.setSize(mapping, home.size)
       this.#sources.set(home.number, source)
     }
     this.homes.hold(home.number)
     return source.mapping
+  }
+
+  #createSource(home: Home<LinuxHome>, mapping: number): HomeSource {
+    const window = this.#memory.addHome(mapping, home.file.fd, home.size)
+    const directFd = this.#direct && window === undefined ? this.#native.reopenDirect(home.file.fd) : -1
+    const source = new HomeSource(mapping, home.file.fd, directFd, home.size)
+    if (window !== undefined) {
+      source.window = window
+      source.mint = (mapping, page, count) => this.#memory.mint(mapping, page, count)
+    }
+    this.#keeper.mappings.setSize(mapping, home.size)
+    return source
   }
 
   /** The homes of an inode, which has them already, stay for one more user. */

@@ -241,3 +241,29 @@ test.each(['open', 'openSync'] as const)(
     )
   },
 )
+
+test('a home that cannot be taken leaves no mapping behind', async () => {
+  let homeFd = -1
+  await withKeeper(
+    async ({ files, pages }, homes) => {
+      const serve = homes.serve.bind(homes)
+      homes.serve = async (file) => {
+        const serving = (await serve(file)) as { home: { file: { fd: number } } }
+        homeFd = serving.home.file.fd
+        return serving
+      }
+      const path = fileOf(noise(4 * PAGE, 1))
+      await settle()
+      const inode = await files.open(path, false, 0)
+      expect(inode.homes).toEqual([])
+      expect(pages.mappings.inUse.size).toBe(1)
+      files.close(inode)
+    },
+    {
+      isDax: (fd) => {
+        if (fd === homeFd) throw new Error('EIO')
+        return false
+      },
+    },
+  )
+})
