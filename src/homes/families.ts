@@ -287,7 +287,7 @@ export class Families<File extends SourceFile, HomeFile> {
 
   async #attempt(file: File, stamp: Stamp): Promise<Serving<HomeFile> | typeof AGAIN | typeof WAITED> {
     try {
-      if (stamp.size < this.#options.minShareBytes) return this.#servePrivately(file, stamp, Reason.SMALL)
+      if (stamp.size < Math.max(this.#options.minShareBytes, 1)) return this.#servePrivately(file, stamp, Reason.SMALL)
       const window = await openWindow(this.#storage, file, stamp, this.#clock, this.#options)
       if (typeof window === 'string') return this.#servePrivately(file, stamp, window)
       return await this.#attemptInside(window, file)

@@ -24,6 +24,14 @@ describe('which files get a home', () => {
     expect(families.statistics().private[PrivateReason.SMALL]).toBe(1)
   })
 
+  it('no empty one, though the least to share is nothing', async () => {
+    const { families } = start({ minShareBytes: 0 })
+    const file = quiet.file('a', 0)
+    quiet.clone(file, 'b')
+    expect(await quiet.how(file)).toBe('private: small')
+    expect(families.statistics().homesMade).toBe(0)
+  })
+
   it('none that shares nothing, for a while: its ctime does not tell when it gets clones', async () => {
     start({ recheckMs: 60_000 })
     const file = quiet.file('a', 10)
