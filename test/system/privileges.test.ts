@@ -4,18 +4,20 @@ import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
 import { clone, MEBIBYTE, noise, run, writeSynced } from '../support/files.ts'
 import { loopFilesystem } from '../support/loopfs.ts'
-import { mounted } from '../support/mounted.ts'
+import { type MountFlags, mounted } from '../support/mounted.ts'
 import { runPython, USERS } from '../support/observe.ts'
 import { describeWith } from '../support/requires.ts'
 
 const USER = 65_534
 const CAP_SYS_RESOURCE = 24n
 
-describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'through a mount of root’s', () => {
+describeWith(['root', 'loop', 'ext4', 'xfs', 'fuse', 'program:python3'], 'through a mount of root’s', () => {
   test.each([
     ['with passthrough', {}],
     ['through the daemon', { passthrough: false as const }],
-  ])('a user leaves root what is kept for root, and root has it: %s', async (_, flags) => {
+    ['below a source that keeps nothing', { cross: true as const }],
+    ['below such a source, through the daemon', { cross: true as const, passthrough: false as const }],
+  ])('a user leaves root what is kept for root, and root has it: %s', async (_, flags: MountFlags) => {
     await using ext4 = await loopFilesystem('ext4', { size: 128 * MEBIBYTE, mkfs: ['-m', '10'] })
     fs.chmodSync(ext4.path, 0o777)
     const free = () => {
@@ -25,7 +27,13 @@ describeWith(['root', 'loop', 'ext4', 'fuse', 'program:python3'], 'through a mou
     }
     const kept = free().root - free().users
     expect(kept).toBeGreaterThan(10 * MEBIBYTE)
-    await using mount = await mounted(ext4.path, { flags })
+    await using source = flags.cross ? await loopFilesystem('xfs') : undefined
+    if (source !== undefined) {
+      fs.mkdirSync(`${source.path}/crossed`)
+      run('mount', '--bind', ext4.path, `${source.path}/crossed`)
+    }
+    await using mount = await mounted(source?.path ?? ext4.path, { flags })
+    const path = source === undefined ? mount.path : `${mount.path}/crossed`
     await using user = startClient(['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'])
     await using root = startClient()
     const fill = `
@@ -39,9 +47,9 @@ def fill(path):
     os.fsync(f)
     os.close(f)
 fill(path)`
-    await user.run(fill, { path: `${mount.path}/users` })
+    await user.run(fill, { path: `${path}/users` })
     expect(free().root).toBeGreaterThan(kept * 0.98)
-    await root.run(fill, { path: `${mount.path}/roots` })
+    await root.run(fill, { path: `${path}/roots` })
     expect(free().root).toBeLessThan(kept / 2)
   })
 

@@ -72,7 +72,8 @@ function servingOptions({ start, source, session, memory, descriptorsLimit }: Mo
     writable: start.writable,
     watch: start.watch,
     privileged: start.privileged,
-    keepsForRoot: start.privileged && keepsForRoot(kind),
+    // What is crossed into may be of any kind.
+    keepsForRoot: start.privileged && (start.cross || keepsForRoot(kind)),
     minShareBytes: start.minShareBytes,
     minWriteShareBytes: start.minWriteShareBytes,
     sharing: start.homes && source.sharing.possible,
