@@ -299,3 +299,17 @@ describeWith(['root', 'fuse'], 'the arena', () => {
     }
   })
 })
+
+describeWith(['root', 'loop', 'fuse', 'ext4'], 'merged content with nothing as the least to share', () => {
+  test('an empty file is served by itself', async () => {
+    await using ext4 = await loopFilesystem('ext4', { size: 16 * MEBIBYTE })
+    writeSynced(`${ext4.path}/empty`, Buffer.alloc(0))
+    writeSynced(`${ext4.path}/small`, noise(100, 1))
+    await settle()
+    await using mount = await mounted(ext4.path, { args: MERGE, flags: { minShare: 0 } })
+    expect(fs.readFileSync(`${mount.path}/empty`)).toHaveLength(0)
+    expect(fs.readFileSync(`${mount.path}/small`).equals(noise(100, 1))).toBe(true)
+    const { bytesRead } = await mount.status()
+    expect(bytesRead.fromArena).toBe(100)
+  })
+})

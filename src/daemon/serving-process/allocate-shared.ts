@@ -74,7 +74,8 @@ function servingOptions({ start, source, session, memory, descriptorsLimit }: Mo
     privileged: start.privileged,
     // What is crossed into may be of any kind.
     keepsForRoot: start.privileged && (start.cross || keepsForRoot(kind)),
-    minShareBytes: start.minShareBytes,
+    // An empty file has nothing to share.
+    minShareBytes: Math.max(start.minShareBytes, 1),
     minWriteShareBytes: start.minWriteShareBytes,
     sharing: start.homes && source.sharing.possible,
     merge: memory.contents !== undefined,
