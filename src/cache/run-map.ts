@@ -148,8 +148,16 @@ export class RunMap {
   /** Bytes of the file that lie in homes. */
   runBytes(): number {
     let bytes = 0
+    for (let i = 0; i < this.runCount; i++) bytes += this.#bytesOf(i)
+    return bytes
+  }
+
+  /** Bytes of the file that lie in each home, by its number. */
+  bytesByHome(): Map<number, number> {
+    const bytes = new Map<number, number>()
     for (let i = 0; i < this.runCount; i++) {
-      bytes += Math.min(this.#endOf(i), this.sizeBytes) - this.#filePage[i]! * PAGE_BYTES
+      const home = this.#homeNumber[i]!
+      bytes.set(home, (bytes.get(home) ?? 0) + this.#bytesOf(i))
     }
     return bytes
   }
@@ -207,6 +215,10 @@ export class RunMap {
     }
     this.#cursor = low
     return low
+  }
+
+  #bytesOf(index: number): number {
+    return Math.min(this.#endOf(index), this.sizeBytes) - this.#filePage[index]! * PAGE_BYTES
   }
 
   #endOf(index: number): number {

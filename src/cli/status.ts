@@ -190,7 +190,10 @@ function describe(report: StatusReport): string {
       'memory saved',
       `${formatBytes(saved)}: ${formatBytes(homes.cachedBytes)} held once, ${formatBytes(homes.nativeBytes)} if every file had its own`,
     ],
-    ['homes', `${homes.homes} (${homes.inUse} in use) of ${homes.families} families, ${homes.members} files`],
+    [
+      'homes',
+      `${homes.homes} (${homes.inUse} in use) of ${homes.families} families, ${homes.members} files remembered`,
+    ],
     ['pinned on disk', `${formatBytes(homes.pinnedBytes)} that only homes keep`],
     [
       'files',

@@ -20,11 +20,7 @@ export class Metrics {
     gauge('homes_in_use', 'Homes that an open file is served from', () => status.homeMemory().inUse)
     gauge('families', 'Families of files that share a home', () => keeper.families.statistics().families)
     gauge('home_cached_bytes', 'Page cache of all homes', () => status.homeMemory().cachedBytes)
-    gauge(
-      'native_cached_bytes',
-      'What the same pages would take without sharing',
-      () => status.homeMemory().nativeBytes,
-    )
+    gauge('native_cached_bytes', 'What the same pages would take without sharing', () => status.nativeBytes())
     gauge('known_inodes', 'Inodes that the kernel knows', () => inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', () => status.resident.bytes)
     counter('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)

@@ -4,6 +4,8 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import type { Session } from '../fuse/init.ts'
 import { OPCODE_ROWS } from '../fuse/protocol.ts'
 import type { FamiliesStatistics } from '../homes/families.ts'
+import type { Home } from '../homes/home.ts'
+import type { LinuxHome } from '../homes/linux-home-storage.ts'
 import type { NumaStats } from '../library/near-memory.ts'
 import type { NumaMode } from '../library/numa.ts'
 import { CacheStat } from '../linux/cachestat.ts'
@@ -11,6 +13,7 @@ import type { ContentCache, ContentStatistics } from './content/content-cache.ts
 import type { HandedReads } from './content/handed-reads.ts'
 import type { MountArena } from './content/mount-arena.ts'
 import type { DirectHomes, DirectStatistics } from './dax/direct-homes.ts'
+import { FilesInHomes } from './files-in-homes.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import { type InodeTable, SLOT } from './inode-table.ts'
@@ -41,7 +44,7 @@ export interface StatusReport {
     readonly inUse: number
     /** Page cache of all homes: shared pages, each held once. */
     readonly cachedBytes: number
-    /** What the same pages would take, were each file that lies in them cached on its own. */
+    /** What the same pages would take, were each file that the kernel knows, and that lies in them, cached on its own. */
     readonly nativeBytes: number
     /** Blocks on disk that homes keep and no file has any more. */
     readonly pinnedBytes: number
@@ -141,11 +144,14 @@ export class Status {
   readonly #parts: StatusParts
   readonly resident = new ResidentMemory()
   readonly #cacheStat = new CacheStat()
+  readonly #filesInHomes: FilesInHomes
   #mountedAt: string
 
   constructor(parts: StatusParts) {
     this.#parts = parts
-    this.#mountedAt = parts.start.mountpoint
+    const { start, inodes, keeper } = parts
+    this.#filesInHomes = new FilesInHomes(inodes, (map) => keeper.maps.get(map))
+    this.#mountedAt = start.mountpoint
   }
 
   /** Everything, exact as of now; reads the extents of all homes. */
@@ -165,7 +171,7 @@ export class Status {
       sharing: source.sharing,
       passthrough: session.passthrough,
       fuseMinor: session.minor,
-      homes: { ...keeper.families.statistics(), ...this.homeMemory(), pinnedBytes },
+      homes: { ...keeper.families.statistics(), ...this.homeMemory(), nativeBytes: this.nativeBytes(), pinnedBytes },
       files: this.files(),
       bytesRead: this.bytesRead(),
       ...(contents === undefined ? {} : { merge: contents.statistics() }),
@@ -238,19 +244,29 @@ export class Status {
     }
   }
 
-  /** Residency of homes now, and what it stands for. */
-  homeMemory(): { inUse: number; cachedBytes: number; nativeBytes: number } {
+  /** Residency of homes now. */
+  homeMemory(): { inUse: number; cachedBytes: number } {
     const { homes, keeper } = this.#parts
     let inUse = 0
     let cachedBytes = 0
-    let nativeBytes = 0
     for (const home of keeper.families.homes()) {
       if (homes.users(home.number) > 0) inUse++
-      const cached = this.#cacheStat.read(home.file.fd) === 0 ? this.#cacheStat.cached * PAGE_BYTES : 0
-      cachedBytes += cached
-      nativeBytes += home.dataBytes > 0 ? (cached * home.memberBytes) / home.dataBytes : 0
+      cachedBytes += this.#cachedBytes(home)
     }
-    return { inUse, cachedBytes, nativeBytes: Math.max(cachedBytes, Math.round(nativeBytes)) }
+    return { inUse, cachedBytes }
+  }
+
+  /** What it stands for, where all files in a home have been read alike; at least once what is there. */
+  nativeBytes(): number {
+    const homes = this.#parts.keeper.families.homes()
+    const counts = this.#filesInHomes.count(homes)
+    let bytes = 0
+    for (const home of homes) bytes += this.#cachedBytes(home) * Math.max(1, counts.get(home.number)!)
+    return Math.round(bytes)
+  }
+
+  #cachedBytes({ file }: Home<LinuxHome>): number {
+    return this.#cacheStat.read(file.fd) === 0 ? this.#cacheStat.cached * PAGE_BYTES : 0
   }
 
   requests(): (RequestSummary & { name: string })[] {

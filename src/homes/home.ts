@@ -29,8 +29,6 @@ export interface Home<HomeFile> {
   readonly fileSystem: string
   readonly domain: string | number
   readonly state: HomeState
-  /** Bytes of files that lie in it, each file's counted: what natively would be held. As far as the files are remembered. */
-  readonly memberBytes: number
 }
 
 /** A home as Families sees it. */
@@ -82,13 +80,6 @@ export class HomeRecord<File, HomeFile> implements Home<HomeFile> {
   get file(): HomeFile {
     if (this.#file === undefined) throw new Error(`home ${this.number} has no clone yet`)
     return this.#file
-  }
-
-  /** Bytes of its members that lie in it, as far as they are tracked. */
-  get memberBytes(): number {
-    let bytes = 0
-    for (const member of this.members.values()) bytes += member.homes.get(this) ?? 0
-    return bytes
   }
 
   /** The clone exists: the home can serve. */

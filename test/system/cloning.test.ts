@@ -52,11 +52,19 @@ for (const kind of ['xfs', 'btrfs'] as const)
           const expected = noise(PIECE, i)
           expect(readAt(`${mount.path}/${name}`, i * STEP, PIECE).equals(expected), `${name} at ${i}`).toBe(true)
         }
-      const { homes } = await mount.status()
-      expect(homes.homes).toBeGreaterThan(0)
       expect(cachedIn(at('copy'))).toBeLessThanOrEqual(16)
-      // One copy in memory for both.
-      expect(homes.nativeBytes).toBeGreaterThan(1.5 * homes.cachedBytes)
+
+      // One copy in memory for both copies. The image is not there yet: while it was written it was found to share little, and that holds for a minute.
+      run(cp, ...flags, `${mount.path}/image`, `${mount.path}/twin`)
+      await settle()
+      for (let i = 0; i * STEP < SIZE; i++)
+        expect(readAt(`${mount.path}/twin`, i * STEP, PIECE).equals(noise(PIECE, i)), `twin at ${i}`).toBe(true)
+      for (const name of ['copy', 'twin']) expect(cachedIn(at(name)), name).toBeLessThanOrEqual(16)
+      const { homes, files } = await mount.status()
+      expect(homes.homes).toBe(1)
+      expect(files.pristine).toBeGreaterThanOrEqual(2)
+      // Of the data, not of what the files would have if they were not sparse.
+      expect(homes.nativeBytes).toBe(files.pristine * homes.cachedBytes)
 
       // The copy of a copy that the daemon has just written. On XFS it has got holes where nothing was ever written.
       run('fallocate', '-l', String(SIZE), at('copy'))

@@ -14,6 +14,7 @@ import { freePort } from '../support/ports.ts'
 import { parsePrometheus } from '../support/prometheus.ts'
 import { describeWith } from '../support/requires.ts'
 import { controlSockets, expectNoProcess, mountsAt, samepage } from '../support/samepage.ts'
+import { settle } from '../support/settled.ts'
 
 const CONTENT = noise(8 * MEBIBYTE, 1)
 
@@ -278,6 +279,22 @@ describeWith(['root', 'loop', 'xfs', 'fuse'], 'samepage status', () => {
       expect(stderr).toContain(`${xfs.mountpoint} is a mount whose daemon has died`)
       expect(status).toBe(1)
     }
+  })
+
+  test('counts all files that lie in a home for the memory saved, and deleted ones no more', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const names = Array.from({ length: 100 }, (_, i) => `clone${i}`)
+    writeSynced(`${xfs.path}/original`, CONTENT)
+    for (const name of names) clone(`${xfs.path}/original`, `${xfs.path}/${name}`)
+    await settle()
+    await using mount = await mounted(xfs.path)
+    for (const name of ['original', ...names]) fs.readFileSync(`${mount.path}/${name}`)
+    expect((await mount.status()).homes).toMatchObject({
+      cachedBytes: CONTENT.length,
+      nativeBytes: 101 * CONTENT.length,
+    })
+    for (const name of names.slice(10)) fs.rmSync(`${mount.path}/${name}`)
+    await eventually(async () => expect((await mount.status()).homes.nativeBytes).toBe(11 * CONTENT.length))
   })
 
   test('tells of all mounts, and that there is none', async () => {

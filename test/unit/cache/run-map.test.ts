@@ -114,6 +114,21 @@ describe('RunMap', () => {
     expect(map.runBytes()).toBe(2 * PAGE_BYTES + 10)
   })
 
+  it('tells how many bytes of the file lie in each home', () => {
+    const map = RunMap.build(
+      [
+        { filePage: 0, pageCount: 3, home: 4, homePage: 0 },
+        { filePage: 5, pageCount: 2, home: 1, homePage: 0 },
+        { filePage: 8, pageCount: 2, home: 4, homePage: 7 },
+      ],
+      9 * PAGE_BYTES + 10,
+    )
+    expect([...map.bytesByHome()]).toEqual([
+      [4, 4 * PAGE_BYTES + 10],
+      [1, 2 * PAGE_BYTES],
+    ])
+  })
+
   it('merges runs that continue each other, and only those', () => {
     const map = RunMap.build(
       [
