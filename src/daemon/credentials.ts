@@ -21,6 +21,7 @@ import {
   setUmask,
   threadGroups,
 } from '../linux/identity.ts'
+import { Statx } from '../linux/statx.ts'
 import type { ServingOptions } from './shared-state.ts'
 
 export class Credentials {
@@ -55,16 +56,16 @@ export class Credentials {
   }
 
   /**
-   * Runs `call`, which creates something and which the kernel has allowed the client, as him; returns its result or -errno. Where that is refused, he may have been allowed it by a capability: as a privileged
-   * user, or as root of a user name space, over what is mapped there. The kernel alone knows what is, so he has what it has allowed if he has a capability at all: without one he is refused by
-   * what holds below at this moment.
+   * Runs `call`, which creates something in the directory `dirFd` and which the kernel has allowed the client, as him; returns its result or -errno. Where that is refused, he may have been
+   * allowed it by a capability: as a privileged user, or as root of a user name space, over what belongs to somebody there. Who has none that holds in this directory is refused by what
+   * holds below at this moment.
    */
-  creating(request: Identity, umask: number, call: () => number): number {
+  creating(request: Identity, umask: number, dirFd: number, call: () => number): number {
     return this.as(request, umask, () => {
       const result = call()
       if (!this.#privileged || (result !== -ERRNO.EACCES && result !== -ERRNO.EPERM)) return result
-      const capabilities = capabilitiesIn(statusOf(request.pid)) & CAPS_CREATING
-      if (capabilities === 0) return result
+      const capabilities = capabilitiesIn(textOf(request.pid, 'status')) & CAPS_CREATING
+      if (capabilities === 0 || !holdIn(request.pid, dirFd)) return result
       raiseCapabilities(capabilities)
       return call()
     })
@@ -93,13 +94,13 @@ export type Identity = Pick<Request, 'uid' | 'gid' | 'pid'>
 const NONE = new Uint32Array(0)
 
 /** The supplementary groups of thread `pid`; none where it is gone, or in a name space that cannot be seen from here. */
-const groupsOf = (pid: number): Uint32Array => groupsIn(statusOf(pid))
+const groupsOf = (pid: number): Uint32Array => groupsIn(textOf(pid, 'status'))
 
-/** The text of /proc/PID/status; empty where there is none to be seen from here. */
-function statusOf(pid: number): string {
+/** The text of a file of /proc/PID; empty where there is none to be seen from here. */
+function textOf(pid: number, file: 'status' | 'uid_map' | 'gid_map'): string {
   if (pid === 0) return ''
   try {
-    return fs.readFileSync(`/proc/${pid}/status`, 'latin1')
+    return fs.readFileSync(`/proc/${pid}/${file}`, 'latin1')
   } catch {
     return ''
   }
@@ -115,4 +116,22 @@ export function groupsIn(status: string): Uint32Array {
 export function capabilitiesIn(status: string): number {
   const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'
   return Number.parseInt(digits.slice(-8), 16) | 0
+}
+
+/**
+ * Whether capabilities of thread `pid` hold in the directory `dirFd`: in a user name space they do over what belongs to a user and a group of it (the kernel's
+ * capable_wrt_inode_uidgid). Anybody can make one in which he has them all.
+ */
+function holdIn(pid: number, dirFd: number): boolean {
+  const stat = new Statx()
+  if (stat.ofFd(dirFd) < 0) return false
+  return isMapped(textOf(pid, 'uid_map'), stat.uid) && isMapped(textOf(pid, 'gid_map'), stat.gid)
+}
+
+/** Whether `id` is known in the name space of such a map, see user_namespaces(7): lines of the first id inside, the first outside, and how many. */
+export function isMapped(map: string, id: number): boolean {
+  return map.split('\n').some((line) => {
+    const [, outside = 0, count = 0] = line.trim().split(/\s+/).map(Number)
+    return id >= outside && id < outside + count
+  })
 }

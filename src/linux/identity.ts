@@ -76,10 +76,10 @@ export function giveUpResources(): void {
   capsetCall(capHeader, data)
 }
 
-/** Gives this thread `capabilities` (a mask of those below 32) back that it lost with its user; it loses them again when it is root. */
+/** Gives this thread those of `mask` (capabilities below 32) back that it lost with its user, until it changes that again. Of what it may not have nothing is given. */
 export function raiseCapabilities(mask: number): void {
   const data = capabilities()
-  data[0]! |= mask
+  data[0]! |= mask & data[1]!
   capsetCall(capHeader, data)
 }
 

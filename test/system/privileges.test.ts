@@ -1,4 +1,5 @@
 /** What an ordinary user may not do in the source he may not do through a mount of root's. */
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { expect, test } from 'vitest'
 import { startClient } from '../support/client.ts'
@@ -133,6 +134,24 @@ describeWith(['root', 'loop', 'xfs', 'fuse', 'program:python3'], 'what clients c
     const natively = runPython(USERS[0]!, 'privileged_creating.py', `${xfs.path}/twin`)
     expect(natively).toContain('root of a name space 100005 mkdir 0')
     expect(runPython(USERS[0]!, 'privileged_creating.py', mount.path)).toBe(natively)
+  })
+
+  test('but not by one that holds in a name space where the directory is nobody’s, when it was closed below', async () => {
+    await using xfs = await loopFilesystem('xfs')
+    const directory = `${xfs.path}/source/directory`
+    fs.mkdirSync(directory, { recursive: true })
+    await using mount = await mounted(`${xfs.path}/source`, { args: ['--timeout', '600'] })
+    const make = (name: string) =>
+      spawnSync('setpriv', [
+        ...['--reuid=1000', '--regid=1000', '--clear-groups'],
+        ...['unshare', '--user', '--map-root-user', 'mkdir', `${mount.path}/directory/${name}`],
+      ]).status
+    fs.chmodSync(directory, 0o777)
+    expect(fs.statSync(`${mount.path}/directory`).mode & 0o777).toBe(0o777)
+    expect(make('before')).toBe(0)
+    fs.chmodSync(directory, 0o700)
+    expect(make('after')).toBe(1)
+    expect(fs.readdirSync(directory)).toEqual(['before'])
   })
 })
 

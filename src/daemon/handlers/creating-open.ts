@@ -31,7 +31,7 @@ export function creatingOpenHandlers(context: Context, credentials: Credentials)
     const passes = options.passthrough && name !== undefined
     return withPinned(context, parent, (dirFd) => {
       if (!passes && !files.canOpenForClient(dirFd)) return -ERRNO.ENFILE
-      const fd = credentials.creating(request, request.u32(IN.CREATE.umask), () =>
+      const fd = credentials.creating(request, request.u32(IN.CREATE.umask), dirFd, () =>
         openat(dirFd, name ?? HERE, (passes ? O_RDONLY : flagsBelow(flags)) | kind, mode),
       )
       if (fd === -ERRNO.EEXIST && name !== undefined && (flags & O_EXCL) === 0)

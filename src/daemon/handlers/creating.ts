@@ -26,7 +26,7 @@ export function creatingHandlers(context: Context, credentials: Credentials): Pa
     const parent = slotOf(request.nodeid)
     if (isTableNearlyFull(inodes)) return -ERRNO.ENFILE
     return withPinned(context, parent, (dirFd) => {
-      const error = credentials.creating(request, umask, () => make(dirFd))
+      const error = credentials.creating(request, umask, dirFd, () => make(dirFd))
       if (error < 0) return error
       const slot = files.lookUpIn(parent, dirFd, name, stat)
       return slot < 0 ? slot : setEntry(context, slot, reply, 0)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { capabilitiesIn, groupsIn } from '../../../src/daemon/credentials.ts'
+import { capabilitiesIn, groupsIn, isMapped } from '../../../src/daemon/credentials.ts'
 
 /** What Linux writes, with a blank behind each group. */
 const status = (groups: string) => `Name:\tcat\nFDSize:\t64\nGroups:\t${groups} \nNStgid:\t4711\nNSpid:\t4711\n`
@@ -19,4 +19,12 @@ test('the capabilities of a process are the lowest 32 of its effective ones', ()
   expect(capabilitiesIn('CapPrm:\tffffffffffffffff\nCapEff:\t0000000100000002\nCapBnd:\tffffffffffffffff\n')).toBe(2)
   expect(capabilitiesIn('CapEff:\t000001ffffffffff\n') & (1 << 27)).toBe(1 << 27)
   expect(capabilitiesIn('Name:\tcat\n')).toBe(0)
+})
+
+test('a user is known in a name space as far as its map goes', () => {
+  expect(isMapped('         0          0 4294967295\n', 300_000)).toBe(true)
+  const container = '         0       1000          1\n         1     100001       1000\n'
+  for (const id of [1000, 100_001, 101_000]) expect(isMapped(container, id)).toBe(true)
+  for (const id of [0, 999, 1001, 100_000, 101_001]) expect(isMapped(container, id)).toBe(false)
+  expect(isMapped('', 0)).toBe(false)
 })
