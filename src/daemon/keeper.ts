@@ -8,7 +8,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OwnPages } from '../cache/own-pages.ts'
-import { ARENA, type RunMap } from '../cache/run-map.ts'
+import { ARENA, RunMap } from '../cache/run-map.ts'
 import { Reply, requestNumber } from '../fuse/messages.ts'
 import type { Families } from '../homes/families.ts'
 import type { Home } from '../homes/home.ts'
@@ -25,7 +25,7 @@ import { DecidedFiles } from './decided-files.ts'
 import { EarlyInterrupts } from './early-interrupts.ts'
 import type { GrantedRanges } from './grants/granted-ranges.ts'
 import { SLOT } from './inode-table.ts'
-import { KnownMaps, type KnownMapsParts, wholeIn } from './known-maps.ts'
+import { KnownMaps, type KnownMapsParts } from './known-maps.ts'
 import type { LockCounts } from './locks/lock-counts.ts'
 import type { OpenNodes } from './near/open-nodes.ts'
 import { flagsBelow, isWriting, passesArena } from './open-flags.ts'
@@ -271,7 +271,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
         const content = remember || !options.sharing ? this.#contentFor(request, fd) : undefined
         if (content === undefined) this.#opening.decide(slot, SERVED.PRIVATE, this.#stat, remember, recheck)
         else {
-          const map = this.maps.add(slot, wholeIn(ARENA, this.#stat.size), [], content)
+          const map = this.maps.add(slot, RunMap.whole(ARENA, this.#stat.size), [], content)
           this.#decideMapped(slot, map, true, recheck)
         }
         return this.#opening.open(slot, fd, flags, this.#reply, this.#stat)
@@ -320,7 +320,7 @@ export class Keeper<File extends SourceFile, HomeFile extends HomeDescriptor> {
     if (decided === undefined || decided.kind === 'private') return undefined
     for (const home of homesOf(decided)) this.#publish(home)
     if (decided.kind === 'diverged') return decided.map
-    return wholeIn(decided.home.number, decided.stamp.size)
+    return RunMap.whole(decided.home.number, decided.stamp.size)
   }
 
   /** Of the homes of a decision, which are held, those that are read where they lie. */

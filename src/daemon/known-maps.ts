@@ -1,6 +1,6 @@
 /** The run maps of mapped files, as the keeper knows them, and as threads hear of them. */
 import { OwnPages } from '../cache/own-pages.ts'
-import { RunMap } from '../cache/run-map.ts'
+import type { RunMap } from '../cache/run-map.ts'
 import { DroppedMemory } from '../util/dropped-memory.ts'
 import type { ContentCache } from './content/content-cache.ts'
 import type { ContentFile } from './content/content-files.ts'
@@ -148,11 +148,6 @@ function mapMessage(map: number, { runs, refs, own, content, direct }: KnownMap)
     ...(content === undefined ? {} : { content: { mapping: content.mapping, version: content.version } }),
     ...(direct === undefined ? {} : { direct }),
   }
-}
-
-/** The map of a file that is in one home as a whole. */
-export function wholeIn(home: number, sizeBytes: number): RunMap {
-  return RunMap.whole(home, sizeBytes)
 }
 
 /** For the pages that become a file's own, see {@link OwnPages}; null where there is no memory. */

@@ -1,6 +1,8 @@
 /** Memory of this process, which all its threads reach and which is given back page by page; and memory that is a file, memfd_create(2), for other processes. */
 import fs from 'node:fs'
 import koffi from 'koffi'
+import { throwIfNegative } from './errors.ts'
+import { fcntl } from './fcntl.ts'
 import { close } from './file.ts'
 import { isKernelOlder } from './kernel-version.ts'
 import { mapNothing, mapNothingAt, mapZerosAt, unmapFile } from './mapping.ts'
@@ -13,8 +15,6 @@ const madviseCall = libc<[address: number | bigint, length: number, advice: numb
   'size_t',
   'int',
 ])
-
-const fcntlCall = libc<[fd: number, command: number, argument: number]>('fcntl', 'int', ['int', 'int', 'int'])
 
 const MFD_CLOEXEC = 1
 const MFD_ALLOW_SEALING = 2
@@ -45,7 +45,7 @@ export function createMemory(name: string, bytes: number): number {
 export function createFixedMemory(name: string, bytes: number): number {
   return preparedMemory(name, MFD_CLOEXEC | MFD_ALLOW_SEALING, (fd) => {
     check(ftruncateCall(fd, bytes), 'ftruncate')
-    check(fcntlCall(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
+    throwIfNegative(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW), 'fcntl')
   })
 }
 
