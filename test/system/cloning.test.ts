@@ -52,14 +52,11 @@ for (const kind of ['xfs', 'btrfs'] as const)
           const expected = noise(PIECE, i)
           expect(readAt(`${mount.path}/${name}`, i * STEP, PIECE).equals(expected), `${name} at ${i}`).toBe(true)
         }
-      expect(cachedIn(at('copy'))).toBeLessThanOrEqual(16)
-
-      // One copy in memory for both copies. The image is not there yet: while it was written it was found to share little, and that holds for a minute.
-      run(cp, ...flags, `${mount.path}/image`, `${mount.path}/twin`)
-      await settle()
-      for (let i = 0; i * STEP < SIZE; i++)
-        expect(readAt(`${mount.path}/twin`, i * STEP, PIECE).equals(noise(PIECE, i)), `twin at ${i}`).toBe(true)
-      for (const name of ['copy', 'twin']) expect(cachedIn(at(name)), name).toBeLessThanOrEqual(16)
+      // One copy in memory for both, though the image was found to share nothing while it was written.
+      forgetCached(at('image'))
+      for (const name of ['image', 'copy'])
+        for (let i = 0; i * STEP < SIZE; i++) readAt(`${mount.path}/${name}`, i * STEP, PIECE)
+      for (const name of ['image', 'copy']) expect(cachedIn(at(name)), name).toBeLessThanOrEqual(16)
       const { homes, files } = await mount.status()
       expect(homes.homes).toBe(1)
       expect(files.pristine).toBeGreaterThanOrEqual(2)

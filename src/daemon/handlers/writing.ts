@@ -9,6 +9,7 @@ import { O_APPEND, O_DSYNC, O_NONBLOCK, O_RDONLY, O_SYNC, O_WRONLY } from '../..
 import { changeData } from '../changes.ts'
 import type { Credentials } from '../credentials.ts'
 import { OPEN_APPEND_ONLY, OPEN_DSYNC, OPEN_SYNC, ownHandle } from '../open-handle.ts'
+import { SERVED } from '../slot-serving.ts'
 import { type Context, slotOf, withOpen } from './context.ts'
 import { changeAndDropSetId } from './set-id.ts'
 
@@ -32,6 +33,8 @@ export function copyTargetOf(request: Request): number {
 }
 
 export function writingHandlers(context: Context, credentials: Credentials): Partial<Record<OpcodeName, Handler>> {
+  const { serving } = context
+
   function copy(request: Request): number {
     const { fhIn, offIn, fhOut, offOut, len } = IN.COPY_FILE_RANGE
     const from = slotOf(request.nodeid)
@@ -39,13 +42,16 @@ export function writingHandlers(context: Context, credentials: Credentials): Par
     const fromOffset = request.long(offIn)
     const toOffset = request.long(offOut)
     const length = Math.min(request.u64(len), COPY_BYTES_MAX)
-    return withOpen(context, from, ownHandle(request.u32(fhIn)), O_RDONLY | O_NONBLOCK, (fromFd) =>
+    const copied = withOpen(context, from, ownHandle(request.u32(fhIn)), O_RDONLY | O_NONBLOCK, (fromFd) =>
       withOpen(context, to, ownHandle(request.u32(fhOut)), O_WRONLY, (toFd) =>
         changeData(context, to, toFd, Number(toOffset), Number(toOffset) + length, () =>
           credentials.writing(request, () => copyFileRange(fromFd, fromOffset, toFd, toOffset, length)),
         ),
       ),
     )
+    // It may share now what it did not, and nothing of it shows that: a file has no new ctime when it is cloned.
+    if (copied > 0 && serving.kind(from) === SERVED.PRIVATE) serving.forgetDecision(from)
+    return copied
   }
 
   function written(length: number, reply: Reply): number {
