@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Command } from 'commander'
 import { isAlive, removeDeadSockets, supervisorOf } from '../daemon/control-socket.ts'
 import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
-import { findMount, isCovered, mountAt, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
+import { findMount, identityOf, isCovered, mountAt, unmountFuse, unmountPatiently } from '../daemon/mounting.ts'
 import { grantSocket, samepageMount, samepageMounts } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import type { MountInfo } from '../linux/mountinfo.ts'
@@ -42,9 +42,10 @@ export function umountCommand(): Command {
       const supervisor = supervisorOf(await socketOf(mountpoint))
       // Bind mounts, say.
       const copies = samepageMounts().filter(({ device, id }) => device === mount.device && id !== mount.id)
+      const identity = identityOf(mount)
       try {
-        if (flags.lazy) unmountFuse(mount, true)
-        else await unmountPatiently(mount)
+        if (flags.lazy) unmountFuse(identity, true)
+        else await unmountPatiently(identity)
       } catch (error) {
         if (error instanceof SystemError && error.errno === -ERRNO.EBUSY)
           throw new UserError(

@@ -9,7 +9,7 @@ import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { openFuseDevice } from '../linux/fuse-device.ts'
 import { MNT_DETACH, MNT_FORCE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, mount, umount } from '../linux/mount.ts'
-import { type MountInfo, mountIdOf, readMountInfo } from '../linux/mountinfo.ts'
+import { type MountInfo, mountIdsOf, readMountInfo } from '../linux/mountinfo.ts'
 import { receiveWith, socketPair } from '../linux/unix-socket.ts'
 import { UserError } from '../util/user-error.ts'
 
@@ -29,10 +29,10 @@ export interface MountOptions {
 }
 
 /**
- * Tells a mount from all others. Its path would not: directories above it are renamed, and other mounts come to lie over it. Bind mounts of it have its device, and ids are used
- * again once a mount is gone, but no device is while anything of it is mounted.
+ * Tells a mount from all others. Its path would not: directories above it are renamed, and other mounts come to lie over it. Nor do its id and its device: once it is gone, the
+ * kernel gives both, the lowest that are free, to whatever is mounted next. Its unique id does. Where that is not known, no mount but one of the same type and source is taken for it, and none is unmounted but at the same path.
  */
-export type MountIdentity = Pick<MountInfo, 'id' | 'device'>
+export type MountIdentity = Pick<MountInfo, 'id' | 'device' | 'source' | 'mountpoint'> & { readonly uniqueId?: number }
 
 interface Mounted {
   /** /dev/fuse of the connection. */
@@ -42,7 +42,7 @@ interface Mounted {
 }
 
 /** Of a mount that was gone before anybody looked. */
-const NO_MOUNT: MountIdentity = { id: -1, device: '' }
+const NO_MOUNT: MountIdentity = { id: -1, device: '', source: '', mountpoint: '' }
 
 /** Major 10, minor 229, as st_rdev has them. */
 const FUSE_DEVICE = (10 << 8) | 229
@@ -54,13 +54,29 @@ const PATIENCE_STEP_MS = 20
 export async function mountFuse(options: MountOptions): Promise<Mounted> {
   const isRoot = process.geteuid?.() === 0
   const fuseFd = isRoot ? mountAsRoot(options) : await mountAsUser(options)
-  const { id, device } = mountAt(options.target) ?? NO_MOUNT
-  return { fuseFd, privileged: isRoot, mount: { id, device } }
+  // Not whatever is on top there: somebody may have mounted over it since.
+  const made = readMountInfo().findLast(
+    ({ mountpoint, type, source }) => mountpoint === options.target && type === FS_TYPE && source === options.source,
+  )
+  return { fuseFd, privileged: isRoot, mount: made === undefined ? NO_MOUNT : identityOf(made) }
+}
+
+/** By which the mount, which has just been found in the list, is found again. */
+export function identityOf({ id, device, source, mountpoint }: MountInfo): MountIdentity {
+  const there = mountIdsOf(mountpoint)
+  return { id, device, source, mountpoint, uniqueId: there?.id === id ? there.uniqueId : 0 }
 }
 
 /** The mount as it is now, under the path that leads to it now; undefined where it is unmounted. */
-export function findMount({ id, device }: MountIdentity): MountInfo | undefined {
-  return readMountInfo().find((mount) => mount.id === id && mount.device === device)
+export function findMount(mount: MountIdentity): MountInfo | undefined {
+  const { id, device, source, uniqueId } = mount
+  const found = readMountInfo().find(
+    (other) => other.id === id && other.device === device && other.type === FS_TYPE && other.source === source,
+  )
+  if (found === undefined || !uniqueId) return found
+  // One that is covered cannot be looked at, and is not unmounted either.
+  const there = mountIdsOf(found.mountpoint)
+  return there?.id !== id || there.uniqueId === uniqueId ? found : undefined
 }
 
 /** What is said of a mount that no path leads to. */
@@ -167,8 +183,10 @@ export function unmountFuse(mount: MountIdentity, lazy: boolean): void {
   const found = findMount(mount)
   if (found === undefined) throw new SystemError(ERRNO.EINVAL, 'umount')
   const target = found.mountpoint
+  if (!mount.uniqueId && target !== mount.mountpoint)
+    throw new UserError('it moved, and this kernel (before Linux 6.8) does not tell it from one that was mounted since')
   // By the path what lies on top would be unmounted. A descriptor of a mount that is covered is not to be had, and one from before would keep it in use.
-  if (mountIdOf(target) !== found.id) throw isCovered(target)
+  if (!isOnTop(mount, target)) throw isCovered(target)
   if (process.geteuid?.() === 0) {
     const error = umount(target, lazy ? MNT_DETACH : 0)
     if (error < 0) throw new SystemError(-error, 'umount', target)
@@ -194,8 +212,14 @@ export function abortConnection(mount: MountIdentity): void {
   } catch {
     // The control file system is not mounted everywhere. A forced unmount begins with the same, also where it then finds the mount busy.
     const found = findMount(mount)
-    if (found !== undefined && mountIdOf(found.mountpoint) === found.id) umount(found.mountpoint, MNT_FORCE)
+    if (found !== undefined && isOnTop(mount, found.mountpoint)) umount(found.mountpoint, MNT_FORCE)
   }
+}
+
+/** Whether it is that mount, and no other, which umount(2) of `target` would end. */
+function isOnTop({ id, uniqueId }: MountIdentity, target: string): boolean {
+  const there = mountIdsOf(target)
+  return there?.id === id && (!uniqueId || there.uniqueId === uniqueId)
 }
 
 /**

@@ -59,15 +59,20 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   let state: 'starting' | 'ready' | 'unmounting' = 'starting'
   let serving: ChildProcess | undefined
   let mount: MountIdentity | undefined
+  /** From then on nothing that is mounted is ours. */
+  let isUnmounted = false
   let failure: string | undefined
 
   const unmount = async (): Promise<void> => {
     state = 'unmounting'
     // Not mounted yet: seen to below.
-    if (serving === undefined || mount === undefined) return
-    const at = findMount(mount)?.mountpoint ?? start.mountpoint
-    await unmountPatiently(mount).catch(() => {})
-    const ended = endMount(mount)
+    if (serving === undefined || mount === undefined || isUnmounted) return
+    const at = placeOf(mount, start.mountpoint)
+    const ended = await unmountPatiently(mount).then(
+      () => 'unmounted' as const,
+      () => endMount(mount!),
+    )
+    if (!(ended instanceof Error)) isUnmounted = true
     if (ended === 'detached')
       log(`${at} is in use: detached; programs that still have files open there get errors from now on`)
     if (ended === 'detached' || ended instanceof Error) serving.kill('SIGKILL')
@@ -121,8 +126,8 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   // Once it is unmounted, its number may be another mount's, who has a socket of that name.
   if ((state as string) !== 'unmounting' || samepageMount(mount.device) === undefined)
     fs.rmSync(grantSocket(mount.device), { force: true })
-  const at = findMount(mount)?.mountpoint ?? start.mountpoint
-  const ended = endMount(mount)
+  const at = placeOf(mount, start.mountpoint)
+  const ended = isUnmounted ? 'gone' : endMount(mount)
   const outcome =
     ended instanceof Error
       ? `${at} stays mounted, and gives errors: ${ended.message}; then "samepage umount ${at}" clears it`
@@ -137,6 +142,15 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   if (failure !== undefined) throw new UserError(ended instanceof Error ? `${failure}; ${outcome}` : failure)
   log(`the serving process died; ${outcome}`)
   return 1
+}
+
+/** Where the mount is now; `made` where it is no more, or the list of mounts cannot be read: no descriptor is left. */
+function placeOf(mount: MountIdentity, made: string): string {
+  try {
+    return findMount(mount)?.mountpoint ?? made
+  } catch {
+    return made
+  }
 }
 
 /** Unmounts our own mount, whoever has files open there. An error: why it is still there. */

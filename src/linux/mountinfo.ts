@@ -1,9 +1,10 @@
 /** /proc/self/mountinfo: the mounts that this process sees, and the superblocks behind them. */
 import fs from 'node:fs'
 import { close, O_DIRECTORY, O_NOFOLLOW, O_PATH, open } from './file.ts'
+import { uniqueMountId } from './mount-id.ts'
 
 export interface MountInfo {
-  /** As statx(2) tells it (stx_mnt_id). */
+  /** As statx(2) tells it (stx_mnt_id). Once the mount is gone, it is soon another's. */
   readonly id: number
   readonly parentId: number
   /** `major:minor` of the superblock. On btrfs no file's st_dev need be equal to it. */
@@ -25,15 +26,24 @@ export function readMountInfo(): MountInfo[] {
   return parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'utf8'))
 }
 
+/** What tells a mount that a path leads to. */
+export interface MountIds {
+  /** See {@link MountInfo.id}. */
+  readonly id: number
+  /** See {@link uniqueMountId}; 0, too, of a FUSE mount that is closed to this user. */
+  readonly uniqueId: number
+}
+
 /**
- * The id of the mount whose root or directory `path` is, see {@link MountInfo.id}; undefined where it leads to no directory. Asks nothing of that file system, which may be dead, or
+ * Of the mount whose root or directory `path` is; undefined where it leads to no directory. Asks nothing of that file system, which may be dead, or
  * hang, as stat(2) would.
  */
-export function mountIdOf(path: string): number | undefined {
+export function mountIdsOf(path: string): MountIds | undefined {
   try {
     const fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     try {
-      return Number(/^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1])
+      const id = Number(/^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1])
+      return { id, uniqueId: uniqueMountId(fd) }
     } finally {
       close(fd)
     }

@@ -3,7 +3,9 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { findMount, mountFuse, unmountFuse } from '../../src/daemon/mounting.ts'
 import type { StatusReport } from '../../src/daemon/status.ts'
+import { close } from '../../src/linux/file.ts'
 import { eventually } from '../support/eventually.ts'
 import { MEBIBYTE } from '../support/files.ts'
 import { type LoopFilesystem, loopFilesystem } from '../support/loopfs.ts'
@@ -66,6 +68,57 @@ describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that moved with a direct
     expect(controlSockets(at)).toEqual([])
     expect(await mnt.ended).toBe(0)
     expect(mountsAt(moved)).toEqual([])
+  })
+})
+
+describeWith(['root', 'loop', 'ext4', 'fuse'], 'what is mounted as soon as the mount is gone', () => {
+  // The kernel gives it the id and the device that the mount had.
+  const ROUNDS = 4
+
+  test('is left alone by the supervisor', async () => {
+    const other = `${ext4.directory}/other`
+    fs.mkdirSync(other)
+    for (let round = 0; round < ROUNDS; round++) {
+      await using mnt = await mount()
+      // One process: nothing is to come between.
+      run('sh', '-c', 'umount "$1" && mount -t tmpfs other "$2"', 'sh', at, other)
+      const status = await mnt.ended
+      const left = mountsAt(other)
+      if (left.length > 0) run('umount', other)
+      expect(left).toEqual(['tmpfs'])
+      expect({ status, stderr: mnt.stderr }).toEqual({ status: 0, stderr: '' })
+    }
+  })
+
+  test('is another one also where it is a Samepage mount of the same source', async () => {
+    const target = `${ext4.directory}/twice`
+    fs.mkdirSync(target)
+    const options = {
+      source: ext4.path,
+      target,
+      allowOther: false,
+      writable: true,
+      nosuid: true,
+      nodev: true,
+      noexec: true,
+    }
+    const first = await mountFuse({ ...options, maxReadBytes: 4096 })
+    unmountFuse(first.mount, false)
+    close(first.fuseFd)
+    const second = await mountFuse({ ...options, maxReadBytes: 4096 })
+    try {
+      expect(findMount(second.mount)?.mountpoint).toBe(target)
+      const { id, device } = second.mount
+      expect(() => unmountFuse({ ...first.mount, id, device }, true)).toThrow('EINVAL')
+      // As before Linux 6.8, where nothing but the path tells them apart.
+      const nameless = { ...second.mount, uniqueId: 0 }
+      expect(() => unmountFuse({ ...nameless, mountpoint: `${target}/elsewhere` }, true)).toThrow('it moved')
+      expect(findMount({ ...nameless, source: '/elsewhere' })).toBeUndefined()
+      unmountFuse(nameless, true)
+      expect(mountsAt(target)).toEqual([])
+    } finally {
+      close(second.fuseFd)
+    }
   })
 })
 
