@@ -48,6 +48,22 @@ describeWith([], 'a page of inspect', () => {
 })
 
 describeWith(['root', 'fuse'], 'the mount by which doctor tries FUSE', () => {
+  test.each(['symlink', 'relative'])('is gone, and its directory, where TMPDIR is %s', (name) => {
+    const link = `${directory}/symlink`
+    fs.rmSync(link, { force: true })
+    fs.symlinkSync(temporary, link)
+    const env = { ...process.env, TMPDIR: name === 'symlink' ? link : path.relative(directory, temporary) }
+    const { stdout, stderr } = spawnSync(process.execPath, [PROGRAM, 'doctor'], {
+      env,
+      cwd: directory,
+      encoding: 'utf8',
+    })
+    expect(stderr).toBe('')
+    expect(stdout).not.toMatch(/EBUSY|ENOENT/)
+    expect(fs.readdirSync(temporary)).toEqual([])
+    expect(readMountInfo().filter(({ mountpoint }) => mountpoint.startsWith(fs.realpathSync(directory)))).toEqual([])
+  })
+
   test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('is gone, and its directory, at %s', (signal) => {
     expect(interruptAfter('mkdtempSync', signal, ['doctor'])).toBe(signal)
     expect(fs.readdirSync(temporary)).toEqual([])

@@ -32,7 +32,8 @@ export async function probeFuse(backingFd: number | undefined): Promise<FuseProb
   const release = holdSignals()
   let target: string | undefined
   try {
-    target = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-doctor-'))
+    // As the list of mounts will have it.
+    target = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), 'samepage-doctor-'))
     const { fuseFd, mount } = await mountFuse({
       source: 'samepage-doctor',
       target,
