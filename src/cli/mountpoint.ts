@@ -1,8 +1,7 @@
 /** From what a user calls a mountpoint to its path in the list of mounts. The mount itself is not touched: it may be dead, or hang. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { ask, isOfMount, listSockets, socketPath } from '../daemon/control-socket.ts'
-import type { StatusReport } from '../daemon/status.ts'
+import { controlSocket, deviceOfControl, socketOfDevice, socketPath } from '../daemon/control-socket.ts'
 import { samepageMounts } from '../exclusive/mounts.ts'
 import { UserError } from '../util/user-error.ts'
 
@@ -24,19 +23,17 @@ export function realMountpoint(argument: string): string {
 }
 
 /**
- * The control socket of the mount at `mountpoint`; a path that does not exist where there is none. Sockets have the name of the place where the mount was made: one that has moved since, with a
- * directory above it, is found by what it answers.
+ * The control socket of the mount at `mountpoint`; a path that does not exist where there is none. It goes by the mount's device: the name of the place is that where it was made, and other mounts
+ * may be there now. Where nothing is mounted the name is all there is, of a mount that was detached, or is in another mount name space.
  */
-export async function socketOf(mountpoint: string): Promise<string> {
+export function socketOf(mountpoint: string): string {
+  const mounts = samepageMounts()
+  const mount = mounts.findLast((other) => other.mountpoint === mountpoint)
+  const none = controlSocket(mountpoint, 0, '')
+  if (mount !== undefined) return socketOfDevice(mount.device) ?? none
   const socket = socketPath(mountpoint)
-  if (fs.existsSync(socket)) return socket
-  const mounted = samepageMounts().map((mount) => mount.mountpoint)
-  for (const other of listSockets()) {
-    if (mounted.some((place) => isOfMount(other, place))) continue
-    const report = await ask<StatusReport>(other, '/status').catch(() => undefined)
-    if (report?.mountpoint === mountpoint) return other
-  }
-  return socket
+  // Made here, and moved since.
+  return mounts.some(({ device }) => device === deviceOfControl(socket)) ? none : socket
 }
 
 /** What is said of a mount that nobody serves any more (ENOTCONN), and of what lies in one. */

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { PAGE_BYTES } from '../cache/entry.ts'
-import { ask, isOfMount, listSockets, socketPath } from '../daemon/control-socket.ts'
+import { ask, deviceOfControl, listSockets } from '../daemon/control-socket.ts'
 import { removeAllDeadSockets } from '../daemon/dead-sockets.ts'
 import { mountAt } from '../daemon/mounting.ts'
 import type { StatusReport } from '../daemon/status.ts'
@@ -54,11 +54,11 @@ const withHead = (report: StatusReport): object => ({ ...jsonHead('status', repo
 
 /** All that answer; of the others it is said that they do not. */
 async function askAll(): Promise<StatusReport[]> {
-  const mounted = samepageMounts().map(({ mountpoint }) => mountpoint)
+  const mounts = samepageMounts()
   const answers = await Promise.allSettled(
     listSockets().map((socket) => {
-      const mountpoint = mounted.find((mountpoint) => isOfMount(socket, mountpoint))
-      return ask<StatusReport>(socket, '/status', mountpoint === undefined ? {} : { name: mountpoint })
+      const mount = mounts.find(({ device }) => device === deviceOfControl(socket))
+      return ask<StatusReport>(socket, '/status', mount === undefined ? {} : { name: mount.mountpoint })
     }),
   )
   for (const answer of answers) if (answer.status === 'rejected') process.exitCode = report(answer.reason)
@@ -74,7 +74,7 @@ async function askAll(): Promise<StatusReport[]> {
 
 async function askOne(mountpoint: string): Promise<StatusReport> {
   const real = realMountpoint(mountpoint)
-  const report = await ask<StatusReport>(await socketOf(real), '/status', { name: mountpoint })
+  const report = await ask<StatusReport>(socketOf(real), '/status', { name: mountpoint })
   if (report !== undefined) return report
   if (mountAt(real) !== undefined && (await isDead(real))) throw hasDied(mountpoint)
   const mounted = mountAt(real)
@@ -83,7 +83,7 @@ async function askOne(mountpoint: string): Promise<StatusReport> {
 }
 
 /** Whether a mount of this user, which is alive, has no socket where this process looks: that goes by an environment variable, but for root. */
-const isElsewhere = (mountpoint: string): boolean => process.geteuid?.() !== 0 && !fs.existsSync(socketPath(mountpoint))
+const isElsewhere = (mountpoint: string): boolean => process.geteuid?.() !== 0 && !fs.existsSync(socketOf(mountpoint))
 
 const hasOtherDirectory = (mountpoint: string): UserError =>
   new UserError(

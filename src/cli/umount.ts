@@ -39,7 +39,7 @@ export function umountCommand(): Command {
         if (flags.ifMounted) return
         throw notMounted(argument)
       }
-      const supervisor = supervisorOf(await socketOf(mountpoint))
+      const supervisor = supervisorOf(socketOf(mountpoint))
       // Bind mounts, say.
       const copies = samepageMounts().filter(({ device, id }) => device === mount.device && id !== mount.id)
       const identity = identityOf(mount)

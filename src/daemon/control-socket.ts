@@ -1,6 +1,6 @@
 /**
  * Where a mount's control socket lies: one socket per mount in a directory that only its user can list, named after the
- * mountpoint and the supervisor's process id. The sockets are the list of mounts: there is no other registry that could disagree.
+ * mountpoint, the supervisor's process id, and the mount's device, by which it is found where the mount has moved, or is bound elsewhere. The sockets are the list of mounts: there is no other registry that could disagree.
  * A mountpoint may have two: of a mount that was detached but still serves open files, and of a new one.
  */
 import { createHash } from 'node:crypto'
@@ -12,22 +12,36 @@ import { isTrusted, runtimeDirectory } from '../util/runtime-directory.ts'
 import { UserError } from '../util/user-error.ts'
 
 /**
- * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks). The
- * mountpoint is hashed: a socket's path may have 107 bytes only.
+ * Where the control socket of a mount lies that the process `supervisor` makes at `mountpoint` (absolute, no symlinks), and that has the device
+ * `major:minor`. The mountpoint is hashed: a socket's path may have 107 bytes only.
  */
-export function controlSocket(mountpoint: string, supervisor: number): string {
-  return path.join(runtimeDirectory(), `${nameOf(mountpoint)}.${supervisor}.sock`)
+export function controlSocket(mountpoint: string, supervisor: number, device: string): string {
+  return path.join(runtimeDirectory(), `${nameOf(mountpoint)}.${supervisor}.${device}.sock`)
 }
 
-/** The control socket of the mount at `mountpoint`, the newest where there are several; a path that does not exist where there is none. */
+/** The control socket of the mount that was made at `mountpoint`, the newest where there are several; a path that does not exist where there is none. */
 export function socketPath(mountpoint: string): string {
+  return newest(socketsOf(mountpoint)) ?? controlSocket(mountpoint, 0, '')
+}
+
+/** The control socket of the mount that has the device, wherever it is mounted; undefined where there is none. The newest: of a mount before, which had the same, one may be left. */
+export function socketOfDevice(device: string): string | undefined {
+  return newest(listSockets().filter((socket) => deviceOfControl(socket) === device))
+}
+
+function newest(sockets: string[]): string | undefined {
   const made = (socket: string) => fs.lstatSync(socket, { throwIfNoEntry: false })?.ctimeMs ?? 0
-  return socketsOf(mountpoint).sort((a, b) => made(b) - made(a))[0] ?? controlSocket(mountpoint, 0)
+  return sockets.sort((a, b) => made(b) - made(a))[0]
 }
 
 /** The process id of the supervisor who made the socket. */
 export function supervisorOf(socket: string): number {
   return Number(path.basename(socket).split('.')[1])
+}
+
+/** The device of the mount whose control socket it is. */
+export function deviceOfControl(socket: string): string {
+  return path.basename(socket).split('.')[2] ?? ''
 }
 
 /** Removes the sockets of mounts at `mountpoint` whose supervisor is no more. */
@@ -49,8 +63,8 @@ function socketsOf(mountpoint: string): string[] {
   return listSockets().filter((socket) => isOfMount(socket, mountpoint))
 }
 
-/** Whether the control socket is that of a mount at `mountpoint`. */
-export function isOfMount(socket: string, mountpoint: string): boolean {
+/** Whether the control socket is that of a mount that was made at `mountpoint`. */
+function isOfMount(socket: string, mountpoint: string): boolean {
   return path.basename(socket).startsWith(`${nameOf(mountpoint)}.`)
 }
 

@@ -23,7 +23,7 @@ export async function startControl(parts: StatusParts): Promise<Control> {
   makeRuntimeDirectory()
   removeDeadSockets(start.mountpoint)
   await removeAllDeadSockets()
-  const socket = controlSocket(start.mountpoint, process.ppid)
+  const socket = controlSocket(start.mountpoint, process.ppid, start.mount.device)
   const servers: http.Server[] = []
 
   const control = http.createServer((request, response) => {

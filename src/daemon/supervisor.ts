@@ -122,7 +122,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   // The last descriptor of the connection: the kernel now answers whoever still waits with an error.
   close(mounted.fuseFd)
   // Left behind where the serving process was killed.
-  fs.rmSync(controlSocket(start.mountpoint, process.pid), { force: true })
+  fs.rmSync(controlSocket(start.mountpoint, process.pid, mount.device), { force: true })
   // Once it is unmounted, its number may be another mount's, who has a socket of that name.
   if ((state as string) !== 'unmounting' || samepageMount(mount.device) === undefined)
     fs.rmSync(grantSocket(mount.device), { force: true })

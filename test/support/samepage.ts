@@ -80,7 +80,7 @@ function commandLine(pid: string): string {
 
 /** The control sockets of mounts at `mountpoint`, made by root. */
 export function controlSockets(mountpoint: string): string[] {
-  const { dir, base } = path.parse(controlSocket(mountpoint, 0))
+  const { dir, base } = path.parse(controlSocket(mountpoint, 0, ''))
   const hash = base.split('.')[0]!
   return fs.existsSync(dir) ? fs.readdirSync(dir).filter((name) => name.startsWith(hash)) : []
 }

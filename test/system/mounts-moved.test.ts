@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isAlive } from '../../src/daemon/control-socket.ts'
 import { findMount, mountFuse, unmountFuse } from '../../src/daemon/mounting.ts'
 import type { StatusReport } from '../../src/daemon/status.ts'
 import { close } from '../../src/linux/file.ts'
@@ -34,6 +35,7 @@ function mount(): Promise<Mounted> {
   return mounted(ext4.path, { at, maySuffer: true })
 }
 
+const processIsThere = ({ process: { pid } }: Mounted) => isAlive(pid!)
 const rename = () => fs.renameSync(path.dirname(at), path.dirname(moved))
 const run = (command: string, ...args: string[]) => execFileSync(command, args)
 
@@ -69,6 +71,41 @@ describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that moved with a direct
     expect(await mnt.ended).toBe(0)
     expect(mountsAt(moved)).toEqual([])
   })
+
+  test('does not answer status by the path that it had', async () => {
+    await using mnt = await mount()
+    rename()
+    const { status, stdout, stderr } = samepage(['status', at])
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain(`no Samepage mount of this user answers at ${at}`)
+    mnt.process.kill('SIGTERM')
+    expect(await mnt.ended).toBe(0)
+  })
+
+  for (const swapped of [false, true])
+    test(`is told from the one that was made in its place${swapped ? ', when both have the path of the other' : ''}`, async () => {
+      await using first = await mount()
+      const { pid } = await first.status()
+      rename()
+      fs.mkdirSync(at, { recursive: true })
+      await using second = await mounted(ext4.path, { at, maySuffer: true })
+      let [here, there] = [moved, at]
+      if (swapped) {
+        const spare = `${path.dirname(moved)}-spare`
+        fs.renameSync(path.dirname(at), spare)
+        fs.renameSync(path.dirname(moved), path.dirname(at))
+        fs.renameSync(spare, path.dirname(moved))
+        ;[here, there] = [at, moved]
+      }
+      const { stdout } = samepage(['status', '--json', here])
+      expect(JSON.parse(stdout)).toMatchObject([{ mountpoint: here, pid }])
+      expect(samepage(['umount', here])).toEqual({ status: 0, stdout: '', stderr: '' })
+      // It has waited for the right one.
+      expect(processIsThere(first)).toBe(false)
+      expect(processIsThere(second)).toBe(true)
+      expect(samepage(['umount', there])).toEqual({ status: 0, stdout: '', stderr: '' })
+      expect(processIsThere(second)).toBe(false)
+    })
 })
 
 describeWith(['root', 'loop', 'ext4', 'fuse'], 'what is mounted as soon as the mount is gone', () => {
@@ -182,6 +219,17 @@ describeWith(['root', 'loop', 'ext4', 'fuse'], 'a mount that is in use beyond it
     } finally {
       run('umount', bound)
     }
+  })
+
+  test('by a bind mount: when that is unmounted, too, umount waits for the daemon', async () => {
+    await using mnt = await mount()
+    const bound = `${ext4.directory}/bound-again`
+    fs.mkdirSync(bound)
+    run('mount', '--bind', at, bound)
+    expect(samepage(['umount', at]).status).toBe(1)
+    expect(samepage(['umount', bound])).toEqual({ status: 0, stdout: '', stderr: '' })
+    expect(processIsThere(mnt)).toBe(false)
+    expect(await mnt.ended).toBe(0)
   })
 
   test('by a daemon that hangs: umount says so, with its process, when it has waited', async () => {
