@@ -159,8 +159,13 @@ const ENXIO = 6
  */
 function seekSparse(fd: number, offset: number, whence: number): string {
   const found = sys.lseek(fd, offset, whence)
-  // Outside of every file nothing depends on what is cached, and the position stays.
-  if (offset < 0 || offset >= OUTSIDE) return plain(found)
+  // Behind every file nothing depends on what is cached, and the position stays.
+  if (offset >= OUTSIDE) return plain(found)
+  if (offset < 0) {
+    // There btrfs takes what is not written out yet for data, from the beginning on, and what is for nothing at all.
+    sys.lseek(fd, 0, 0)
+    return found >= 0 || found === -ENXIO ? 'outside' : plain(found)
+  }
   sys.lseek(fd, offset, 0)
   if (found < 0 && found !== -ENXIO) return plain(found)
   if (stat.ofFd(fd) !== 0) return 'cannot stat'

@@ -229,7 +229,6 @@ const ALWAYS: Row[] = [
     (g, random) => {
       const slot = g.openSlot()
       const whence = random.pick([0, 0, 1, 2, 3, 4])
-      // SEEK_DATA and SEEK_HOLE leave the position where it is when they are asked about what is outside of the file.
       const outside = whence >= 3 ? [-1, -600, -(2 ** 53), OUTSIDE] : []
       const at = random.pick([0, 0, PAGE, offset(random), ...outside])
       // What follows is read or written there: see place().
