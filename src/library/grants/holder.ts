@@ -35,6 +35,8 @@ export class Holder {
     try {
       const wish = { position, length, readers, wait, timeoutMs }
       const { bytes } = await this.#door.exclusive(file, number, holder, wish)
+      // One that tells nobody that it aborts has taken nothing back.
+      if (signal?.aborted) takeBack()
       throwIfAborted(signal)
       const grant = new ExclusiveGrant(this.#door, number, path, position, bytes, () => this.#onRevoke.delete(number))
       if (onRevoke !== undefined) this.#onRevoke.set(number, (deadlineMs) => onRevoke(grant, deadlineMs))

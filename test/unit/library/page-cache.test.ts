@@ -639,6 +639,18 @@ test('whatever has `aborted` is a signal, whether anybody has to wait or not', a
   for (const outcome of await outcomes) expect(outcome).toMatchObject({ reason: { message: 'late' } })
   await grant.abandon()
   await vi.waitFor(() => expect(heard.size).toBe(0))
+  // And one that nobody hears: it is looked at when the wait is over, and nothing is left held.
+  for (const file of [own, other]) {
+    const holding = await own.exclusive({ length: PAGE })
+    const silent = { aborted: false }
+    const waiting = file.exclusive({ length: 1, signal: signalOf(silent) })
+    const outcome = expect(waiting).rejects.toMatchObject({ name: 'AbortError' })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    silent.aborted = true
+    await holding.abandon()
+    await outcome
+    await (await own.exclusive({ length: 1, timeoutMs: 5000 })).abandon()
+  }
 })
 
 test('an abort between two windows of a read, or two tries of a view, is heard', async () => {
