@@ -36,6 +36,7 @@ export class Frames {
   /** LOADING and RESIDENT. */
   #used = 0
   #limit: number
+  #isFilled = false
 
   constructor(memory: CacheMemory, pinned: PinnedFrames, nodes = new FrameNodes(oneNode(memory.sizes.frames))) {
     this.capacity = memory.sizes.frames
@@ -72,14 +73,23 @@ export class Frames {
     return Math.max(0, this.#used + this.#limbo.length + 1 - this.#limit)
   }
 
+  /** All frames that the limit allows have been used since it was raised last: pages take the place of others now, and no more memory. */
+  get isFilled(): boolean {
+    return this.#isFilled
+  }
+
   /** Frames may be in use up to `limit`, those in limbo included. Lowering it takes nothing away: see {@link excess}. */
   setLimit(limit: number): void {
+    if (limit > this.#limit) this.#isFilled = false
     this.#limit = Math.min(limit, this.capacity)
   }
 
   /** Takes a frame of the first of `nodes` that has one, for a page of `mapping` that is about to be loaded; {@link NO_FRAME} where there is none. */
   take(mapping: number, page: number, nodes: readonly number[] = this.nodes.nearest(0)): number {
-    if (this.excess > 0) this.#sweepLimbo()
+    if (this.excess > 0) {
+      this.#isFilled = true
+      this.#sweepLimbo()
+    }
     if (this.excess > 0) return NO_FRAME
     let frame = this.#takeFree(nodes)
     if (frame === NO_FRAME && this.#limbo.length > 0) {

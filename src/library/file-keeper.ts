@@ -24,7 +24,7 @@ import { CachedInode } from './cached-inode.ts'
 import { CachedInodes } from './cached-inodes.ts'
 import type { DirectMemory } from './direct-memory.ts'
 import { notSupported, systemError, withPath } from './errors.ts'
-import { cacheWritten, piecesOf } from './file-pieces.ts'
+import { piecesOf } from './file-pieces.ts'
 import { FileWriter } from './file-writer.ts'
 import { FileGrants, readInside } from './grants/file-grants.ts'
 import type { Grants } from './grants/grants.ts'
@@ -101,11 +101,14 @@ export class FileKeeper {
         arena,
         close: (inode) => this.close(inode, true),
         makeSpace: () => this.#makeSpace(),
-        cacheWritten: (inode, bytes, position) => cacheWritten(pages, arena, inode, bytes, position, 0),
+        cacheWritten: (inode, bytes, position) => {
+          this.loader.cacheWritten(inode, bytes, position, 0)
+          // The holder's copy, what is published and what was there before: memory that is the cache's doing, and goes when garbage is collected.
+          this.loader.onCached(3 * bytes.length, true)
+        },
       })
     this.writer = new FileWriter({
       pages,
-      arena,
       loader: this.loader,
       passages: this.passages,
       close: (inode) => this.close(inode, true),

@@ -12,11 +12,9 @@ import { PAGE_BYTES } from '../cache/entry.ts'
 import type { PageKeeper } from '../cache/page-keeper.ts'
 import { PAGES_MAX } from '../layout/mapping-record.ts'
 import { TIMERS } from '../util/timers.ts'
-import type { Arena } from './arena.ts'
 import { type CachedInode, NO_STAMP } from './cached-inode.ts'
 import { CombinedWrites, writeBuffers } from './combined-writes.ts'
 import { callBytes, withPath } from './errors.ts'
-import { cacheWritten } from './file-pieces.ts'
 import type { Leave, Passages } from './grants/passages.ts'
 import { refusedError } from './grants/refused.ts'
 import { WriteTurns } from './grants/write-turns.ts'
@@ -26,7 +24,6 @@ const truncateFile = promisify(fs.ftruncate)
 
 interface FileWriterParts {
   readonly pages: PageKeeper
-  readonly arena: Arena
   readonly loader: Loader
   readonly passages: Passages
   /** The inode is used once less by who writes. */
@@ -59,14 +56,13 @@ export class FileWriter {
 
   /** The same, blocking; does not wait for grants. */
   writeSync(inode: CachedInode, bytes: Uint8Array, position: number, near: number): void {
-    const { passages, pages, arena, loader } = this.#parts
+    const { passages, loader } = this.#parts
     const leave = passages.changeSync(inode, position, position + bytes.length)
     this.#changeSync(inode, leave, this.#beginWrite(inode, bytes.length, position), () => {
       for (let done = 0; done < bytes.length; )
         done += fs.writeSync(inode.writeFd, bytes, done, callBytes(bytes.length - done), position + done)
     })
-    cacheWritten(pages, arena, inode, bytes, position, near)
-    loader.onCached(bytes.length)
+    loader.cacheWritten(inode, bytes, position, near)
   }
 
   /** Sets the file's length, after the writes that were asked for before it and before those that come later. Rejects with the system's error. Grants behind the new end as for {@link FileKeeper.load}. */

@@ -80,7 +80,7 @@ export class Keeping {
     })
     if (options.yieldUnderPressure !== false) {
       const pressure = watchPressure((share) => this.#memory.limit.yieldTo(share))
-      this.files.loader.onCached = (bytes) => pressure.cached(bytes)
+      this.files.loader.onCached = (bytes, hasGrown) => pressure.cached(bytes, hasGrown)
       this.#pressure = pressure
     }
     // What is the process's stays when a worker ends. (When one is terminated nobody is asked.)

@@ -1,5 +1,5 @@
 /**
- * Loading: from a file or a home into frames. Pages that lie side by side are read with one readv(2), each into its frame.
+ * Loading: from a file or a home into frames; and what was written just now, without reading it. Pages that lie side by side are read with one readv(2), each into its frame.
  *
  * What was asked for beyond what somebody wants (readahead) may fail without anybody noticing: an error of a read with such pages in it makes the wanted ones be
  * read alone.
@@ -18,6 +18,9 @@ import type { Merging } from './merging.ts'
 import type { PageSource } from './page-source.ts'
 
 const ZEROS = new Uint8Array(PAGE_BYTES)
+/** A write of more is not cached as it passes. */
+const CACHED_WRITE_BYTES_MAX = 1 << 20
+
 const read = promisify(fs.read)
 const readv = promisify(fs.readv)
 
@@ -42,8 +45,8 @@ export class Loader {
   readonly counts: LoaderCounts = { bytesLoaded: 0, reads: 0 }
   /** Undefined: equal pages are not looked for. */
   merging: Merging | undefined
-  /** Is told of bytes that have come into memory. */
-  onCached: (bytes: number) => void = () => {}
+  /** Is told of bytes that have come into memory, and whether that can have grown by them: else they have taken the place of others. */
+  onCached: (bytes: number, hasGrown: boolean) => void = () => {}
   readonly #keeper: PageKeeper
   readonly #arena: Arena
   /** Ends of loads under way, by mapping. */
@@ -103,6 +106,27 @@ export class Loader {
       }
     }
     while (this.#isAnyLoading(mapping, page, wanted)) await Promise.race(this.#waiting.get(mapping)!)
+  }
+
+  /** Caches the whole pages of what was written to the file, on the node `near`. `bytes`: those that the file got. */
+  cacheWritten(source: PageSource, bytes: Uint8Array, position: number, near: number): void {
+    if (bytes.length > CACHED_WRITE_BYTES_MAX) return
+    // Another thread may have changed them since the file got them: then the file is asked.
+    if (bytes.buffer instanceof SharedArrayBuffer) return
+    const keeper = this.#keeper
+    const end = position + bytes.length
+    const mapping = keeper.mappings.on(source.mapping, near)
+    for (let page = Math.ceil(position / PAGE_BYTES); (page + 1) * PAGE_BYTES <= end; page++) {
+      if (keeper.isCached(mapping, page) || keeper.isLoading(mapping, page)) continue
+      // Another write to it is under way: which of them is the last nobody knows.
+      if (!source.isAtRest(page, 1)) continue
+      const frame = keeper.reserve(mapping, page, near)
+      if (frame === NO_FRAME) break
+      const at = page * PAGE_BYTES - position
+      this.#arena.bytes(frame).set(bytes.subarray(at, at + PAGE_BYTES))
+      keeper.publish(frame, true)
+    }
+    this.#cached(bytes.length)
   }
 
   /** Nothing is loaded from now on. Resolves when nothing is being read: who gives the arena's memory back before would find some of it taken again. */
@@ -220,7 +244,11 @@ export class Loader {
     merging?.endLoad()
     this.#keeper.giveWay()
     if (bytes < expected) source.onShrunk()
-    this.onCached(bytes)
+    this.#cached(bytes)
+  }
+
+  #cached(bytes: number): void {
+    this.onCached(bytes, !this.#keeper.frames.isFilled)
   }
 }
 

@@ -29,6 +29,10 @@ const SCRIPT = `
       if (how === 'read') await file.read(buffer, { position })
       if (how === 'readSync') file.readSync(buffer, { position })
       if (how === 'writeSync') file.writeSync(buffer, { position })
+      if (how === 'publish') {
+        const grant = await file.exclusive({ position, length: buffer.length })
+        await grant.publish()
+      }
       least = Math.min(least, cache.stats().memoryMax)
     }
   console.log(least)
@@ -40,7 +44,7 @@ describeWith(['memory-cgroup', 'root'], 'a memory cgroup with less than the cach
   for (let at = 0; at < SIZE; at += 32 * MEBIBYTE) fs.appendFileSync(FILE, noise(32 * MEBIBYTE, at))
   fs.writeFileSync(path.join(directory, 'fill.mjs'), SCRIPT)
 
-  test.each(['read', 'readSync', 'writeSync'])('%s', async (how) => {
+  test.each(['read', 'readSync', 'writeSync', 'publish'])('%s', async (how) => {
     await using group = memoryCgroup('limited')
     group.limit(192 * MEBIBYTE)
     const [program = '', ...args] = [...group.wrapper, process.execPath, path.join(directory, 'fill.mjs'), FILE, how]

@@ -44,7 +44,7 @@ export class ContentCache {
     this.#files = new ContentFiles(pages)
     this.#loader = new Loader(pages, arena)
     this.#loader.merging = merging
-    this.#loader.onCached = (bytes) => mountArena.cached(bytes)
+    this.#loader.onCached = (bytes, hasGrown) => mountArena.cached(bytes, hasGrown)
   }
 
   static async create(arena: MountArena, options: Pick<MergeOptions, 'cpu'>): Promise<ContentCache> {

@@ -54,9 +54,9 @@ export class MountArena {
     this.#pressure = watchPressure((share) => limit.yieldTo(share))
   }
 
-  /** So many bytes were loaded into it. */
-  cached(bytes: number): void {
-    this.#pressure.cached(bytes)
+  /** See {@link PressureWatch.cached}. */
+  cached(bytes: number, hasGrown: boolean): void {
+    this.#pressure.cached(bytes, hasGrown)
   }
 
   /** A worker on `node` has sampled its hits: see cache/hit-samples.ts. */

@@ -155,3 +155,21 @@ test('a thread has so many pins and no more, and slots are used again', () => {
   pinned.look()
   expect([0, 1, 2, 3, 4, 5].filter((frame) => pinned.has(frame))).toEqual([0, 2, 3, 5])
 })
+
+test('it is filled from when more frames are wanted than there may be until there may be more again', () => {
+  const shared = memory()
+  const frames = new Frames(shared, new PinnedFrames(shared))
+  frames.setLimit(4)
+  frames.shrink()
+  const take = () => frames.take(0, 0)
+  for (let i = 0; i < 4; i++) expect([take() === NO_FRAME, frames.isFilled]).toEqual([false, false])
+  expect([take() === NO_FRAME, frames.isFilled]).toEqual([true, true])
+  // A page takes the place of another one.
+  frames.keep(0)
+  frames.giveUp(0)
+  expect([take() === NO_FRAME, frames.isFilled]).toEqual([false, true])
+  frames.setLimit(2)
+  expect(frames.isFilled).toBe(true)
+  frames.setLimit(5)
+  expect(frames.isFilled).toBe(false)
+})

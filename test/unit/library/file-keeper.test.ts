@@ -267,3 +267,43 @@ test('a home that cannot be taken leaves no mapping behind', async () => {
     },
   )
 })
+
+test('of what comes in by a load, a write or a publish it is told, and whether memory can have grown by it', async () => {
+  await withKeeper(async (keeping) => {
+    const { files } = keeping
+    const told = { grown: 0, replaced: 0 }
+    const since = () => {
+      const before = { ...told }
+      Object.assign(told, { grown: 0, replaced: 0 })
+      return before
+    }
+    files.loader.onCached = (bytes, hasGrown) => (told[hasGrown ? 'grown' : 'replaced'] += bytes)
+    const inode = await files.open(fileOf(noise(5 * MEBIBYTE, 1)), true, 0)
+    await files.load(inode, 0, 4, 4, 0, true)
+    expect(since()).toEqual({ grown: 4 * PAGE, replaced: 0 })
+    files.writer.writeSync(inode, noise(4 * PAGE, 2), 8 * PAGE, 0)
+    expect(since()).toEqual({ grown: 4 * PAGE, replaced: 0 })
+    const wish = { position: 16 * PAGE, length: 4 * PAGE, readers: 'wait', wait: true, timeoutMs: 1000 } as const
+    const grant = await files.grants.grant(inode, 'holder', wish, { onRevoke() {}, onWaiting() {} })
+    await grant.publish(noise(4 * PAGE, 3), false)
+    // With its private copies.
+    expect(since()).toEqual({ grown: 16 * PAGE, replaced: 0 })
+
+    const loadAll = async () => {
+      for (let page = 0; page < 1280; page += 64) await files.load(inode, page, 64, 64, 0, true)
+    }
+    await loadAll()
+    expect(told.grown).toBeGreaterThan(3 * MEBIBYTE)
+    since()
+    await loadAll()
+    expect(told.grown).toBe(0)
+    keeping.resize(2 * MEBIBYTE)
+    await loadAll()
+    expect(told.grown).toBe(0)
+    expect(told.replaced).toBeGreaterThan(MEBIBYTE)
+    keeping.resize(4 * MEBIBYTE)
+    await loadAll()
+    expect(told.grown).toBeGreaterThan(MEBIBYTE)
+    files.close(inode, true)
+  })
+})

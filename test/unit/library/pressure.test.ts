@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
-import { nextShare, watchPressure } from '../../../src/library/pressure.ts'
+import { nextShare, type PressureWatch, watchPressure } from '../../../src/library/pressure.ts'
 import { MEBIBYTE } from '../../support/files.ts'
 
 const looks = fc.array(
@@ -65,30 +65,62 @@ test('while the cache is filled the limit is looked at whenever a quarter of wha
     const watch = watchPressure((share) => shares.push(share), signs)
     const looks = () => signs.room.mock.calls.length
     expect(looks()).toBe(1)
-    for (let i = 0; i < 19; i++) watch.cached(MEBIBYTE)
+    for (let i = 0; i < 19; i++) watch.cached(MEBIBYTE, true)
     expect(looks()).toBe(1)
     signs.room.mockReturnValue(room(4.5))
-    watch.cached(MEBIBYTE)
+    watch.cached(MEBIBYTE, true)
     expect([looks(), ...shares]).toEqual([2, 0.75])
     // A quarter of 4.5 MiB is more than one.
-    watch.cached(MEBIBYTE)
+    watch.cached(MEBIBYTE, true)
     expect(looks()).toBe(2)
     signs.room.mockReturnValue(room(-1))
-    watch.cached(MEBIBYTE)
+    watch.cached(MEBIBYTE, true)
     expect([looks(), ...shares]).toEqual([3, 0.75, 0.5625])
     // There is nothing left, but hits and small loads shall not pay for that.
-    for (let i = 0; i < 3; i++) watch.cached(MEBIBYTE / 4)
+    for (let i = 0; i < 3; i++) watch.cached(MEBIBYTE / 4, true)
     expect(looks()).toBe(3)
-    watch.cached(MEBIBYTE / 4)
+    watch.cached(MEBIBYTE / 4, true)
     expect(shares.length).toBe(3)
+    // What takes the place of others counts an eighth.
+    signs.room.mockReturnValue(room(8))
+    const before = looks()
+    for (let i = 0; i < 7; i++) watch.cached(MEBIBYTE, false)
+    expect(looks()).toBe(before)
+    for (let i = 0; i < 9; i++) watch.cached(MEBIBYTE, false)
+    expect(looks()).toBe(before + 1)
     // It grows back by the second alone.
     signs.some = () => 0
     signs.room.mockReturnValue(room(60))
-    for (let i = 0; i < 100; i++) watch.cached(MEBIBYTE)
+    for (let i = 0; i < 100; i++) watch.cached(MEBIBYTE, true)
     expect(shares.length).toBe(3)
     vi.advanceTimersByTime(1000)
     expect(shares.at(-1)).toBe(shares[2]! + 1 / 16)
     watch.stop()
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('nobody looks for what comes in once the cache has shrunk as far as it does, or the watch was ended', () => {
+  vi.useFakeTimers()
+  try {
+    const signs = { some: () => 0, room: vi.fn(() => ({ fill: 1, bytesLeft: 0 })) }
+    const shares: number[] = []
+    const load = (watch: PressureWatch) => {
+      for (let i = 0; i < 20; i++) watch.cached(MEBIBYTE, true)
+    }
+    const watch = watchPressure((share) => shares.push(share), signs)
+    load(watch)
+    expect(shares.at(-1)).toBe(1 / 8)
+    expect(signs.room).toHaveBeenCalledTimes(1 + shares.length)
+    watch.stop()
+    const ended = watchPressure((share) => shares.push(share), signs)
+    ended.stop()
+    signs.room.mockClear()
+    shares.length = 0
+    load(watch)
+    load(ended)
+    expect([signs.room.mock.calls.length, ...shares]).toEqual([0])
   } finally {
     vi.useRealTimers()
   }
