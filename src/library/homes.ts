@@ -6,12 +6,12 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { Families, type FamiliesStatistics } from '../homes/families.ts'
 import type { HomeUsers, SourceFile } from '../homes/home-storage.ts'
-import { type HomePlace, type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
+import { type LinuxHome, LinuxHomeStorage } from '../homes/linux-home-storage.ts'
 import { ReopeningStorage } from '../homes/linux-reopening-storage.ts'
 import type { Serving } from '../homes/serving.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close, O_DIRECTORY, O_NONBLOCK, O_RDONLY, open } from '../linux/file.ts'
-import { identifyFilesystem } from '../storage/filesystem.ts'
+import { type Filesystem, identifyFilesystem } from '../storage/filesystem.ts'
 
 /** A file that is asked about: by name, and what must be found there. */
 export interface NamedFile {
@@ -38,7 +38,7 @@ const SWEEP_MS = 10_000
 export class Homes implements HomeUsers {
   readonly #storage = new LinuxHomeStorage()
   /** By the identity of the file system. A directory keeps it from being unmounted, so each is open only while it is needed: for calls, or beside homes, which do the same. */
-  readonly #places = new Map<string, { readonly directoryFd: number; calls: number }>()
+  readonly #places = new Map<string, { readonly directoryFd: number; readonly dev: bigint; calls: number }>()
   readonly #users = new Map<number, number>()
   readonly #families: Families<NamedSource, LinuxHome>
   readonly #events: HomesEvents
@@ -125,26 +125,37 @@ export class Homes implements HomeUsers {
   }
 
   /**
-   * The identity of the file's file system, as its own descriptor tells it: its directory may be on another one, where the name is a symlink or something is mounted over it. Homes are made in the directory
-   * of the first file that is asked about while there are none. Throws EOPNOTSUPP where no directory of the file system is known.
+   * The identity of the file's file system. Homes are made in the directory of the first file that is asked about while there are none. Throws EOPNOTSUPP where no directory of the file system is known.
+   *
+   * To identify one takes a dozen system calls and the list of mounts. As long as something of a file system is open its device number is no other's, so a directory with the file's tells it, and is identified
+   * once. Without such a one the file itself tells: its directory is on another file system, for its name is a symlink or something is mounted over it; or in another subvolume of btrfs.
    */
   #placeOf(file: NamedFile): string {
-    const fd = openNamed(file)
-    let identity: string
+    for (const [identity, { dev }] of this.#places) if (dev === file.dev) return identity
+    const beside = openDirectory(path.dirname(file.path))
+    if (beside?.dev === file.dev) return this.#addPlace(beside)
+    let there: Directory | undefined
     try {
-      identity = identifyFilesystem(fd).identity
+      const identity = identityOf(file)
+      if (this.#places.has(identity)) return identity
+      if (identity === beside?.filesystem.identity) there = beside
+      else there = openDirectory(realDirectory(file.path), identity)
+      if (there === undefined) throw new SystemError(ERRNO.EOPNOTSUPP, 'open', file.path)
+      return this.#addPlace(there)
     } finally {
-      close(fd)
+      if (beside !== undefined && there !== beside) close(beside.directoryFd)
     }
-    if (!this.#places.has(identity)) this.#addPlace(file, identity)
-    return identity
   }
 
-  #addPlace(file: NamedFile, identity: string): void {
-    const place = openPlace(path.dirname(file.path), identity) ?? openPlace(realDirectory(file.path), identity)
-    if (place === undefined) throw new SystemError(ERRNO.EOPNOTSUPP, 'open', file.path)
-    this.#places.set(identity, { directoryFd: place.directoryFd, calls: 0 })
-    this.#storage.addPlace(place)
+  /** Unless one of its file system is there: then it is closed. */
+  #addPlace({ filesystem, directoryFd, dev }: Directory): string {
+    const { identity } = filesystem
+    if (this.#places.has(identity)) close(directoryFd)
+    else {
+      this.#places.set(identity, { directoryFd, dev, calls: 0 })
+      this.#storage.addPlace({ filesystem, directoryFd, readOnlyTreeFd: -1 })
+    }
+    return identity
   }
 
   /** Closes directories of file systems on which there are no homes, and nobody is asking for any. */
@@ -163,18 +174,35 @@ export class Homes implements HomeUsers {
   }
 }
 
-/** Where homes can be made in `directory`; undefined where that is not on the file system of that identity, or cannot be opened. */
-function openPlace(directory: string, identity: string): HomePlace | undefined {
+interface Directory {
+  readonly filesystem: Filesystem
+  readonly directoryFd: number
+  readonly dev: bigint
+}
+
+/** Undefined where it cannot be opened, or where it is not on the file system of `identity`, if that is given. */
+function openDirectory(directory: string, identity?: string): Directory | undefined {
   let directoryFd = -1
   try {
     directoryFd = open(directory, O_RDONLY | O_DIRECTORY)
+    const { dev } = fs.fstatSync(directoryFd, { bigint: true })
     const filesystem = identifyFilesystem(directoryFd)
-    if (filesystem.identity === identity) return { filesystem, directoryFd, readOnlyTreeFd: -1 }
+    if (identity === undefined || filesystem.identity === identity) return { filesystem, directoryFd, dev }
   } catch {
     // Nobody may list it, or it has gone.
   }
   if (directoryFd >= 0) close(directoryFd)
   return undefined
+}
+
+/** As its own descriptor tells it. */
+function identityOf(file: NamedFile): string {
+  const fd = openNamed(file)
+  try {
+    return identifyFilesystem(fd).identity
+  } finally {
+    close(fd)
+  }
 }
 
 /** The directory of what `name` leads to. Throws where it leads nowhere now. */

@@ -6,10 +6,11 @@ import { Homes } from '../../../src/library/homes.ts'
 import { noise, PAGE } from '../../support/files.ts'
 import { scratchFiles } from '../../support/scratch-files.ts'
 
-const told = vi.hoisted(() => ({ after: Number.POSITIVE_INFINITY }))
+const told = vi.hoisted(() => ({ after: Number.POSITIVE_INFINITY, times: 0 }))
 vi.mock('../../../src/storage/filesystem.ts', async (importOriginal) => {
   const original = await importOriginal<typeof import('../../../src/storage/filesystem.ts')>()
   const identifyFilesystem = (fd: number) => {
+    told.times++
     if (told.after-- <= 0) throw new Error('/proc is hidden')
     return original.identifyFilesystem(fd)
   }
@@ -29,6 +30,22 @@ test.each([0, 1, 2])('no descriptor is left open where the file system is not to
     await homes.serve({ path, dev, ino, domain: 0 }).catch(() => {})
   }
   expect(descriptors()).toBe(before)
+  await homes.close()
+})
+
+test('a file system is identified once for opens, by their directory', async () => {
+  told.after = Number.POSITIVE_INFINITY
+  const homes = new Homes(undefined, { onRetired() {}, onForget() {} })
+  const serve = async () => {
+    const path = fileOf(noise(PAGE, 1))
+    const { dev, ino } = fs.statSync(path, { bigint: true })
+    told.times = 0
+    // Two at once: the second finds the directory that the first has opened.
+    await Promise.all([0, 1].map(() => homes.serve({ path, dev, ino, domain: 0 })))
+    return told.times
+  }
+  // Small files are not looked at any further.
+  expect([await serve(), await serve()]).toEqual([1, 1])
   await homes.close()
 })
 
