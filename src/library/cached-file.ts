@@ -20,7 +20,7 @@ import { systemError, withPath } from './errors.ts'
 import type { ExclusiveGrant, ExclusiveOptions } from './grants/exclusive-grant.ts'
 import type { MergeStats } from './merging.ts'
 import { type FileContext, OpenFile, TRIES_MAX } from './open-file.ts'
-import { checkSignal, throwIfAborted, unlessAborted } from './signals.ts'
+import { canBeHeard, checkSignal, throwIfAborted, unlessAborted } from './signals.ts'
 import { View } from './view.ts'
 import { copiedView, mayFit, viewPage, viewPages } from './views.ts'
 
@@ -278,7 +278,7 @@ export class CachedFile implements AsyncDisposable, Disposable {
     return new Readable({
       highWaterMark,
       ...(encoding !== undefined && { encoding }),
-      ...(signal !== undefined && { signal }),
+      ...(signal !== undefined && canBeHeard(signal) && { signal }),
       read(size) {
         void read(this, size)
       },

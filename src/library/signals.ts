@@ -29,6 +29,11 @@ export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   return () => signal.removeEventListener?.('abort', listener)
 }
 
+/** Whether it tells when it aborts, on which streams of Node.js rely. */
+export function canBeHeard(signal: AbortSignal): boolean {
+  return [signal.addEventListener, signal.removeEventListener].every((method) => typeof method === 'function')
+}
+
 /** Rejects as soon as the signal aborts; what `promise` does goes on. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise

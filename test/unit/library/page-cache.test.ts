@@ -1,4 +1,5 @@
 /** The library's surface on a directory of any file system: options, views, advice, streams, errors of the caller. */
+import { once } from 'node:events'
 import fs from 'node:fs'
 import vm from 'node:vm'
 import { expect, test, vi } from 'vitest'
@@ -607,6 +608,7 @@ test('whatever has `aborted` is a signal, whether anybody has to wait or not', a
       () => file.view(2 * PAGE, PAGE, { signal }).then((view) => view.dispose()),
       () => file.exclusive({ position: 3 * PAGE, length: 1, signal }).then((grant) => grant.abandon()),
       () => (file === own ? cache : remote).merge([file], { signal }),
+      () => file.createReadStream({ end: PAGE, signal }).toArray(),
     ]
     const listening = { addEventListener: () => {}, removeEventListener: () => {} }
     for (const parts of [{}, listening, { throwIfAborted: 5 }])
@@ -650,6 +652,10 @@ test('whatever has `aborted` is a signal, whether anybody has to wait or not', a
     await holding.abandon()
     await outcome
     await (await own.exclusive({ length: 1, timeoutMs: 5000 })).abandon()
+    const between = { aborted: false, reason: new Error('between two chunks') }
+    const stream = file.createReadStream({ highWaterMark: PAGE, signal: signalOf(between) })
+    stream.once('data', () => Object.assign(between, { aborted: true }))
+    await expect(once(stream, 'end')).rejects.toBe(between.reason)
   }
 })
 
