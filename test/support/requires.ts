@@ -17,7 +17,8 @@ import { whyNoGuest } from './guest-kernel.ts'
 import { postgresDirectory } from './postgres.ts'
 import { ROOT } from './sources.ts'
 
-const BUILT = process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist')
+/** The compiled program and library. */
+export const BUILT = process.env.SAMEPAGE_DIST ?? path.join(ROOT, 'dist')
 
 interface Need {
   /** May `.ci/run` be expected to provide it? */

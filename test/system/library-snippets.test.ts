@@ -5,6 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { noise } from '../support/files.ts'
+import { BUILT, describeWith } from '../support/requires.ts'
 import { ROOT } from '../support/sources.ts'
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'samepage-snippets-'))
@@ -46,38 +47,40 @@ const PROGRAMS: Record<string, (snippet: string) => Record<string, string>> = {
   }),
 }
 
-beforeAll(() => {
-  fs.mkdirSync(path.join(directory, 'node_modules'))
-  for (const name of ['samepage-cache', '@types', 'undici-types'])
-    fs.symlinkSync(
-      name === 'samepage-cache' ? ROOT : path.join(ROOT, 'node_modules', name),
-      path.join(directory, 'node_modules', name),
-    )
-  fs.writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ type: 'module' }))
-  fs.mkdirSync(path.join(directory, 'clones'))
-  const content = noise(20_000, 1)
-  for (const at of [0, 8192]) content[at] = 7
-  for (const name of ['table.db', 'clones/db-17.img']) fs.writeFileSync(path.join(directory, name), content)
-  const document = fs.readFileSync(path.join(ROOT, 'docs/LIBRARY.md'), 'utf8')
-  const snippets = [...document.matchAll(/^```(?:js|ts)\n([\s\S]*?)^```$/gm)].map(([, code = '']) => code)
-  expect(snippets.length).toBe(Object.keys(PROGRAMS).length)
-  for (const [beginning, program] of Object.entries(PROGRAMS)) {
-    const snippet = snippets.find((each) => each.startsWith(beginning))
-    if (snippet === undefined) throw new Error(`none begins with ${beginning}`)
-    for (const [name, code] of Object.entries(program(snippet))) fs.writeFileSync(path.join(directory, name), code)
-  }
-  const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--module', 'nodenext']
-  const files = fs.readdirSync(directory).filter((name) => name.endsWith('.ts'))
-  const compiler = path.join(ROOT, 'node_modules/.bin/tsc')
-  execFileSync(compiler, ['--strict', '--skipLibCheck', '--types', 'node', ...target, ...files], { cwd: directory })
-}, 60_000)
+describeWith(['build'], 'the pieces of code', () => {
+  beforeAll(() => {
+    const modules = path.join(directory, 'node_modules')
+    fs.mkdirSync(path.join(modules, 'samepage-cache'), { recursive: true })
+    fs.symlinkSync(path.join(ROOT, 'package.json'), path.join(modules, 'samepage-cache/package.json'))
+    fs.symlinkSync(path.resolve(BUILT), path.join(modules, 'samepage-cache/dist'))
+    for (const name of ['@types', 'undici-types'])
+      fs.symlinkSync(path.join(ROOT, 'node_modules', name), path.join(modules, name))
+    fs.writeFileSync(path.join(directory, 'package.json'), JSON.stringify({ type: 'module' }))
+    fs.mkdirSync(path.join(directory, 'clones'))
+    const content = noise(20_000, 1)
+    for (const at of [0, 8192]) content[at] = 7
+    for (const name of ['table.db', 'clones/db-17.img']) fs.writeFileSync(path.join(directory, name), content)
+    const document = fs.readFileSync(path.join(ROOT, 'docs/LIBRARY.md'), 'utf8')
+    const snippets = [...document.matchAll(/^```(?:js|ts)\n([\s\S]*?)^```$/gm)].map(([, code = '']) => code)
+    expect(snippets.length).toBe(Object.keys(PROGRAMS).length)
+    for (const [beginning, program] of Object.entries(PROGRAMS)) {
+      const snippet = snippets.find((each) => each.startsWith(beginning))
+      if (snippet === undefined) throw new Error(`none begins with ${beginning}`)
+      for (const [name, code] of Object.entries(program(snippet))) fs.writeFileSync(path.join(directory, name), code)
+    }
+    const target = ['--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--module', 'nodenext']
+    const files = fs.readdirSync(directory).filter((name) => name.endsWith('.ts'))
+    const compiler = path.join(ROOT, 'node_modules/.bin/tsc')
+    execFileSync(compiler, ['--strict', '--skipLibCheck', '--types', 'node', ...target, ...files], { cwd: directory })
+  }, 60_000)
 
-test.each([
-  ['using.js', '7 7'],
-  ['threads.js', '20000'],
-  // Of five pages each has an equal one in the other file.
-  ['merging.js', '5'],
-  ['grants.js', '1'],
-])('%s does what it says', (program, printed) => {
-  expect(execFileSync(process.execPath, [program], { cwd: directory, encoding: 'utf8' }).trim()).toBe(printed)
+  test.each([
+    ['using.js', '7 7'],
+    ['threads.js', '20000'],
+    // Of five pages each has an equal one in the other file.
+    ['merging.js', '5'],
+    ['grants.js', '1'],
+  ])('%s does what it says', (program, printed) => {
+    expect(execFileSync(process.execPath, [program], { cwd: directory, encoding: 'utf8' }).trim()).toBe(printed)
+  })
 })

@@ -105,6 +105,7 @@ test.each(['itself', 'a home'])(
     await withKeeper(async ({ files }, homes) => {
       const [gone, full] = [fileOf(noise(4 * PAGE, 1)), fileOf(noise(PAGE, 2))]
       if (by === 'a home') await settle()
+      else homes.serve = () => Promise.reject(new Error('nothing is shared'))
       const lost = await files.open(gone, false, 0)
       const inode = await files.open(full, true, 0)
       expect(lost.homes.length).toBe(by === 'a home' ? 1 : 0)
