@@ -42,8 +42,8 @@ export function uniqueMountId(fd: number): number {
   return mountStat.ofMount(fd) < 0 ? 0 : mountStat.uniqueMountId
 }
 
-/** 0 where it is not told. */
-function mountIdOf(fd: number): number {
+/** The mount that `fd` was opened through, as {@link Statx.mountId}, of O_PATH, too, and nothing is asked of its file system. 0 where it is not told. */
+export function mountIdOf(fd: number): number {
   try {
     return Number(/^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? 0)
   } catch {

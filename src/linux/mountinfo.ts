@@ -1,7 +1,7 @@
 /** /proc/self/mountinfo: the mounts that this process sees, and the superblocks behind them. */
 import fs from 'node:fs'
 import { close, O_DIRECTORY, O_NOFOLLOW, O_PATH, open } from './file.ts'
-import { uniqueMountId } from './mount-id.ts'
+import { mountIdOf, uniqueMountId } from './mount-id.ts'
 
 export interface MountInfo {
   /** As statx(2) tells it (stx_mnt_id). Once the mount is gone, it is soon another's. */
@@ -28,7 +28,7 @@ export function readMountInfo(): MountInfo[] {
 
 /** What tells a mount that a path leads to. */
 export interface MountIds {
-  /** See {@link MountInfo.id}. */
+  /** See {@link MountInfo.id}; 0 where that is not told. */
   readonly id: number
   /** See {@link uniqueMountId}; 0, too, of a FUSE mount that is closed to this user. */
   readonly uniqueId: number
@@ -42,8 +42,7 @@ export function mountIdsOf(path: string): MountIds | undefined {
   try {
     const fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW)
     try {
-      const id = Number(/^mnt_id:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1])
-      return { id, uniqueId: uniqueMountId(fd) }
+      return { id: mountIdOf(fd), uniqueId: uniqueMountId(fd) }
     } finally {
       close(fd)
     }

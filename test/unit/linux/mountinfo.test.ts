@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseMountInfo, readMountInfo } from '../../../src/linux/mountinfo.ts'
+import { mountIdsOf, parseMountInfo, readMountInfo } from '../../../src/linux/mountinfo.ts'
 import { statxPath } from '../../../src/linux/statx.ts'
 
 test('every field, with optional ones in between or none, and escapes', () => {
@@ -38,4 +38,11 @@ test('statx names a mount that is in the list', () => {
   const { mountId } = statxPath('/proc')
   const mount = readMountInfo().find(({ id }) => id === mountId)
   expect(mount?.type).toBe('proc')
+})
+
+test('a path leads to a mount that is in the list; to none where there is no directory', () => {
+  const { mountId } = statxPath('/proc')
+  expect(mountIdsOf('/proc')?.id).toBe(mountId)
+  expect(mountIdsOf('/proc/version')).toBeUndefined()
+  expect(mountIdsOf('/proc/nothing')).toBeUndefined()
 })
