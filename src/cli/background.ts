@@ -12,6 +12,7 @@ import { printableName } from '../inspect/names.ts'
 import { sendDatagram } from '../linux/datagram.ts'
 import { close, O_RDWR, open } from '../linux/file.ts'
 import { keepFromPrograms, redirect } from '../linux/inherited.ts'
+import { ENDING_SIGNALS } from '../util/signals.ts'
 import { EXIT } from './output.ts'
 
 /** Tells the child that it is one. */
@@ -24,7 +25,6 @@ const PRIORITY = 24 | 4
 export const isBackground = process.env[MARK] !== undefined
 delete process.env[MARK]
 let isSettled = false
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Starts this command again in the background; resolves with the exit status when it is ready or has failed. */
 export async function startInBackground(): Promise<number> {
@@ -41,14 +41,14 @@ export async function startInBackground(): Promise<number> {
     isInterrupted = true
     child.kill('SIGTERM')
   }
-  for (const signal of SIGNALS) process.on(signal, stop)
+  for (const signal of ENDING_SIGNALS) process.on(signal, stop)
   const status = await new Promise<number>((resolve, reject) => {
     // It may have become ready while it was told to stop: then there is no mount to speak of.
     child.once('message', () => isInterrupted || resolve(EXIT.OK))
     child.once('exit', (code) => resolve(isInterrupted ? EXIT.FAILED : (code ?? EXIT.FAILED)))
     child.once('error', reject)
   })
-  for (const signal of SIGNALS) process.off(signal, stop)
+  for (const signal of ENDING_SIGNALS) process.off(signal, stop)
   if (child.connected) child.disconnect()
   child.unref()
   return status

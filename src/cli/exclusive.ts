@@ -9,6 +9,7 @@ import type { Range } from '../exclusive/messages.ts'
 import { deviceOf, grantSockets, samepageMount } from '../exclusive/mounts.ts'
 import { printableName } from '../inspect/names.ts'
 import { parseBytes, parseSeconds } from '../util/human.ts'
+import { ENDING_SIGNALS } from '../util/signals.ts'
 import { UserError } from '../util/user-error.ts'
 import { givenPath } from './arguments.ts'
 
@@ -162,8 +163,7 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
   })
   // Whoever ends us means the command: what it does then decides.
   const pass = (signal: NodeJS.Signals) => void child?.kill(signal)
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  for (const signal of signals) process.on(signal, pass)
+  for (const signal of ENDING_SIGNALS) process.on(signal, pass)
   try {
     const output: Output = { parts: [], bytes: 0 }
     child = start(command, grant, flags.fd, output)
@@ -183,7 +183,7 @@ async function runWith(client: GrantClient, command: string[], flags: ExclusiveF
     await grant.publish(flags.sync === true)
     return 0
   } finally {
-    for (const signal of signals) process.off(signal, pass)
+    for (const signal of ENDING_SIGNALS) process.off(signal, pass)
   }
 }
 

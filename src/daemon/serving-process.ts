@@ -6,6 +6,7 @@ import { giveUpResources } from '../linux/identity.ts'
 import { exitNow } from '../linux/native.ts'
 import { liftFileSizeLimit, raiseDescriptorLimit } from '../linux/rlimit.ts'
 import { formatBytes } from '../util/human.ts'
+import { ENDING_SIGNALS } from '../util/signals.ts'
 import { startControl } from './control.ts'
 import { GrantsDoor } from './grants/grants-door.ts'
 import { PLACEMENT_COUNTERS } from './near/placement-stats.ts'
@@ -97,7 +98,7 @@ process.on('uncaughtException', (error) => {
   exitNow(1)
 })
 // The terminal's Ctrl-C reaches the whole group: ending is the supervisor's decision, who unmounts first.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+for (const signal of ENDING_SIGNALS) process.on(signal, () => {})
 // Without its supervisor nobody would unmount: give up, so that clients get errors instead of waiting.
 process.on('disconnect', () => exitNow(1))
 main().catch((error: unknown) => {

@@ -17,6 +17,7 @@ import { grantSocket, samepageMount } from '../exclusive/mounts.ts'
 import { ERRNO, SystemError } from '../linux/errors.ts'
 import { close } from '../linux/file.ts'
 import { ST_NODEV, ST_NOEXEC, ST_NOSUID, Statfs } from '../linux/statfs.ts'
+import { ENDING_SIGNALS } from '../util/signals.ts'
 import { UserError } from '../util/user-error.ts'
 import { controlSocket } from './control-socket.ts'
 import {
@@ -51,7 +52,6 @@ const CHILD_FUSE_FD = 4
 const CHILD_SOURCE_FD = 5
 /** How long the serving process may take to end after the unmount. */
 const END_MS = 5000
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Mounts and serves until unmounted. Resolves with the exit status: 0 unmounted in order, 1 the serving process failed. */
 export async function supervise(options: SuperviseOptions): Promise<number> {
@@ -87,7 +87,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   // For the processes that are started from here on: this one does nothing that needs to be near.
   if (start.near !== undefined) bindToNode(start.near.node)
   // From before the mount on, so that no signal leaves it behind.
-  for (const signal of SIGNALS) process.on(signal, unmount)
+  for (const signal of ENDING_SIGNALS) process.on(signal, unmount)
 
   const mounted = await mountFuse({
     source: start.sourcePath,
@@ -118,7 +118,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
     failure = `the serving process could not be started: ${error.message}`
   })
   await new Promise<void>((resolve) => serving.once('close', () => resolve()))
-  for (const signal of SIGNALS) process.off(signal, unmount)
+  for (const signal of ENDING_SIGNALS) process.off(signal, unmount)
   // The last descriptor of the connection: the kernel now answers whoever still waits with an error.
   close(mounted.fuseFd)
   // Left behind where the serving process was killed.

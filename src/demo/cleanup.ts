@@ -3,11 +3,10 @@
  * a signal's handler and the process's exit can run them too.
  */
 import fs from 'node:fs'
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+import { ENDING_SIGNALS } from '../util/signals.ts'
 
 /** Whether it is one of the signals that end the demonstration. */
-export const isInterruption = (signal: NodeJS.Signals | null): boolean => SIGNALS.some((each) => each === signal)
+export const isInterruption = (signal: NodeJS.Signals | null): boolean => ENDING_SIGNALS.some((each) => each === signal)
 
 export class Cleanup {
   readonly #steps: (() => void)[] = []
@@ -63,10 +62,10 @@ export async function withCleanup<Result>(
   }
   const off = () => {
     process.off('exit', onExit)
-    for (const signal of SIGNALS) process.off(signal, onSignal)
+    for (const signal of ENDING_SIGNALS) process.off(signal, onSignal)
   }
   process.on('exit', onExit)
-  for (const signal of SIGNALS) process.on(signal, onSignal)
+  for (const signal of ENDING_SIGNALS) process.on(signal, onSignal)
   try {
     return await body(cleanup)
   } finally {
