@@ -5,7 +5,7 @@ import type { MountArena } from './content/mount-arena.ts'
 import type { GrantsDoor } from './grants/grants-door.ts'
 import type { GrantsReport } from './grants/mount-grants.ts'
 import type { RequestStats } from './request-stats.ts'
-import type { DaxReport, Status, StatusParts } from './status.ts'
+import { cachedBytesOf, type DaxReport, type Status, type StatusParts } from './status.ts'
 
 export class Metrics {
   readonly #registry = new Registry()
@@ -17,10 +17,12 @@ export class Metrics {
     const counter = this.#counter.bind(this)
 
     gauge('homes', 'Homes that exist', () => keeper.families.statistics().homes)
-    gauge('homes_in_use', 'Homes that an open file is served from', () => status.homeMemory().inUse)
+    gauge('homes_in_use', 'Homes that an open file is served from', () => status.homesInUse())
     gauge('families', 'Families of files that share a home', () => keeper.families.statistics().families)
-    gauge('home_cached_bytes', 'Page cache of all homes', () => status.homeMemory().cachedBytes)
-    gauge('native_cached_bytes', 'What the same pages would take without sharing', () => status.nativeBytes())
+    gauge('home_cached_bytes', 'Page cache of all homes', () => cachedBytesOf(status.cachedHomes()))
+    gauge('native_cached_bytes', 'What the same pages would take without sharing', () =>
+      status.nativeBytes(status.cachedHomes()),
+    )
     gauge('known_inodes', 'Inodes that the kernel knows', () => inodes.count)
     gauge('resident_bytes', 'Memory of the serving process', () => status.resident.bytes)
     counter('worker_restarts', 'Threads that died and were replaced', () => threads.restarts)

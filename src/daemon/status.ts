@@ -140,6 +140,11 @@ export interface StatusParts {
   readonly grants: GrantsDoor | undefined
 }
 
+interface CachedHome {
+  readonly home: Home<LinuxHome>
+  readonly cachedBytes: number
+}
+
 export class Status {
   readonly #parts: StatusParts
   readonly resident = new ResidentMemory()
@@ -161,6 +166,7 @@ export class Status {
     const numa = this.numa()
     const dax = this.dax()
     const pinnedBytes = await keeper.families.pinnedBytes()
+    const cached = this.cachedHomes()
     return {
       schema: 1,
       source: start.sourcePath,
@@ -171,7 +177,13 @@ export class Status {
       sharing: source.sharing,
       passthrough: session.passthrough,
       fuseMinor: session.minor,
-      homes: { ...keeper.families.statistics(), ...this.homeMemory(), nativeBytes: this.nativeBytes(), pinnedBytes },
+      homes: {
+        ...keeper.families.statistics(),
+        inUse: this.homesInUse(),
+        cachedBytes: cachedBytesOf(cached),
+        nativeBytes: this.nativeBytes(cached),
+        pinnedBytes,
+      },
       files: this.files(),
       bytesRead: this.bytesRead(),
       ...(contents === undefined ? {} : { merge: contents.statistics() }),
@@ -244,29 +256,24 @@ export class Status {
     }
   }
 
-  /** Residency of homes now. */
-  homeMemory(): { inUse: number; cachedBytes: number } {
+  homesInUse(): number {
     const { homes, keeper } = this.#parts
-    let inUse = 0
-    let cachedBytes = 0
-    for (const home of keeper.families.homes()) {
-      if (homes.users(home.number) > 0) inUse++
-      cachedBytes += this.#cachedBytes(home)
-    }
-    return { inUse, cachedBytes }
+    return keeper.families.homes().filter(({ number }) => homes.users(number) > 0).length
   }
 
-  /** What it stands for, where all files in a home have been read alike; at least once what is there. */
-  nativeBytes(): number {
+  /** Page cache of each home now. The kernel goes through all of it to tell. */
+  cachedHomes(): readonly CachedHome[] {
     const homes = this.#parts.keeper.families.homes()
-    const counts = this.#filesInHomes.count(homes)
-    let bytes = 0
-    for (const home of homes) bytes += this.#cachedBytes(home) * Math.max(1, counts.get(home.number)!)
-    return Math.round(bytes)
+    return homes.map((home) => {
+      const isTold = this.#cacheStat.read(home.file.fd) === 0
+      return { home, cachedBytes: isTold ? this.#cacheStat.cached * PAGE_BYTES : 0 }
+    })
   }
 
-  #cachedBytes({ file }: Home<LinuxHome>): number {
-    return this.#cacheStat.read(file.fd) === 0 ? this.#cacheStat.cached * PAGE_BYTES : 0
+  /** What that stands for, where all files in a home have been read alike; at least once what is there. */
+  nativeBytes(cached: readonly CachedHome[]): number {
+    const counts = this.#filesInHomes.count(cached.map(({ home }) => home))
+    return Math.round(sum(cached, ({ home, cachedBytes }) => cachedBytes * Math.max(1, counts.get(home.number)!)))
   }
 
   requests(): (RequestSummary & { name: string })[] {
@@ -294,6 +301,12 @@ function quantile({ count, histogram }: OpcodeStats, q: number): number {
     if (seen >= count * q && seen > 0) return 2 ** i / 1e6
   }
   return 0
+}
+
+export const cachedBytesOf = (homes: readonly CachedHome[]): number => sum(homes, ({ cachedBytes }) => cachedBytes)
+
+function sum(homes: readonly CachedHome[], of: (home: CachedHome) => number): number {
+  return homes.reduce((bytes, home) => bytes + of(home), 0)
 }
 
 /** Memory of this process that is not shared with others: what it costs. Told also when no descriptor is left. */
